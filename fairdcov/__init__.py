@@ -1,0 +1,25 @@
+"""Fairness-regularised regression for scikit-learn.
+
+Estimators whose predictions do not depend on several protected attributes jointly, by an exact distance-covariance
+penalty on the whole sample. See the documentation's theory page for the mathematics.
+"""
+
+from importlib.metadata import PackageNotFoundError, version
+
+from fairdcov.dependence import (
+    concatenated_distance_covariance,
+    distance_covariance,
+    joint_distance_covariance,
+)
+
+try:
+    __version__ = version("fairdcov")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "0+unknown"
+
+__all__ = [
+    "__version__",
+    "concatenated_distance_covariance",
+    "distance_covariance",
+    "joint_distance_covariance",
+]

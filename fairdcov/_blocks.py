@@ -1,0 +1,111 @@
+"""Protected attributes in the form the measures need: distinct profiles, and the profile of each row.
+
+Rows with equal attributes are exchangeable for every dependence measure, so all that depends on the attributes alone
+is computed once for each profile instead of once for each row.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+__all__ = ["SensitiveBlocks", "combine_codes", "factorise"]
+
+
+def factorise(values):
+    """Integer codes of the distinct values of a vector, by hashing.
+
+    Returns
+    -------
+    codes : (n,) int64 array
+        In ``range(K)``, in the order of first appearance; -1 for missing values.
+    first_rows : (K,) array
+        For each code the row where it appears first.
+    """
+    codes, distinct = pd.factorize(values)
+    first_rows = np.empty(len(distinct), dtype=np.intp)
+    known = np.flatnonzero(codes >= 0)[::-1] if (codes < 0).any() else np.arange(len(codes) - 1, -1, -1)
+    first_rows[codes[known]] = known
+    return codes, first_rows
+
+
+def combine_codes(columns):
+    """Codes of the distinct combinations of several code columns, and the first row of each combination.
+
+    Parameters
+    ----------
+    columns : sequence of (n,) integer arrays
+        Non-negative codes, at least one column.
+    """
+    combined = np.asarray(columns[0], dtype=np.int64)
+    for column in columns[1:]:
+        size = int(column.max(initial=0)) + 1
+        if (int(combined.max(initial=0)) + 1) * size > np.iinfo(np.int64).max:
+            combined, _ = factorise(combined)
+        combined = combined * size + column
+        if combined.max(initial=0) > len(combined):
+            combined, _ = factorise(combined)
+    return factorise(combined)
+
+
+@dataclass(frozen=True, eq=False)
+class SensitiveBlocks:
+    """Protected attributes as distinct profiles.
+
+    Attributes
+    ----------
+    codes : (n,) int32 array
+        Profile of each row.
+    points : tuple of (K, q) float64 arrays
+        One for each block (attribute): its coordinates in each of the K profiles. Euclidean distances between them
+        are the distances of the measures.
+    names : tuple of str
+        Names of the blocks.
+    """
+
+    codes: np.ndarray
+    points: tuple
+    names: tuple
+
+    @classmethod
+    def from_arrays(cls, blocks, names=None):
+        """Factorise numeric blocks (n, q), finite and of equal length."""
+        columns = [factorise(column)[0] for block in blocks for column in np.asarray(block).T]
+        return cls.from_codes(columns, blocks, names or tuple(f"block {b}" for b in range(len(blocks))))
+
+    @classmethod
+    def from_codes(cls, columns, blocks, names):
+        """Combine code columns into profiles; ``blocks`` are the (n, q) arrays they stand for."""
+        codes, first_rows = combine_codes(columns)
+        points = tuple(np.ascontiguousarray(np.asarray(block)[first_rows], dtype=np.float64) for block in blocks)
+        return cls(codes.astype(np.int32), points, tuple(names))
+
+    @property
+    def n_samples(self):
+        """Number of rows."""
+        return len(self.codes)
+
+    @property
+    def n_profiles(self):
+        """Number K of distinct rows."""
+        return len(self.points[0])
+
+    def concatenated(self):
+        """The same rows with all columns in a single block."""
+        return SensitiveBlocks(self.codes, (np.hstack(self.points),), (" + ".join(self.names),))
+
+    def single(self, block):
+        """One block alone, with its own, fewer profiles."""
+        points = self.points[block]
+        profile_codes, first_profiles = combine_codes([factorise(column)[0] for column in points.T])
+        return SensitiveBlocks(
+            profile_codes.astype(np.int32)[self.codes], (points[first_profiles],), (self.names[block],)
+        )
+
+    def profile_weights(self, weights=None):
+        """Sum of the row weights (their number without weights) in each profile, (K,)."""
+        return np.bincount(self.codes, weights=weights, minlength=self.n_profiles).astype(np.float64)
+
+    def is_constant(self, weights=None):
+        """Whether all rows that carry weight share one profile."""
+        return np.count_nonzero(self.profile_weights(weights)) < 2

@@ -1,0 +1,211 @@
+"""Compiled kernels behind thin wrappers that check, convert and allocate.
+
+Every kernel answers one question about a prediction ``u`` and a symmetric matrix ``W`` that depends on the protected
+attributes alone: the *signed sums* ``sum_j q_j sign(u_i - u_j) W_ij`` for all ``i``, with ``sign(0) = 0``. They differ
+in how ``W`` is given: by profiles, as distances of one variable, by features, or recomputed tile by tile.
+:mod:`fairdcov._kernels._reference` holds the short NumPy definitions that the kernels are tested against.
+"""
+
+import numpy as np
+
+from fairdcov._kernels import _features, _profiles, _tiles, _univariate
+
+__all__ = [
+    "feature_signed_products",
+    "pad_columns",
+    "profile_signed_products",
+    "signed_sums",
+    "tile_row_sums",
+    "tile_signed_products",
+    "univariate_distance_sums",
+    "univariate_signed_distances",
+]
+
+_LANES = 8
+_NOTHING = np.empty(0)
+
+
+def _float(array):
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def _order(u, order):
+    return np.argsort(u) if order is None else np.ascontiguousarray(order, dtype=np.int64)
+
+
+def _codes(codes, u, stop):
+    codes = np.ascontiguousarray(codes, dtype=np.int32)
+    if codes.shape != u.shape:
+        raise ValueError(f"codes has shape {codes.shape}, u has shape {u.shape}")
+    if codes.size and not 0 <= codes.min() <= codes.max() < stop:
+        raise ValueError(f"codes must lie in range({stop}), found {codes.min()} to {codes.max()}")
+    return codes
+
+
+def pad_columns(matrix):
+    """Copy ``matrix`` with zero columns added up to a multiple of the vector length the kernels work in."""
+    matrix = np.asarray(matrix, dtype=np.float64)
+    rows, columns = matrix.shape
+    padded = np.zeros((rows, -(-max(columns, 1) // _LANES) * _LANES))
+    padded[:, :columns] = matrix
+    return padded
+
+
+def profile_signed_products(u, codes, matrix, *, weights=None, order=None):
+    """``w_i sum_j w_j sign(u_i - u_j) matrix[k(i), k(j)]`` for rows with profiles ``k = codes``.
+
+    Parameters
+    ----------
+    u : (n,) array
+        Predictions.
+    codes : (n,) integer array
+        Profile of each row, in ``range(K)``.
+    matrix : (K, K) array, or (K, padded K) as :func:`pad_columns` returns it
+        Value of W for each pair of profiles.
+    weights : (n,) array, optional
+        Row weights ``w``; 1 when omitted.
+    order : (n,) integer array, optional
+        ``np.argsort(u)`` when it is known already.
+
+    Returns
+    -------
+    (n,) array
+    """
+    u = _float(u)
+    codes = _codes(codes, u, len(matrix))
+    if matrix.shape[1] % _LANES or not matrix.flags.c_contiguous:
+        matrix = pad_columns(matrix)
+    out = np.empty_like(u)
+    weights = _NOTHING if weights is None else _float(weights)
+    _profiles.sweep(u, _order(u, order), codes, weights, matrix, np.empty(matrix.shape[1]), out)
+    return out
+
+
+def signed_sums(u, values, *, order=None):
+    """``sum_j sign(u_i - u_j) values[j]`` for every row ``i``; ``values`` is (n,) or (n, r) and so is the result."""
+    u = _float(u)
+    values = _float(values)
+    columns = values.reshape(len(u), -1)
+    out = np.empty_like(columns)
+    _features.signed_sums(u, _order(u, order), columns, np.empty(columns.shape[1]), out)
+    return out.reshape(values.shape)
+
+
+def feature_signed_products(u, codes, features, weights, *, order=None):
+    """``phi_i . sum_j q_j sign(u_i - u_j) phi_j`` for rows with features ``phi = features[codes]``.
+
+    Parameters
+    ----------
+    u : (n,) array
+        Predictions.
+    codes : (n,) integer array
+        Row of ``features`` that belongs to each prediction.
+    features : (K, r) array, or (K, padded r) as :func:`pad_columns` returns it
+        The factor of ``W = Phi Phi'``.
+    weights : (n,) array
+        Row weights ``q``.
+    order : (n,) integer array, optional
+        ``np.argsort(u)`` when it is known already.
+    """
+    u = _float(u)
+    codes = _codes(codes, u, len(features))
+    if features.shape[1] % _LANES or not features.flags.c_contiguous:
+        features = pad_columns(features)
+    out = np.empty_like(u)
+    _features.sweep(u, _order(u, order), codes, _float(weights), features, np.empty(features.shape[1]), out)
+    return out
+
+
+def univariate_distance_sums(z, weights, *, order=None):
+    """``sum_j q_j |z_i - z_j|`` for every row, in O(n log n); ``order = np.argsort(z)`` when it is known already."""
+    z, weights = _float(z), _float(weights)
+    order = _order(z, order)
+    sorted_z, sorted_weights = z[order], weights[order]
+    below_weight = np.cumsum(sorted_weights)
+    below_moment = np.cumsum(sorted_weights * sorted_z)
+    out = np.empty_like(z)
+    if len(z):
+        out[order] = sorted_z * (2 * below_weight - below_weight[-1]) - (2 * below_moment - below_moment[-1])
+    return out
+
+
+def univariate_signed_distances(u, z, ranks, weights, distance_sums, *, order=None):
+    """``sum_j q_j sign(u_i - u_j) |z_i - z_j|`` for every row, in O(n log n).
+
+    Parameters
+    ----------
+    u : (n,) array
+        Predictions.
+    z : (n,) array
+        The attribute; centre it first, its moments are accumulated.
+    ranks : (n,) integer array
+        Rank of each ``z`` among the distinct values, from 1.
+    weights : (n,) array
+        Row weights ``q``.
+    distance_sums : (n,) array
+        :func:`univariate_distance_sums` of ``z`` and ``weights``, which do not depend on ``u``.
+    order : (n,) integer array, optional
+        ``np.argsort(u)`` when it is known already.
+    """
+    u = _float(u)
+    out = np.empty_like(u)
+    ranks = np.ascontiguousarray(ranks, dtype=np.int32)
+    tree = np.zeros((int(ranks.max(initial=0)) + 1, 2))
+    _univariate.sweep(u, _order(u, order), ranks, _float(z), _float(weights), _float(distance_sums), tree, out)
+    return out
+
+
+def _tile_sums(blocks, half, scale, partners, own_sign, weights, n_threads):
+    n = len(weights)
+    points = _float(np.vstack([np.reshape(block, (n, -1)).T for block in blocks]))
+    dims = np.array([np.shape(block)[1] if np.ndim(block) > 1 else 1 for block in blocks], dtype=np.intp)
+    accumulators = np.zeros((_tiles.STRIPES, n))
+    scratch = np.empty((_tiles.STRIPES, 2 * _tiles.TILE_COLUMNS))
+    _tiles.pair_sums(
+        points, dims, _float(half), _float(scale), partners, own_sign, _float(weights), n_threads, scratch, accumulators
+    )
+    return accumulators.sum(axis=0)
+
+
+def tile_signed_products(u, blocks, half, scale, weights, *, n_threads=1, order=None):
+    """``sum_j q_j sign(u_i - u_j) W_ij`` with ``W_ij = prod_b (half_b[i] + half_b[j] - scale_b |x_b,i - x_b,j|)``.
+
+    Parameters
+    ----------
+    u : (n,) array
+        Predictions.
+    blocks : sequence of (n, q) arrays
+        The points whose Euclidean distances are taken, one array for each factor.
+    half : (blocks, n) array
+        Additive part of each factor, split between its two rows.
+    scale : (blocks,) array
+        Multiplier of each distance.
+    weights : (n,) array
+        Row weights ``q``.
+    n_threads : int
+        Threads to use; the result does not depend on it.
+    order : (n,) integer array, optional
+        ``np.argsort(u)`` when it is known already.
+    """
+    u = _float(u)
+    order = _order(u, order)
+    sorted_u = u[order]
+    # In the order of u the sign of a pair is known without a comparison; a row's partners begin after its ties.
+    partners = np.searchsorted(sorted_u, sorted_u, side="right").astype(np.intp)
+    out = np.empty_like(u)
+    out[order] = _tile_sums(
+        [np.asarray(block)[order] for block in blocks],
+        np.asarray(half)[:, order],
+        scale,
+        partners,
+        -1.0,
+        np.asarray(weights)[order],
+        n_threads,
+    )
+    return out
+
+
+def tile_row_sums(blocks, half, scale, weights, *, n_threads=1):
+    """``sum_{j != i} q_j W_ij`` with ``W`` as in :func:`tile_signed_products`."""
+    partners = np.arange(1, len(weights) + 1, dtype=np.intp)
+    return _tile_sums(blocks, half, scale, partners, 1.0, weights, n_threads)

@@ -1,0 +1,93 @@
+"""The definitions, in NumPy and O(n^2): what the kernels and the measures are tested against.
+
+Nothing here is used by the library itself. The formulas follow Szekely and Rizzo (2014) for the U-centred distance
+covariance and Chakraborty and Zhang (2019) for the joint one, whose sign convention (minus the usual centred
+distances) is used throughout.
+"""
+
+import numpy as np
+
+
+def distances(block):
+    """Euclidean distance matrix of the rows of ``block``, (n,) or (n, q)."""
+    block = np.asarray(block, dtype=float).reshape(len(block), -1)
+    return np.sqrt(((block[:, None, :] - block[None, :, :]) ** 2).sum(axis=2))
+
+
+def u_centred(block):
+    """U-centred distances with the sign of Chakraborty and Zhang and a zero diagonal; needs n > 2."""
+    a = distances(block)
+    n = len(a)
+    centred = (
+        a.sum(axis=1, keepdims=True) / (n - 2)
+        + a.sum(axis=0, keepdims=True) / (n - 2)
+        - a
+        - a.sum() / ((n - 1) * (n - 2))
+    )
+    np.fill_diagonal(centred, 0.0)
+    return centred
+
+
+def v_centred(block, probabilities):
+    """Doubly centred distances under row probabilities, with the sign of Chakraborty and Zhang."""
+    a = distances(block)
+    row_means = a @ probabilities
+    return row_means[:, None] + row_means[None, :] - a - probabilities @ row_means
+
+
+def centred(block, statistic, probabilities):
+    """Centred distance matrix of a block for either statistic."""
+    return u_centred(block) if statistic == "u" else v_centred(block, probabilities)
+
+
+def mean_product(product, statistic, probabilities):
+    """Sum over all pairs, divided by n (n - 3) for U or weighted by the probabilities for V."""
+    n = len(product)
+    return product.sum() / (n * (n - 3)) if statistic == "u" else probabilities @ product @ probabilities
+
+
+def distance_covariance(x, *blocks, statistic="u", probabilities=None):
+    """Squared distance covariance of ``x`` with each block, summed over the blocks."""
+    if probabilities is None:
+        probabilities = np.full(len(x), 1 / len(x))
+    x_centred = centred(x, statistic, probabilities)
+    return sum(
+        mean_product(x_centred * centred(block, statistic, probabilities), statistic, probabilities) for block in blocks
+    )
+
+
+def concatenated_distance_covariance(x, *blocks, statistic="u", probabilities=None):
+    """Squared distance covariance of ``x`` with all columns of all blocks as one vector."""
+    columns = np.column_stack([np.asarray(block, dtype=float).reshape(len(x), -1) for block in blocks])
+    return distance_covariance(x, columns, statistic=statistic, probabilities=probabilities)
+
+
+def joint_distance_covariance(x, *blocks, c=1.0, statistic="u", probabilities=None, scale_invariant=False):
+    """Squared joint distance covariance of ``x`` and the blocks."""
+    n = len(x)
+    if probabilities is None:
+        probabilities = np.full(n, 1 / n)
+    product = np.ones((n, n))
+    for block in (x, *blocks):
+        factor = centred(block, statistic, probabilities)
+        if scale_invariant:
+            factor = factor / np.sqrt(mean_product(factor**2, statistic, probabilities))
+        product *= factor + c
+    total = c ** (len(blocks) + 1)
+    return mean_product(product, statistic, probabilities) - (total * n / (n - 3) if statistic == "u" else total)
+
+
+def empirical_cdf(values, probabilities):
+    """Share of the sample at or below each value."""
+    values = np.asarray(values, dtype=float)
+    return ((values[None, :] <= values[:, None]) * probabilities[None, :]).sum(axis=1)
+
+
+def signed_products(u, matrix, weights):
+    """``sum_j q_j sign(u_i - u_j) W_ij`` for every row."""
+    return (np.sign(np.subtract.outer(u, u)) * matrix) @ weights
+
+
+def gini_mean_difference(u, probabilities):
+    """``sum_ij p_i p_j |u_i - u_j|``."""
+    return probabilities @ distances(u) @ probabilities

@@ -1,0 +1,112 @@
+"""Checks of user input, each in one place, with errors that name the argument and what was found."""
+
+import numbers
+import os
+
+import numpy as np
+
+__all__ = [
+    "check_choice",
+    "check_consistent_rows",
+    "check_finite_matrix",
+    "check_finite_vector",
+    "check_positive_number",
+    "check_sample_weight",
+    "resolve_n_threads",
+]
+
+
+def check_choice(value, name, choices):
+    """Return ``value`` if it is one of ``choices``, or raise a ValueError that lists them."""
+    if not isinstance(value, str) or value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices)
+        raise ValueError(f"{name} must be one of {listed}; found {value!r}")
+    return value
+
+
+def check_positive_number(value, name, *, allow_zero=False):
+    """Return ``value`` as a finite float above (or at) zero, or raise an error that names the argument."""
+    if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number; found {value!r} of type {type(value).__name__}")
+    value = float(value)
+    if not np.isfinite(value) or value < 0 or (value == 0 and not allow_zero):
+        wanted = "a finite number >= 0" if allow_zero else "a finite number > 0"
+        raise ValueError(f"{name} must be {wanted}; found {value!r}")
+    return value
+
+
+def check_finite_vector(values, name):
+    """Return ``values`` as a contiguous float64 vector (n,) without NaN and infinity."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numeric; it could not be converted to floats: {error}") from error
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array[:, 0]
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, (n,); found shape {array.shape}")
+    _check_finite(array, name)
+    return np.ascontiguousarray(array)
+
+
+def check_finite_matrix(values, name):
+    """Return ``values``, (n,) or (n, q), as a float64 matrix (n, q) without NaN and infinity."""
+    try:
+        array = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"{name} must be numeric; encode categories first, for example with fairdcov.SensitiveEncoder: {error}"
+        ) from error
+    if array.ndim == 1:
+        array = array[:, None]
+    if array.ndim != 2 or array.shape[1] == 0:
+        raise ValueError(f"{name} must have shape (n,) or (n, q) with q >= 1; found shape {array.shape}")
+    _check_finite(array, name)
+    return array
+
+
+def _check_finite(array, name):
+    if not np.isfinite(array).all():
+        n_nan = int(np.isnan(array).sum())
+        n_infinite = int(np.isinf(array).sum())
+        found = " and ".join(
+            f"{count} {what}" for count, what in ((n_nan, "NaN"), (n_infinite, "infinite values")) if count
+        )
+        raise ValueError(f"{name} must be finite; found {found}")
+
+
+def check_consistent_rows(n_samples, other, name, *, reference="X"):
+    """Raise unless ``other`` has ``n_samples`` rows."""
+    if len(other) != n_samples:
+        raise ValueError(f"{name} must have as many rows as {reference}: found {len(other)} instead of {n_samples}")
+
+
+def check_sample_weight(sample_weight, n_samples, *, name="sample_weight", reference="X"):
+    """Return the weights as float64 (n,), all ones for None; negative, non-finite or all-zero weights raise.
+
+    A single number stands for that weight on every row, as in scikit-learn.
+    """
+    if sample_weight is None:
+        return np.ones(n_samples)
+    if isinstance(sample_weight, numbers.Real):
+        sample_weight = np.full(n_samples, float(sample_weight))
+    if np.ndim(sample_weight) != 1:
+        # scikit-learn's wording, which its estimator checks expect
+        raise ValueError(f"Sample weights must be 1D array or scalar; {name} has {np.ndim(sample_weight)} dimensions")
+    weights = check_finite_vector(sample_weight, name)
+    check_consistent_rows(n_samples, weights, name, reference=reference)
+    if (weights < 0).any():
+        raise ValueError(f"{name} must not be negative; found {int((weights < 0).sum())} negative values")
+    if not weights.any():
+        raise ValueError(f"{name} must not be all zero: no row would count")
+    return weights
+
+
+def resolve_n_threads(n_threads):
+    """Return the number of threads to use: all processors this process may use for None, counted back for < 0."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if n_threads is None:
+        return int(os.environ.get("OMP_NUM_THREADS", "") or available)
+    if isinstance(n_threads, bool) or not isinstance(n_threads, numbers.Integral) or n_threads == 0:
+        raise ValueError(f"n_threads must be None or a whole number other than 0; found {n_threads!r}")
+    return int(n_threads) if n_threads > 0 else max(1, available + 1 + int(n_threads))

@@ -1,0 +1,27 @@
+"""Distance covariance of a prediction with fixed protected attributes: value and gradient on the whole sample.
+
+Every measure is ``constant + sum_ij |u_i - u_j| M_ij`` with a symmetric M that depends on the attributes alone, because
+U- and V-centring are self-adjoint projections. :func:`bind_dependence` computes once all that M needs and returns a
+:class:`DependenceForm`; evaluating it costs one sweep over the sorted predictions. The functions are the statistician's
+view of the same thing. This is the only package that calls the kernels.
+"""
+
+from fairdcov.dependence._binding import MEASURES, METHODS, bind_dependence
+from fairdcov.dependence._forms import DependenceForm
+from fairdcov.dependence._functions import (
+    concatenated_distance_covariance,
+    distance_covariance,
+    gini_mean_difference,
+    joint_distance_covariance,
+)
+
+__all__ = [
+    "MEASURES",
+    "METHODS",
+    "DependenceForm",
+    "bind_dependence",
+    "concatenated_distance_covariance",
+    "distance_covariance",
+    "gini_mean_difference",
+    "joint_distance_covariance",
+]

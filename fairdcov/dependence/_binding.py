@@ -1,0 +1,258 @@
+"""From factorised attributes to a form: which measure, which statistic, which method."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import sklearn
+from scipy.spatial.distance import cdist
+
+from fairdcov import _kernels
+from fairdcov._validation import check_choice, check_positive_number, check_sample_weight, resolve_n_threads
+from fairdcov.dependence._forms import FeatureForm, ProfileForm, SumForm, TileForm, UnivariateForm
+from fairdcov.dependence._sample import STATISTICS, Factor, Sample, distance_factor, product_of_factors
+
+__all__ = ["MEASURES", "METHODS", "bind_dependence"]
+
+MEASURES = ("dcov", "jdcov", "ccdcov")
+METHODS = ("auto", "profiles", "univariate", "tiles", "approximate")
+
+# Up to this many profiles a K x K matrix is small change (2 MiB) whatever the number of rows.
+_FEW_PROFILES = 512
+# Beyond this many rows a penalised fit no longer pays O(n^2) tiles for every evaluation.
+_MANY_ROWS = 20_000
+
+
+def _distance_sums(points, weights, n_threads):
+    """``sum_h w_h |x_k - x_h|`` for every profile."""
+    if points.shape[1] == 1:
+        return _kernels.univariate_distance_sums(points[:, 0] - points[:, 0].mean(), weights)
+    nothing = np.zeros((1, len(points)))
+    return -_kernels.tile_row_sums([points], nothing, np.ones(1), weights, n_threads=n_threads)
+
+
+def _working_memory_bytes():
+    return sklearn.get_config()["working_memory"] * 2**20
+
+
+def _profile_bytes(n_profiles):
+    # distances, product and the padded matrix are alive at the same time
+    return 3 * 8 * n_profiles**2
+
+
+def _choose_method(blocks, method, *, univariate, approximate):
+    """The method to use for one set of factors; an impossible wish raises."""
+    n_profiles, n_samples = blocks.n_profiles, blocks.n_samples
+    affordable = _profile_bytes(n_profiles) <= _working_memory_bytes()
+    if method == "profiles" and not affordable:
+        raise ValueError(
+            f"method='profiles' needs a {n_profiles} x {n_profiles} matrix, about "
+            f"{_profile_bytes(n_profiles) / 2**20:,.0f} MiB, more than scikit-learn's working_memory of "
+            f"{sklearn.get_config()['working_memory']} MiB: round continuous attributes, use method='tiles' or "
+            "'approximate', or raise sklearn.set_config(working_memory=...)"
+        )
+    if method == "univariate" and not univariate:
+        raise ValueError(
+            "method='univariate' takes one continuous attribute of one column; found "
+            f"{len(blocks.points)} block(s) with {sum(p.shape[1] for p in blocks.points)} column(s)"
+        )
+    if method != "auto":
+        return method
+    if n_profiles <= _FEW_PROFILES or (affordable and n_profiles <= n_samples / 8):
+        return "profiles"
+    if univariate:
+        return "univariate"
+    return "approximate" if approximate and n_samples > _MANY_ROWS else "tiles"
+
+
+@dataclass(frozen=True)
+class _Options:
+    method: str
+    n_threads: int
+    approximate: bool
+    n_components: int
+    random_state: int
+
+
+def _n_components(n_components, n_profiles):
+    """Features that fit into the working memory together with the copies made while they are built."""
+    return max(1, min(n_components, int(_working_memory_bytes() / (3 * 8 * n_profiles))))
+
+
+def _bind_distance(blocks, sample, options):
+    """Distance covariance with the one block of ``blocks``."""
+    (points,) = blocks.points
+    method = _choose_method(blocks, options.method, univariate=points.shape[1] == 1, approximate=options.approximate)
+    if method == "profiles":
+        return ProfileForm(sample, -cdist(points, points))
+    if method == "univariate":
+        return UnivariateForm(sample, points[:, 0])
+    if method == "tiles":
+        return TileForm(sample, [Factor(points, np.zeros(len(points)))], options.n_threads)
+    n_components = _n_components(options.n_components, blocks.n_profiles)
+    return FeatureForm(sample, [distance_factor(points)], n_components, options.random_state)
+
+
+def _bind_summed(blocks, sample, options):
+    """Sum over the blocks of their distance covariances: one matrix if the joint profiles allow it."""
+    n_blocks = len(blocks.points)
+    if n_blocks == 1:
+        return _bind_distance(blocks, sample, options)
+    if options.method in ("auto", "profiles"):
+        method = _choose_method(blocks, "auto", univariate=False, approximate=options.approximate)
+        if method == "profiles":
+            distances = sum(cdist(points, points) for points in blocks.points)
+            return ProfileForm(sample, -distances)
+    forms = []
+    for b in range(n_blocks):
+        block = blocks.single(b)
+        block_sample = Sample(block, sample.statistic, None if sample.uniform else sample.q)
+        forms.append(_bind_distance(block, block_sample, options))
+    return SumForm(forms)
+
+
+def _bind_joint(blocks, sample, c, scale_invariant, options):
+    """Joint distance covariance with all blocks."""
+    n, n_blocks = sample.n_samples, len(blocks.points)
+    if n_blocks == 1:
+        # Rows of centred matrices sum to zero, so with a single block every term in c cancels.
+        form = _bind_distance(blocks, sample, options)
+        if scale_invariant:
+            form.factor = _inverse_deviation(blocks, sample, options)
+        return form
+    method = _choose_method(blocks, options.method, univariate=False, approximate=options.approximate)
+    factors = []
+    for b, points in enumerate(blocks.points):
+        row_sums = _distance_sums(points, sample.profile_weights, options.n_threads)
+        half = sample.centring(row_sums)
+        scale = _inverse_deviation(blocks.single(b), sample, options) if scale_invariant else 1.0
+        factors.append(Factor(points, scale * half + c / 2, scale))
+    if method == "profiles":
+        matrix = product_of_factors(factors)
+        weights = sample.profile_weights
+        pair_sum = weights @ matrix @ weights
+        if sample.statistic == "u":
+            pair_sum -= weights @ np.diag(matrix)
+        form = ProfileForm(sample, matrix)
+    else:
+        if method == "tiles":
+            form = TileForm(sample, factors, options.n_threads)
+        else:
+            n_components = _n_components(options.n_components, blocks.n_profiles)
+            form = FeatureForm(sample, factors, n_components, options.random_state)
+        pair_sum = form.grand_mean * ((n - 1) * (n - 2) if sample.statistic == "u" else 1.0)
+    power = c ** (n_blocks + 1)
+    if sample.statistic == "u":
+        form.constant = c * (pair_sum + n * c**n_blocks) / (n * (n - 3)) - power * n / (n - 3)
+    else:
+        form.constant = c * pair_sum - power
+    return form
+
+
+def _inverse_deviation(block, sample, options):
+    """1 / sqrt(dCov^2) of a block with itself; 0 for a constant block, which then counts as independent."""
+    variance = _distance_variance(block, sample, options)
+    return 1.0 / np.sqrt(variance) if variance > 0 else 0.0
+
+
+def _distance_variance(block, sample, options):
+    """dCov^2 of a block with itself, on the block's own profiles."""
+    own = Sample(block, sample.statistic, None if sample.uniform else sample.q)
+    (points,) = block.points
+    if points.shape[1] == 1:
+        z = points[own.codes, 0]
+        form = _bind_distance(block, own, options if options.method == "auto" else _EXACT)
+        return form.value_gradient(z)[0]
+    # The square of the centred matrix is a product of two equal factors; its mean needs row sums only.
+    factor = Factor(points, own.centring(_distance_sums(points, own.profile_weights, options.n_threads)))
+    if _profile_bytes(len(points)) <= _working_memory_bytes():
+        squares = factor.between() ** 2
+        total = own.profile_weights @ squares @ own.profile_weights
+    else:
+        halves = np.array([factor.half, factor.half])
+        row_sums = _kernels.tile_row_sums(
+            [points, points], halves, np.ones(2), own.profile_weights, n_threads=options.n_threads
+        )
+        total = own.profile_weights @ (row_sums + own.profile_weights * (2 * factor.half) ** 2)
+    if sample.statistic == "u":
+        total -= own.profile_weights @ (2 * factor.half) ** 2
+    return own.scale * total
+
+
+_EXACT = _Options("auto", 1, False, 0, 0)
+
+
+def bind_dependence(
+    blocks,
+    measure,
+    *,
+    statistic="v",
+    c=1.0,
+    scale_invariant=False,
+    sample_weight=None,
+    method="auto",
+    n_threads=None,
+    approximate=True,
+    n_components=256,
+    random_state=0,
+):
+    """Compute once all that a measure needs of the protected attributes.
+
+    Parameters
+    ----------
+    blocks : SensitiveBlocks
+        Protected attributes, factorised.
+    measure : {"dcov", "jdcov", "ccdcov"}
+        Summed, joint or concatenated distance covariance.
+    statistic : {"u", "v"}, default="v"
+        Unbiased U-statistic, or V-statistic, which takes weights and is never negative for these measures.
+    c : float, default=1.0
+        Weight of the lower orders in ``"jdcov"``, at least 0.
+    scale_invariant : bool, default=False
+        Divide each attribute's centred distances by its distance standard deviation (``"jdcov"`` only).
+    sample_weight : (n,) array, optional
+        Row weights of the V-statistic; they are normalised to sum 1 here.
+    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
+        Representation of M. ``"auto"`` takes profiles when they are few and fit scikit-learn's ``working_memory``,
+        the univariate sweep for a single continuous attribute, and otherwise tiles or (when allowed, beyond
+        20,000 rows) the approximation.
+    n_threads : int, optional
+        Threads of the tile kernels; results do not depend on it.
+    approximate : bool, default=True
+        Whether ``"auto"`` may choose the approximation.
+    n_components : int, default=256
+        Features of the approximation, fewer where they would not fit the working memory.
+    random_state : int, default=0
+        Seed of the approximation's pivots.
+
+    Returns
+    -------
+    DependenceForm
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov._blocks import SensitiveBlocks
+    >>> from fairdcov.dependence import bind_dependence
+    >>> blocks = SensitiveBlocks.from_arrays([np.array([[0.0], [0.0], [1.0], [1.0]])])
+    >>> form = bind_dependence(blocks, "ccdcov")
+    >>> value, gradient = form.value_gradient(np.array([0.0, 0.0, 1.0, 1.0]))
+    >>> value, form.method
+    (0.25, 'profiles')
+    """
+    check_choice(measure, "measure", MEASURES)
+    check_choice(statistic, "statistic", STATISTICS)
+    check_choice(method, "method", METHODS)
+    c = check_positive_number(c, "c", allow_zero=True)
+    probabilities = None
+    if sample_weight is not None:
+        weights = check_sample_weight(sample_weight, blocks.n_samples, reference="sensitive_features")
+        probabilities = weights / weights.sum()
+    options = _Options(method, resolve_n_threads(n_threads), approximate, n_components, random_state)
+    if measure == "ccdcov":
+        blocks = blocks.concatenated()
+    sample = Sample(blocks, statistic, probabilities)
+    if measure == "jdcov":
+        return _bind_joint(blocks, sample, c, scale_invariant, options)
+    if measure == "ccdcov":
+        return _bind_distance(blocks, sample, options)
+    return _bind_summed(blocks, sample, options)

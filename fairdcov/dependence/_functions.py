@@ -1,0 +1,305 @@
+"""The measures as functions of arrays, for statisticians and for the metrics."""
+
+import numpy as np
+
+from fairdcov import _kernels
+from fairdcov._blocks import SensitiveBlocks
+from fairdcov._validation import check_consistent_rows, check_finite_matrix, check_finite_vector, check_sample_weight
+from fairdcov.dependence._binding import bind_dependence
+
+__all__ = [
+    "concatenated_distance_covariance",
+    "distance_covariance",
+    "gini_mean_difference",
+    "joint_distance_covariance",
+]
+
+
+def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None):
+    """Gini mean difference ``sum_ij p_i p_j |u_i - u_j|`` and its gradient, in O(n log n).
+
+    For ``statistic="u"`` the mean runs over the pairs of different rows.
+
+    Parameters
+    ----------
+    u : (n,) array
+        Predictions.
+    probabilities : (n,) array, optional
+        Row weights of sum 1, for the V-statistic.
+    statistic : {"u", "v"}, default="v"
+        Which mean to take.
+    order : (n,) integer array, optional
+        ``np.argsort(u)`` when it is known already.
+
+    Returns
+    -------
+    value : float
+    gradient : (n,) array
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov.dependence import gini_mean_difference
+    >>> gini_mean_difference(np.array([0.0, 1.0]))[0]
+    0.5
+    """
+    n = len(u)
+    if probabilities is None:
+        row_weights, scale = np.ones(n), 1.0 / (n * (n - 1)) if statistic == "u" else 1.0 / n**2
+    else:
+        row_weights, scale = probabilities, 1.0
+    gradient = 2.0 * scale * row_weights * _kernels.signed_sums(u, row_weights, order=order)
+    return float((u - u.mean()) @ gradient), gradient
+
+
+def _check_arguments(x, blocks, sample_weight):
+    x = check_finite_vector(x, "x")
+    if not blocks:
+        raise ValueError("at least one block of protected attributes is needed besides x; found none")
+    matrices = []
+    for position, block in enumerate(blocks, start=1):
+        matrix = check_finite_matrix(block, f"block {position}")
+        check_consistent_rows(len(x), matrix, f"block {position}", reference="x")
+        matrices.append(matrix)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(sample_weight, len(x), reference="x")
+    return x, matrices, sample_weight
+
+
+def _evaluate(x, blocks, sample_weight, return_gradient, measure, **options):
+    """Value of a measure with its constant, or value and gradient."""
+    x, matrices, sample_weight = _check_arguments(x, blocks, sample_weight)
+    blocks = SensitiveBlocks.from_arrays(matrices)
+    form = bind_dependence(blocks, measure, sample_weight=sample_weight, approximate=False, **options)
+    value, gradient = form.value_gradient(x)
+    value = float(value + form.constant)
+    return (value, gradient) if return_gradient else value
+
+
+def distance_covariance(
+    x, *blocks, statistic="u", sample_weight=None, method="auto", return_gradient=False, n_threads=None
+):
+    """Squared distance covariance of ``x`` with each block, summed over the blocks.
+
+    For one block ``z`` it is ``sum_kl X_kl Z_kl / (n (n - 3))`` with U-centred distance matrices X and Z (diagonal 0),
+    or ``sum_kl p_k p_l X_kl Z_kl`` with doubly centred ones for the V-statistic. Zero in the population if and only
+    if ``x`` and the block are independent; the sum is blind to dependence on several blocks jointly. Units: those of
+    ``x`` times those of the block.
+
+    Parameters
+    ----------
+    x : (n,) array
+        A variable, for example predictions. The gradient is taken with respect to it.
+    *blocks : (n,) or (n, q) arrays
+        Numeric protected attributes, at least one; rows are points in Euclidean space. Encode categories first, for
+        example with :class:`fairdcov.SensitiveEncoder`.
+    statistic : {"u", "v"}, default="u"
+        Unbiased U-statistic (may be negative, needs 4 rows) or V-statistic (not negative).
+    sample_weight : (n,) array, optional
+        Row weights of the V-statistic, such as exposure; whole numbers act as repetition.
+    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
+        Algorithm; all but ``"approximate"`` are exact and ``"auto"`` chooses among the exact ones: profiles
+        O(n log n + n K) for K distinct rows of the blocks, univariate O(n log n), tiles O(n^2) time and O(n) memory.
+    return_gradient : bool, default=False
+        Return the gradient as well.
+    n_threads : int, optional
+        Threads of the tiles; all available for None. The result does not depend on it.
+
+    Returns
+    -------
+    value : float
+        Squared and signed.
+    gradient : (n,) array
+        Derivative with respect to ``x``, with ``sign(0) = 0`` at ties; only if ``return_gradient``.
+
+    Raises
+    ------
+    ValueError
+        For NaN or infinite values, unequal lengths, fewer than 4 rows with ``"u"``, weights with ``"u"``, and profiles
+        that do not fit scikit-learn's ``working_memory`` with ``method="profiles"``.
+
+    References
+    ----------
+    G. J. Szekely, M. L. Rizzo (2014), Partial distance correlation with methods for dissimilarities, Annals of
+    Statistics 42(6). X. Huo, G. J. Szekely (2016), Fast computing for distance covariance, Technometrics 58(4).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov import distance_covariance
+    >>> x = np.array([0.0, 1.0, 2.0, 3.0, 4.0])
+    >>> value, gradient = distance_covariance(x, x**2, return_gradient=True)
+    >>> round(value, 6)
+    4.266667
+    >>> gradient.shape
+    (5,)
+    """
+    return _evaluate(
+        x, blocks, sample_weight, return_gradient, "dcov", statistic=statistic, method=method, n_threads=n_threads
+    )
+
+
+def concatenated_distance_covariance(
+    x, *blocks, statistic="u", sample_weight=None, method="auto", return_gradient=False, n_threads=None
+):
+    """Squared concatenated distance covariance: of ``x`` with all columns of all blocks as one vector.
+
+    ``CCdCov^2(x; s_1 .. s_d) = dCov^2(x, [s_1 | .. | s_d])`` is zero in the population if and only if ``x`` is
+    independent of the attributes jointly, intersections included. It is not bounded below by the sum of the
+    attribute-wise covariances: the difference may have either sign.
+
+    Parameters
+    ----------
+    x : (n,) array
+        A variable, for example predictions. The gradient is taken with respect to it.
+    *blocks : (n,) or (n, q) arrays
+        Numeric protected attributes, at least one. Their scales matter: distances are taken over all columns.
+    statistic : {"u", "v"}, default="u"
+        Unbiased U-statistic (may be negative, needs 4 rows) or V-statistic (not negative).
+    sample_weight : (n,) array, optional
+        Row weights of the V-statistic, such as exposure; whole numbers act as repetition.
+    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
+        Algorithm, see :func:`distance_covariance`.
+    return_gradient : bool, default=False
+        Return the gradient as well.
+    n_threads : int, optional
+        Threads of the tiles; all available for None. The result does not depend on it.
+
+    Returns
+    -------
+    value : float
+        Squared and signed, in units of ``x`` times those of the blocks.
+    gradient : (n,) array
+        Derivative with respect to ``x``; only if ``return_gradient``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`distance_covariance`.
+
+    References
+    ----------
+    H. M. Lee, K. Antonio, B. Avanzi, L. Marchi, R. Zhou (2025), Machine Learning with Multitype Protected Attributes:
+    Intersectional Fairness through Regularisation, arXiv 2509.08163.
+
+    Examples
+    --------
+    Two fair coins and their exclusive or: no coin alone tells anything about it, both together tell everything.
+
+    >>> import numpy as np
+    >>> from fairdcov import concatenated_distance_covariance, distance_covariance
+    >>> first, second = np.tile([0, 0, 1, 1], 25), np.tile([0, 1, 0, 1], 25)
+    >>> x = np.bitwise_xor(first, second)
+    >>> abs(round(distance_covariance(x, first, second, statistic="v"), 12))
+    0.0
+    >>> round(concatenated_distance_covariance(x, first, second, statistic="v"), 4)
+    0.0732
+    """
+    return _evaluate(
+        x, blocks, sample_weight, return_gradient, "ccdcov", statistic=statistic, method=method, n_threads=n_threads
+    )
+
+
+def joint_distance_covariance(
+    x,
+    *blocks,
+    c=1.0,
+    statistic="u",
+    sample_weight=None,
+    method="auto",
+    return_gradient=False,
+    scale_invariant=False,
+    rank=False,
+    n_threads=None,
+):
+    """Squared joint distance covariance of ``x`` and the blocks: their mutual dependence of every order.
+
+    ``JdCov^2 = sum_kl prod_i (X^i_kl + c) / (n (n - 3)) - c^p n / (n - 3)`` over the p variables (``x`` and the
+    blocks) with U-centred distance matrices X^i in the sign of Chakraborty and Zhang; for the V-statistic
+    ``sum_kl p_k p_l prod_i (X^i_kl + c) - c^p``. It contains the dependence among the blocks themselves, which a model
+    cannot change: two attributes that depend on each other give a positive value for any ``x``.
+
+    Parameters
+    ----------
+    x : (n,) array
+        A variable, for example predictions. The gradient is taken with respect to it.
+    *blocks : (n,) or (n, q) arrays
+        Numeric protected attributes, at least one.
+    c : float, default=1.0
+        At least 0; the larger, the more the pairwise dependences count against those of higher order.
+    statistic : {"u", "v"}, default="u"
+        U-statistic (needs 4 rows) or V-statistic.
+    sample_weight : (n,) array, optional
+        Row weights of the V-statistic, such as exposure; whole numbers act as repetition.
+    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
+        Algorithm, see :func:`distance_covariance`; ``"univariate"`` needs a single block.
+    return_gradient : bool, default=False
+        Return the gradient as well.
+    scale_invariant : bool, default=False
+        Divide every centred matrix by its distance standard deviation ``sqrt(dCov^2(x_i, x_i))``, so that the units
+        of ``x`` and of the blocks do not matter. A constant variable counts as independent.
+    rank : bool, default=False
+        Replace every column by its empirical distribution function first, so that no increasing transformation of a
+        column matters. Excludes ``return_gradient``: ranks are piecewise constant in ``x``.
+    n_threads : int, optional
+        Threads of the tiles; all available for None. The result does not depend on it.
+
+    Returns
+    -------
+    value : float
+        Squared and signed, the terms without ``x`` included.
+    gradient : (n,) array
+        Derivative with respect to ``x``; only if ``return_gradient``.
+
+    Raises
+    ------
+    ValueError
+        As :func:`distance_covariance`, and for ``rank`` with ``return_gradient``.
+
+    References
+    ----------
+    S. Chakraborty, X. Zhang (2019), Distance metrics for measuring joint dependence with application to causal
+    inference, Journal of the American Statistical Association 114(528).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov import joint_distance_covariance
+    >>> first, second = np.tile([0, 0, 1, 1], 25), np.tile([0, 1, 0, 1], 25)
+    >>> x = np.bitwise_xor(first, second)
+    >>> round(joint_distance_covariance(x, first, second, statistic="v"), 6)
+    0.125
+    """
+    if rank and return_gradient:
+        raise ValueError(
+            "rank=True with return_gradient=True: a rank statistic is piecewise constant in x, its gradient is zero "
+            "wherever it exists; use scale_invariant=True for a measure without units that has a gradient"
+        )
+    x, matrices, sample_weight = _check_arguments(x, blocks, sample_weight)
+    if rank:
+        x = _empirical_cdf(x, sample_weight)
+        matrices = [
+            np.column_stack([_empirical_cdf(column, sample_weight) for column in matrix.T]) for matrix in matrices
+        ]
+    factored = SensitiveBlocks.from_arrays(matrices)
+    options = {"statistic": statistic, "sample_weight": sample_weight, "n_threads": n_threads, "approximate": False}
+    form = bind_dependence(factored, "jdcov", c=c, scale_invariant=scale_invariant, method=method, **options)
+    value, gradient = form.value_gradient(x)
+    if scale_invariant:
+        # dCov^2(x, x) moves with both of its arguments, alike: twice the partial derivative.
+        own = bind_dependence(SensitiveBlocks.from_arrays([x[:, None]]), "ccdcov", **options)
+        variance, half_gradient = own.value_gradient(x)
+        if variance > 0:
+            gradient = gradient / np.sqrt(variance) - value * half_gradient / variance**1.5
+            value /= np.sqrt(variance)
+        else:
+            value, gradient = 0.0, np.zeros_like(x)
+    value = float(value + form.constant)
+    return (value, gradient) if return_gradient else value
+
+
+def _empirical_cdf(values, sample_weight):
+    """Share of the weight at or below each value."""
+    distinct, positions = np.unique(values, return_inverse=True)
+    weights = np.bincount(positions, weights=sample_weight, minlength=len(distinct))
+    return (np.cumsum(weights) / weights.sum())[positions]
