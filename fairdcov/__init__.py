@@ -11,6 +11,15 @@ from fairdcov.dependence import (
     distance_covariance,
     joint_distance_covariance,
 )
+from fairdcov.encoding import SensitiveEncoder
+from fairdcov.linear_model import (
+    DCovGammaRegressor,
+    DCovLogisticRegression,
+    DCovPoissonRegressor,
+    DCovRidge,
+    DCovTweedieRegressor,
+)
+from fairdcov.penalties import CCDCovPenalty, DCovPenalty, JDCovPenalty
 
 try:
     __version__ = version("fairdcov")
@@ -18,6 +27,15 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "CCDCovPenalty",
+    "DCovGammaRegressor",
+    "DCovLogisticRegression",
+    "DCovPenalty",
+    "DCovPoissonRegressor",
+    "DCovRidge",
+    "DCovTweedieRegressor",
+    "JDCovPenalty",
+    "SensitiveEncoder",
     "__version__",
     "concatenated_distance_covariance",
     "distance_covariance",

@@ -70,14 +70,15 @@ class SensitiveBlocks:
     @classmethod
     def from_arrays(cls, blocks, names=None):
         """Factorise numeric blocks (n, q), finite and of equal length."""
-        columns = [factorise(column)[0] for block in blocks for column in np.asarray(block).T]
-        return cls.from_codes(columns, blocks, names or tuple(f"block {b}" for b in range(len(blocks))))
+        columns = [factorise(column)[0] for block in blocks for column in block.T]
+        names = names or [f"block {position}" for position in range(len(blocks))]
+        return cls.from_points(columns, lambda rows: [block[rows] for block in blocks], names)
 
     @classmethod
-    def from_codes(cls, columns, blocks, names):
-        """Combine code columns into profiles; ``blocks`` are the (n, q) arrays they stand for."""
+    def from_points(cls, columns, points_of, names):
+        """Combine code columns into profiles; ``points_of(rows)`` gives each block's coordinates of some rows."""
         codes, first_rows = combine_codes(columns)
-        points = tuple(np.ascontiguousarray(np.asarray(block)[first_rows], dtype=np.float64) for block in blocks)
+        points = tuple(np.ascontiguousarray(points, dtype=np.float64) for points in points_of(first_rows))
         return cls(codes.astype(np.int32), points, tuple(names))
 
     @property

@@ -1,0 +1,139 @@
+"""Loss + strength x penalty + ridge term, in raw-prediction and in coefficient space.
+
+The only place with the chain rule. Learners ask for value and gradient and know nothing else.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+
+__all__ = ["CoefficientObjective", "Parts", "RawObjective"]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Terms of the objective at a point: ``total = loss + strength * penalty + ridge``."""
+
+    loss: float
+    penalty: float
+    ridge: float
+    total: float
+
+
+class RawObjective:
+    """Weighted mean loss plus penalty as a function of raw predictions.
+
+    Parameters
+    ----------
+    loss : PointwiseLoss
+        Loss of a row.
+    y : (n,) float64 array
+        Targets.
+    probabilities : (n,) float64 array
+        Row weights of sum 1.
+    penalty : BoundPenalty or None
+        A function of all predictions.
+    strength : float
+        Multiplier of the penalty; 0 leaves it out.
+    """
+
+    def __init__(self, loss, y, probabilities, penalty=None, strength=0.0):
+        self.loss = loss
+        self.y = y
+        self.probabilities = probabilities
+        self.penalty = penalty
+        self.strength = strength
+
+    def terms(self, raw):
+        """Mean loss, penalty, and the gradient (n,) of ``loss + strength * penalty``; not finite where undefined."""
+        losses, gradient = self.loss.loss_gradient(self.y, raw)
+        value = float(self.probabilities @ losses)
+        gradient = gradient * self.probabilities
+        if self.penalty is None or self.strength == 0 or not np.isfinite(value):
+            return value, 0.0, gradient
+        if self.penalty.scale == "link":
+            penalty, slope = self.penalty.value_gradient(raw)
+        else:
+            penalty, slope = self.penalty.value_gradient(self.loss.response(raw))
+            slope = slope * self.loss.response_slope(raw)
+        return value, penalty, gradient + self.strength * slope
+
+    def penalty_value(self, raw):
+        """Penalty of raw predictions, also where ``strength`` is 0; NaN without a penalty."""
+        if self.penalty is None:
+            return float("nan")
+        return self.penalty.value(raw if self.penalty.scale == "link" else self.loss.response(raw))
+
+
+class CoefficientObjective:
+    """The objective of a linear model, ``raw = X @ coefficients + intercept``.
+
+    Parameters
+    ----------
+    X : (n, p) float64 array or CSR matrix
+        Features.
+    raw_objective : RawObjective
+        Loss and penalty.
+    ridge : float
+        Multiplier of ``|coefficients|^2 / 2``; the intercept is free.
+    fit_intercept : bool
+        Whether the last parameter is an intercept.
+    """
+
+    def __init__(self, X, raw_objective, ridge, fit_intercept):
+        self.X = X
+        self.raw_objective = raw_objective
+        self.ridge = ridge
+        self.fit_intercept = fit_intercept
+        self.n_features = X.shape[1]
+        self.n_parameters = X.shape[1] + bool(fit_intercept)
+
+    def raw(self, parameters):
+        """Raw predictions."""
+        raw = self.X @ parameters[: self.n_features]
+        if self.fit_intercept:
+            raw = raw + parameters[-1]
+        return raw
+
+    def parts_gradient(self, parameters):
+        """Terms of the objective and its gradient (parameters,)."""
+        loss, penalty, raw_gradient = self.raw_objective.terms(self.raw(parameters))
+        coefficients = parameters[: self.n_features]
+        ridge = 0.5 * self.ridge * float(coefficients @ coefficients)
+        gradient = np.empty(self.n_parameters)
+        gradient[: self.n_features] = self.X.T @ raw_gradient + self.ridge * coefficients
+        if self.fit_intercept:
+            gradient[-1] = raw_gradient.sum()
+        total = loss + self.raw_objective.strength * penalty + ridge
+        return Parts(loss, penalty, ridge, total), gradient
+
+    def hessian(self, parameters):
+        """Expected Hessian of loss and ridge term; the penalty is piecewise linear and has none."""
+        p = self.n_features
+        weights = self._row_curvature(parameters)
+        hessian = np.empty((self.n_parameters, self.n_parameters))
+        if sp.issparse(self.X):
+            weighted = self.X.multiply(weights[:, None]).tocsr()
+            hessian[:p, :p] = (self.X.T @ weighted).toarray()
+            column = np.asarray(weighted.sum(axis=0)).ravel()
+        else:
+            # A' A with one and the same A costs half of a general product.
+            root = np.sqrt(weights)[:, None] * self.X
+            hessian[:p, :p] = root.T @ root
+            column = self.X.T @ weights
+        hessian[np.arange(p), np.arange(p)] += self.ridge
+        if self.fit_intercept:
+            hessian[:p, -1] = hessian[-1, :p] = column
+            hessian[-1, -1] = weights.sum()
+        return hessian
+
+    def hessian_diagonal(self, parameters):
+        """Diagonal of :meth:`hessian`, for models too wide for the whole."""
+        weights = self._row_curvature(parameters)
+        squares = self.X.multiply(self.X) if sp.issparse(self.X) else self.X**2
+        diagonal = squares.T @ weights + self.ridge
+        return np.append(diagonal, weights.sum()) if self.fit_intercept else diagonal
+
+    def _row_curvature(self, parameters):
+        return self.raw_objective.probabilities * self.raw_objective.loss.curvature(self.raw(parameters))

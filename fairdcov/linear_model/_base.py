@@ -1,0 +1,398 @@
+"""The fit of every penalised linear model, in numbered stages, and the path over strengths."""
+
+import difflib
+import numbers
+import warnings
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from sklearn.base import BaseEstimator, clone, is_regressor
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fairdcov._objective import CoefficientObjective, RawObjective
+from fairdcov._validation import check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov.encoding import select_rows
+from fairdcov.exceptions import ConvergenceWarning
+from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
+from fairdcov.penalties import bind_penalty
+
+__all__ = ["PenalisedLinearModel"]
+
+_LEAST_PENALISED_ROWS = 4
+# Tolerance of an unpenalised fit that serves as a starting point only.
+_START_TOLERANCE = 1e-2
+
+
+class PenalisedLinearModel(BaseEstimator):
+    """Linear predictor fitted to ``mean loss + strength * penalty + ridge term``.
+
+    Subclasses say which loss, how ``alpha`` enters and how predictions are returned.
+    """
+
+    # Requested by the class, so that pipelines and searches route them without set_fit_request.
+    __metadata_request__fit = {"sensitive_features": True, "sample_weight": True}  # noqa: RUF012
+    __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
+
+    def __init__(
+        self,
+        penalty="ccdcov",
+        strength=1.0,
+        alpha=1.0,
+        *,
+        fit_intercept=True,
+        max_iter=500,
+        tol=1e-4,
+        warm_start=False,
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        n_threads=None,
+        verbose=0,
+    ):
+        self.penalty = penalty
+        self.strength = strength
+        self.alpha = alpha
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.warm_start = warm_start
+        self.sensitive_columns = sensitive_columns
+        self.drop_sensitive_columns = drop_sensitive_columns
+        self.n_threads = n_threads
+        self.verbose = verbose
+
+    # -- what subclasses provide ---------------------------------------------------------------------------------------
+
+    def _loss(self):
+        """Pointwise loss of the family."""
+        raise NotImplementedError
+
+    def _ridge(self, total_weight):
+        """Multiplier of ``|coef|^2 / 2`` beside a mean loss over rows of this total weight."""
+        return float(self.alpha)
+
+    def _encode_target(self, y):
+        """Target as floats."""
+        return y.astype(np.float64, copy=False)
+
+    def _publish(self, coefficients, intercept):
+        """Fitted attributes for a solution, in the shapes of the scikit-learn estimator."""
+        return {"coef_": coefficients, "intercept_": intercept}
+
+    # -- fit -----------------------------------------------------------------------------------------------------------
+
+    def fit(self, X, y, sample_weight=None, *, sensitive_features=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+        y : (n,) array
+            Target. For a claim frequency: claims / exposure, with exposure as ``sample_weight``.
+        sample_weight : (n,) array, optional
+            Row weights of the loss and (unless the penalty says ``weighted=False``) of the penalty. Rows of weight 0
+            take no part.
+        sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
+            Protected attributes of any type, needed when ``strength > 0`` and never in ``predict``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For invalid values anywhere; ``MissingSensitiveFeaturesError`` when the penalty lacks its attributes. A fit
+            that fails leaves the estimator as it was.
+
+        Warns
+        -----
+        ConvergenceWarning
+            When ``max_iter`` is reached; the message says what to do.
+        """
+        before = self.__dict__.copy()
+        try:
+            problem = _Problem(self, X, y, sample_weight, sensitive_features, [self.strength])
+            _, attributes = problem.solve(self.strength, self._starting_parameters(problem))
+            self.__dict__.update(attributes)
+        except BaseException:
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            raise
+        return self
+
+    def strength_path(self, X, y, strengths, sample_weight=None, *, sensitive_features=None):
+        """Fit a model for each strength, each started from the one before.
+
+        Input is validated, the penalty bound and the unpenalised model fitted once for the whole path.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+        y : (n,) array
+            Target.
+        strengths : sequence of float
+            Strengths in the order in which to fit them; increasing ones start best.
+        sample_weight : (n,) array, optional
+            Row weights, as in :meth:`fit`.
+        sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
+            Protected attributes; needed unless all strengths are 0.
+
+        Returns
+        -------
+        iterator of estimators
+            Fitted clones of this estimator that differ in ``strength``, made as they are asked for.
+
+        Raises
+        ------
+        ValueError
+            At once, for invalid input as in :meth:`fit` and for empty or negative strengths.
+
+        Examples
+        --------
+        >>> from fairdcov import DCovPoissonRegressor
+        >>> from fairdcov.datasets import make_motor_portfolio
+        >>> book = make_motor_portfolio(2_000, random_state=0)
+        >>> X = book.data.select_dtypes("number")
+        >>> path = DCovPoissonRegressor().strength_path(
+        ...     X, book.target, [0.0, 0.1, 1.0], sample_weight=book.exposure, sensitive_features=book.sensitive_features
+        ... )
+        >>> penalties = [model.penalty_value_ for model in path]
+        >>> penalties[0] > penalties[1] > penalties[2]
+        True
+        """
+        strengths = [check_positive_number(strength, "strengths", allow_zero=True) for strength in strengths]
+        if not strengths:
+            raise ValueError("strengths must have at least one value; found none")
+        problem = _Problem(clone(self), X, y, sample_weight, sensitive_features, strengths)
+        return self._follow(problem, strengths)
+
+    def _follow(self, problem, strengths):
+        parameters = None
+        for strength in strengths:
+            parameters, attributes = problem.solve(strength, parameters)
+            model = clone(problem.estimator).set_params(strength=strength)
+            # Beside the solution: what validation found out about X and y.
+            learnt = {name: value for name, value in vars(problem.estimator).items() if name.endswith("_")}
+            model.__dict__.update(learnt, **attributes)
+            yield model
+
+    def _starting_parameters(self, problem):
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return None
+        coefficients = np.ravel(self.coef_)
+        if len(coefficients) != problem.objective.n_features:
+            return None
+        return np.append(coefficients, np.ravel(self.intercept_)) if self.fit_intercept else coefficients.copy()
+
+    # -- predict -------------------------------------------------------------------------------------------------------
+
+    def _raw_predict(self, X):
+        check_is_fitted(self, "coef_")
+        X = self._validate_features(self._without_sensitive_columns(X))
+        return X @ np.ravel(self.coef_) + float(np.ravel(self.intercept_)[0])
+
+    def _validate_features(self, X):
+        return validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
+
+    def predict(self, X):
+        """Predict the mean of ``y``; no protected attribute is needed.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features; ``sensitive_columns`` may be there or not.
+
+        Returns
+        -------
+        (n,) array
+            Predictions on the scale of ``y``: for a frequency model, expected claims per unit of exposure.
+        """
+        return self._loss().response(self._raw_predict(X))
+
+    # -- protected attributes among the columns of X -------------------------------------------------------------------
+
+    def _split_sensitive_columns(self, X):
+        """X without its sensitive columns (unless they are to be kept), and those columns."""
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
+        names = (
+            list(self.sensitive_columns) if not isinstance(self.sensitive_columns, str) else [self.sensitive_columns]
+        )
+        if isinstance(frame, nw.DataFrame):
+            for name in names:
+                if name not in frame.columns:
+                    near = difflib.get_close_matches(str(name), [str(column) for column in frame.columns], n=1)
+                    hint = f"; did you mean {near[0]!r}?" if near else ""
+                    raise ValueError(f"sensitive_columns names {name!r}, which is not a column of X{hint}")
+            sensitive = frame.select(names).to_native()
+            return (frame.drop(names).to_native() if self.drop_sensitive_columns else X), sensitive
+        if any(isinstance(name, str) for name in names):
+            raise ValueError(
+                f"sensitive_columns={self.sensitive_columns!r} needs X as a DataFrame; found {type(X).__name__}: give "
+                "column positions, or let the step before return a DataFrame with set_output(transform='pandas')"
+            )
+        array = np.asarray(X)
+        if array.ndim != 2 or not all(isinstance(i, numbers.Integral) and 0 <= i < array.shape[1] for i in names):
+            raise ValueError(f"sensitive_columns={names} are not column positions of X with shape {array.shape}")
+        return (np.delete(array, names, axis=1) if self.drop_sensitive_columns else X), array[:, names]
+
+    def _without_sensitive_columns(self, X):
+        if self.sensitive_columns is None or not self.drop_sensitive_columns:
+            return X
+        names = (
+            list(self.sensitive_columns) if not isinstance(self.sensitive_columns, str) else [self.sensitive_columns]
+        )
+        frame = nw.from_native(X, eager_only=True, pass_through=True)
+        if isinstance(frame, nw.DataFrame):
+            present = [name for name in names if name in frame.columns]
+            return frame.drop(present).to_native() if present else X
+        if getattr(X, "ndim", 0) == 2 and X.shape[1] == self.n_features_in_ + len(names):
+            return np.delete(np.asarray(X), names, axis=1)
+        return X
+
+
+class _Problem:
+    """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
+
+    def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths):
+        # 1. Parameters.
+        self.estimator = estimator
+        for strength in strengths:
+            check_positive_number(strength, "strength", allow_zero=True)
+        check_positive_number(estimator.alpha, "alpha", allow_zero=True)
+        check_positive_number(estimator.tol, "tol")
+        if not isinstance(estimator.max_iter, numbers.Integral) or estimator.max_iter < 1:
+            raise ValueError(f"max_iter must be a whole number >= 1; found {estimator.max_iter!r}")
+        penalised = any(strengths)
+        # The unpenalised model is a result when it was asked for, otherwise only a place to start from.
+        self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, _START_TOLERANCE)
+
+        # 2. Data.
+        if estimator.sensitive_columns is not None:
+            if sensitive_features is not None:
+                raise ValueError(
+                    "sensitive_features were passed although sensitive_columns names columns of X: use one of the two"
+                )
+            X, sensitive_features = estimator._split_sensitive_columns(X)
+        X, y = validate_data(
+            estimator,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=np.float64,
+            y_numeric=is_regressor(estimator),
+            ensure_min_samples=_LEAST_PENALISED_ROWS if penalised else 1,
+        )
+        weights = check_sample_weight(sample_weight, X.shape[0])
+        y = estimator._encode_target(y)
+
+        # 3. Rows of weight 0 take no part in anything: neither in the loss nor in the penalty or its encoder.
+        keep = weights > 0
+        if penalised and keep.sum() < _LEAST_PENALISED_ROWS:
+            raise ValueError(
+                f"a penalised fit needs at least {_LEAST_PENALISED_ROWS} rows of positive sample_weight; found "
+                f"{keep.sum()}"
+            )
+        if sensitive_features is not None:
+            check_consistent_rows(X.shape[0], sensitive_features, "sensitive_features")
+        if not keep.all():
+            X, y, weights = X[keep], y[keep], weights[keep]
+            if sensitive_features is not None:
+                sensitive_features = select_rows(sensitive_features, keep)
+
+        # 4. What depends on the target or on the protected attributes alone.
+        loss = estimator._loss()
+        loss.check_target(y)
+        penalty = None
+        if sensitive_features is not None or penalised:
+            penalty = bind_penalty(
+                estimator.penalty,
+                sensitive_features,
+                None if sample_weight is None else weights,
+                n_threads=estimator.n_threads,
+            )
+        self.raw_objective = RawObjective(loss, y, weights / weights.sum(), penalty)
+        self.objective = CoefficientObjective(
+            X, self.raw_objective, estimator._ridge(weights.sum()), estimator.fit_intercept
+        )
+        self._unpenalised = None
+        self._preconditioner = None
+
+    def solve(self, strength, parameters=None):
+        """Fitted attributes at a strength, from given parameters or from the unpenalised model, and the parameters."""
+        estimator, objective = self.estimator, self.objective
+        n_iterations = 0
+        if parameters is None or strength == 0:
+            solution = self._solve_unpenalised(parameters)
+            parameters, n_iterations = solution.parameters, solution.n_iterations
+        if strength > 0:
+            if self._preconditioner is None:
+                self._preconditioner = Preconditioner(objective, parameters)
+            self.raw_objective.strength = strength
+            solution = minimise(
+                objective,
+                parameters,
+                self._preconditioner,
+                max_iterations=estimator.max_iter,
+                tolerance=estimator.tol,
+                report=_report if estimator.verbose > 1 else None,
+            )
+        if not solution.converged:
+            warnings.warn(
+                f"{type(estimator).__name__} with strength={strength:g} stopped before it converged "
+                f"({solution.message}, max_iter={estimator.max_iter}): increase max_iter or tol, scale the features, "
+                "or start from a neighbouring strength with strength_path",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        return solution.parameters, self._attributes(solution, strength, n_iterations)
+
+    def _solve_unpenalised(self, parameters):
+        if self._unpenalised is None:
+            self.raw_objective.strength = 0.0
+            if parameters is None:
+                parameters = self._constant_model()
+            options = {"max_iterations": self.estimator.max_iter, "tolerance": self._start_tolerance}
+            if self.objective.n_parameters <= MAX_DENSE_PARAMETERS:
+                self._unpenalised = newton(self.objective, parameters, **options)
+            else:
+                preconditioner = Preconditioner(self.objective, parameters)
+                self._unpenalised = minimise(self.objective, parameters, preconditioner, **options)
+        return self._unpenalised
+
+    def _constant_model(self):
+        parameters = np.zeros(self.objective.n_parameters)
+        if self.estimator.fit_intercept:
+            mean = float(self.raw_objective.probabilities @ self.raw_objective.y)
+            parameters[-1] = self.raw_objective.loss.intercept(mean)
+        return parameters
+
+    def _attributes(self, solution, strength, n_iterations):
+        estimator, raw_objective = self.estimator, self.raw_objective
+        raw_objective.strength = strength
+        parts, _ = self.objective.parts_gradient(solution.parameters)
+        penalty = raw_objective.penalty
+        coefficients, intercept = solution.parameters, 0.0
+        if estimator.fit_intercept:
+            coefficients, intercept = solution.parameters[:-1].copy(), float(solution.parameters[-1])
+        if estimator.verbose:
+            _report(solution.n_iterations, parts)
+        attributes = estimator._publish(coefficients, intercept)
+        attributes.update(
+            n_iter_=max(1, solution.n_iterations + (n_iterations if strength > 0 else 0)),
+            converged_=solution.converged,
+            loss_value_=parts.loss,
+            penalty_value_=raw_objective.penalty_value(self.objective.raw(solution.parameters)),
+            objective_value_=parts.total,
+            penalty_method_=None if penalty is None else penalty.method,
+            penalty_error_bound_=None if penalty is None else penalty.error_bound,
+        )
+        return attributes
+
+
+def _report(iteration, parts):
+    print(
+        f"iteration {iteration}: objective {parts.total:.8g}, loss {parts.loss:.8g}, penalty {parts.penalty:.4g}, "
+        f"ridge term {parts.ridge:.4g}"
+    )

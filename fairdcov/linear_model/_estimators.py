@@ -1,0 +1,448 @@
+"""The estimators: what each family adds to the common fit."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import d2_tweedie_score
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from fairdcov._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
+from fairdcov._validation import check_choice
+from fairdcov.linear_model._base import PenalisedLinearModel
+
+__all__ = [
+    "DCovGammaRegressor",
+    "DCovLogisticRegression",
+    "DCovPoissonRegressor",
+    "DCovRidge",
+    "DCovTweedieRegressor",
+]
+
+_PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
+        Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
+    strength : float, default=1.0
+        Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives scikit-learn's
+        estimator. :class:`fairdcov.CCDCovPenalty` says what ``normalize=False`` means for it.
+    alpha : float, default=1.0
+        <alpha>
+    fit_intercept : bool, default=True
+        Whether to fit an intercept, which is not shrunk.
+    max_iter : int, default=500
+        Iterations at most, of the unpenalised start and of the penalised fit each.
+    tol : float, default=1e-4
+        Tolerance on the gradient in coordinates of unit curvature; the objective is then within about ``tol ** 2`` per
+        parameter of its minimum.
+    warm_start : bool, default=False
+        Start from the coefficients of the previous fit.
+    sensitive_columns : list of str or int, optional
+        Columns of X that hold the protected attributes, instead of ``sensitive_features``.
+    drop_sensitive_columns : bool, default=True
+        Whether these columns are no features. They are then not needed in ``predict``.
+    n_threads : int, optional
+        Threads of the tile kernels; all available for None.
+    verbose : int, default=0
+        1 prints a line for each fit, 2 for each iteration."""
+
+_ATTRIBUTES = """coef_ : <coef shape>
+        Coefficients on the link scale.
+    intercept_ : <intercept shape>
+        Intercept; 0 without one.
+    n_iter_ : int
+        Iterations taken.
+    converged_ : bool
+        Whether the tolerance was met.
+    loss_value_ : float
+        Weighted mean loss (half deviance) on the training rows.
+    penalty_value_ : float
+        Penalty on the training rows, before ``strength`` and net of the terms without predictions; NaN when fitted
+        without protected attributes.
+    objective_value_ : float
+        ``loss_value_ + strength * penalty_value_`` plus the ridge term.
+    penalty_method_ : str or None
+        Algorithm the penalty used.
+    penalty_error_bound_ : float or None
+        Bound on the error of the normalised penalty; 0 unless ``penalty_method_`` is ``"approximate"``.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : (p,) array of str
+        Names of the features, where X had names."""
+
+
+def _document(alpha, coef="(p,) array", intercept="float"):
+    """Describe the common parameters and attributes in one place for all families."""
+
+    def decorate(cls):
+        attributes = _ATTRIBUTES.replace("<coef shape>", coef).replace("<intercept shape>", intercept)
+        cls.__doc__ = cls.__doc__.replace("<parameters>", _PARAMETERS.replace("<alpha>", alpha))
+        cls.__doc__ = cls.__doc__.replace("<attributes>", attributes)
+        return cls
+
+    return decorate
+
+
+class _TweedieModel(RegressorMixin, PenalisedLinearModel):
+    """Scores by the share of deviance explained, as scikit-learn's generalised linear models."""
+
+    def _power(self):
+        raise NotImplementedError
+
+    def _loss(self):
+        return HalfTweedieLoss(self._power())
+
+    def score(self, X, y, sample_weight=None):
+        """Share of the deviance that the model explains, D^2.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+        y : (n,) array
+            Target.
+        sample_weight : (n,) array, optional
+            Row weights, such as exposure.
+
+        Returns
+        -------
+        float
+            1 at best; 0 for the constant model.
+        """
+        return d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=self._power())
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.positive_only = self._power() >= 1
+        return tags
+
+
+@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``PoissonRegressor``.")
+class DCovPoissonRegressor(_TweedieModel):
+    """Poisson regression with log link whose predictions do not depend on protected attributes.
+
+    Minimises ``sum_i w_i d(y_i, mu_i) / (2 sum_i w_i) + strength * penalty(mu, S) + alpha |coef|^2 / 2`` with the unit
+    deviance ``d`` and ``mu = exp(X coef + intercept)``. For claim frequencies pass ``y = claims / exposure`` and
+    ``sample_weight = exposure``. With the default penalty the fitted total of the training rows equals the observed
+    total at every strength.
+
+    Parameters
+    ----------
+    <parameters>
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    sklearn.linear_model.PoissonRegressor : The same model with ``strength=0``.
+
+    Examples
+    --------
+    >>> from fairdcov import DCovPoissonRegressor
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> book = make_motor_portfolio(5_000, random_state=0)
+    >>> X = book.data.select_dtypes("number")
+    >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
+    >>> unaware = DCovPoissonRegressor(strength=0, alpha=1e-4).fit(X, book.target, **data)
+    >>> fair = DCovPoissonRegressor(strength=1.0, alpha=1e-4).fit(X, book.target, **data)
+    >>> fair.penalty_value_ < 0.5 * unaware.penalty_value_
+    True
+    >>> total = (fair.predict(X) * book.exposure).sum()
+    >>> bool(abs(total / book.claims.sum() - 1) < 1e-3)
+    True
+    """
+
+    def _power(self):
+        return 1.0
+
+
+@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``GammaRegressor``.")
+class DCovGammaRegressor(_TweedieModel):
+    """Gamma regression with log link (claim severity) whose predictions do not depend on protected attributes.
+
+    The objective is that of :class:`DCovPoissonRegressor` with the gamma deviance; ``y`` must be positive. For average
+    costs pass the number of claims as ``sample_weight``.
+
+    Parameters
+    ----------
+    <parameters>
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    sklearn.linear_model.GammaRegressor : The same model with ``strength=0``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov import DCovGammaRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> gender = rng.integers(0, 2, 300)
+    >>> X = np.column_stack([gender + rng.normal(size=300), rng.normal(size=300)])
+    >>> y = rng.gamma(2.0, np.exp(X[:, 0] / 2 + X[:, 1] / 2))
+    >>> unaware = DCovGammaRegressor(strength=0, alpha=0.01).fit(X, y, sensitive_features=gender)
+    >>> fair = DCovGammaRegressor(strength=10.0, alpha=0.01).fit(X, y, sensitive_features=gender)
+    >>> fair.penalty_value_ < 0.2 * unaware.penalty_value_
+    True
+    """
+
+    def _power(self):
+        return 2.0
+
+
+@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``TweedieRegressor``.")
+class DCovTweedieRegressor(_TweedieModel):
+    """Tweedie regression whose predictions do not depend on protected attributes.
+
+    The objective is that of :class:`DCovPoissonRegressor` with the deviance of the chosen power; powers between 1 and 2
+    suit pure premiums (claim cost per exposure, with exposure as ``sample_weight``).
+
+    Parameters
+    ----------
+    <parameters>
+    power : float, default=0.0
+        0 normal, 1 Poisson, between 1 and 2 compound Poisson-gamma, 2 gamma, 3 inverse Gaussian.
+    link : {"auto", "identity", "log"}, default="auto"
+        ``"auto"`` is the identity for ``power <= 0`` and the logarithm otherwise.
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    sklearn.linear_model.TweedieRegressor : The same model with ``strength=0``.
+
+    Examples
+    --------
+    >>> from fairdcov import DCovTweedieRegressor
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> book = make_motor_portfolio(5_000, random_state=0)
+    >>> X = book.data.select_dtypes("number")
+    >>> model = DCovTweedieRegressor(strength=1.0, power=1.5, alpha=1e-3)
+    >>> model = model.fit(
+    ...     X, book.cost / book.exposure, sample_weight=book.exposure, sensitive_features=book.sensitive_features
+    ... )
+    >>> model.converged_
+    True
+    """
+
+    def __init__(
+        self,
+        penalty="ccdcov",
+        strength=1.0,
+        alpha=1.0,
+        *,
+        power=0.0,
+        link="auto",
+        fit_intercept=True,
+        max_iter=500,
+        tol=1e-4,
+        warm_start=False,
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        n_threads=None,
+        verbose=0,
+    ):
+        super().__init__(
+            penalty,
+            strength,
+            alpha,
+            fit_intercept=fit_intercept,
+            max_iter=max_iter,
+            tol=tol,
+            warm_start=warm_start,
+            sensitive_columns=sensitive_columns,
+            drop_sensitive_columns=drop_sensitive_columns,
+            n_threads=n_threads,
+            verbose=verbose,
+        )
+        self.power = power
+        self.link = link
+
+    def _power(self):
+        return self.power
+
+    def _loss(self):
+        if 0 < self.power < 1:
+            raise ValueError(f"power must be <= 0 or >= 1, no distribution exists in between; found {self.power}")
+        check_choice(self.link, "link", ("auto", "identity", "log"))
+        link = self.link if self.link != "auto" else ("identity" if self.power <= 0 else "log")
+        return HalfTweedieLoss(self.power, link)
+
+
+@_document(alpha="Multiplier of ``|coef|^2`` beside the weighted *sum* of squared errors, as in ``Ridge``.")
+class DCovRidge(RegressorMixin, PenalisedLinearModel):
+    """Least squares with ridge term whose predictions do not depend on protected attributes.
+
+    Minimises ``[sum_i w_i (y_i - u_i)^2 + alpha |coef|^2] / (2 sum_i w_i) + strength * penalty(u, S)`` with
+    ``u = X coef + intercept``.
+
+    Parameters
+    ----------
+    <parameters>
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    sklearn.linear_model.Ridge : The same model with ``strength=0``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov import DCovRidge
+    >>> rng = np.random.default_rng(0)
+    >>> age = rng.uniform(18, 80, size=400)
+    >>> X = np.column_stack([age + 10 * rng.normal(size=400), rng.normal(size=400)])
+    >>> y = X[:, 0] / 10 + X[:, 1] + rng.normal(size=400)
+    >>> unaware = DCovRidge(strength=0).fit(X, y, sensitive_features=age)
+    >>> fair = DCovRidge(strength=100.0).fit(X, y, sensitive_features=age)
+    >>> fair.penalty_value_ < 0.05 * unaware.penalty_value_
+    True
+    """
+
+    def _loss(self):
+        return HalfSquaredError()
+
+    def _ridge(self, total_weight):
+        return float(self.alpha) / total_weight
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+@_document(
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the weighted *sum* of log losses, ``1 / C`` in ``LogisticRegression``.",
+    coef="(1, p) array",
+    intercept="(1,) array",
+)
+class DCovLogisticRegression(ClassifierMixin, PenalisedLinearModel):
+    """Binary logistic regression whose probabilities do not depend on protected attributes.
+
+    Minimises ``[sum_i w_i logloss_i + alpha |coef|^2 / 2] / sum_i w_i + strength * penalty(p, S)`` with the probability
+    ``p`` of the second class (or, with ``scale="link"`` in the penalty, its logit).
+
+    Parameters
+    ----------
+    <parameters>
+
+    Attributes
+    ----------
+    classes_ : (2,) array
+        Class labels.
+    <attributes>
+
+    See Also
+    --------
+    sklearn.linear_model.LogisticRegression : The same model with ``strength=0`` and ``C = 1 / alpha``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov import DCovLogisticRegression
+    >>> rng = np.random.default_rng(0)
+    >>> gender = rng.choice(["f", "m"], size=500)
+    >>> X = np.column_stack([(gender == "f") + rng.normal(size=500), rng.normal(size=500)])
+    >>> y = X.sum(axis=1) + rng.normal(size=500) > 0
+    >>> unaware = DCovLogisticRegression(strength=0).fit(X, y, sensitive_features=gender)
+    >>> fair = DCovLogisticRegression(strength=10.0).fit(X, y, sensitive_features=gender)
+    >>> fair.penalty_value_ < 0.2 * unaware.penalty_value_
+    True
+    >>> fair.predict_proba(X).shape
+    (500, 2)
+    """
+
+    def _loss(self):
+        return HalfBinomialLoss()
+
+    def _ridge(self, total_weight):
+        return float(self.alpha) / total_weight
+
+    def _encode_target(self, y):
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        kind = type_of_target(y, input_name="y")
+        if kind != "binary":
+            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
+        self.classes_ = np.unique(y)
+        if len(self.classes_) < 2:
+            raise ValueError(f"y must have two classes; found one class, {self.classes_[0]!r}")
+        return (y == self.classes_[1]).astype(np.float64)
+
+    def _publish(self, coefficients, intercept):
+        return {"coef_": coefficients[None, :], "intercept_": np.array([intercept])}
+
+    def decision_function(self, X):
+        """Log odds of the second class.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n,) array
+        """
+        return self._raw_predict(X)
+
+    def predict_proba(self, X):
+        """Probability of each class; no protected attribute is needed.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n, 2) array
+            Columns in the order of ``classes_``.
+        """
+        raw = self._raw_predict(X)
+        loss = self._loss()
+        return np.column_stack([loss.response(-raw), loss.response(raw)])
+
+    def predict_log_proba(self, X):
+        """Logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n, 2) array
+        """
+        raw = self._raw_predict(X)
+        return np.column_stack([-np.logaddexp(0.0, raw), -np.logaddexp(0.0, -raw)])
+
+    def predict(self, X):
+        """Predict the more probable class.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n,) array of class labels
+        """
+        check_is_fitted(self, "coef_")
+        return self.classes_[(self._raw_predict(X) > 0).astype(int)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_class = False
+        return tags

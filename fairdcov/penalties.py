@@ -1,0 +1,352 @@
+"""Dependence penalties: small exchangeable objects that hold options, and what they become once bound to data."""
+
+import warnings
+from abc import abstractmethod
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+
+from fairdcov._validation import check_choice, check_sample_weight
+from fairdcov.dependence import bind_dependence, gini_mean_difference
+from fairdcov.encoding import SensitiveEncoder
+from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+
+__all__ = ["BoundPenalty", "CCDCovPenalty", "DCovPenalty", "DependencePenalty", "JDCovPenalty", "resolve_penalty"]
+
+SCALES = ("response", "link")
+
+
+class BoundPenalty:
+    """A penalty bound to protected attributes and weights: a function of the prediction alone.
+
+    Attributes
+    ----------
+    scale : {"response", "link"}
+        Which prediction of the model to pass in.
+    method : str
+        Algorithm in use, see :func:`fairdcov.distance_covariance`.
+    n_profiles : int
+        Distinct combinations of protected attributes.
+    constant : float
+        The part of the measure that depends on the attributes alone. It is left out of the value, since no model can
+        change it.
+    error_bound : float
+        Bound on the approximation error of the normalised value; 0 for exact methods.
+    encoder : SensitiveEncoder
+        The fitted encoder.
+    """
+
+    def __init__(self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder):
+        self.scale = scale
+        self.method = form.method
+        self.n_profiles = n_profiles
+        self.constant = form.constant
+        self.error_bound = form.error_bound
+        self.encoder = encoder
+        self._form = form
+        self._normalize = normalize
+        self._statistic = statistic
+        self._probabilities = probabilities
+
+    def value(self, u):
+        """Penalty of the predictions ``u`` (n,), net of :attr:`constant`."""
+        return self.value_gradient(u)[0]
+
+    def value_gradient(self, u):
+        """Penalty of the predictions ``u`` (n,) and its gradient (n,).
+
+        A constant prediction depends on nothing: value and gradient are zero there (it is a kink of the penalty).
+        """
+        order = np.argsort(u)
+        if len(u) == 0 or u[order[0]] == u[order[-1]]:
+            return 0.0, np.zeros(len(u))
+        value, gradient = self._form.value_gradient(u, order)
+        if self._normalize:
+            spread, spread_gradient = gini_mean_difference(
+                u, self._probabilities, statistic=self._statistic, order=order
+            )
+            value /= spread
+            gradient = (gradient - value * spread_gradient) / spread
+        return value, gradient
+
+
+class DependencePenalty(BaseEstimator):
+    """Base of the penalties. Subclasses name the measure; :meth:`bind` does the work."""
+
+    def __init__(
+        self,
+        statistic="v",
+        normalize=True,
+        weighted=True,
+        scale="response",
+        method="auto",
+        encoder=None,
+        n_components=256,
+        random_state=0,
+    ):
+        self.statistic = statistic
+        self.normalize = normalize
+        self.weighted = weighted
+        self.scale = scale
+        self.method = method
+        self.encoder = encoder
+        self.n_components = n_components
+        self.random_state = random_state
+
+    @property
+    @abstractmethod
+    def _measure(self):
+        """Name of the measure in :data:`fairdcov.dependence.MEASURES`."""
+
+    def _measure_options(self):
+        return {}
+
+    def bind(self, sensitive_features, sample_weight=None, *, n_threads=None):
+        """Compute once all that depends on the protected attributes.
+
+        Parameters
+        ----------
+        sensitive_features : DataFrame, Series or array, (n,) or (n, d)
+            Protected attributes of any type; they are encoded by ``encoder``.
+        sample_weight : (n,) array, optional
+            Row weights such as exposure, ignored when ``weighted=False``.
+        n_threads : int, optional
+            Threads of the tile kernels.
+
+        Returns
+        -------
+        BoundPenalty
+            With ``value(u)`` and ``value_gradient(u)``.
+
+        Raises
+        ------
+        ValueError
+            For missing values, weights with the U-statistic, lengths that differ and unknown options.
+        TypeError
+            For columns of mixed types or dates.
+
+        Warns
+        -----
+        SensitiveFeaturesWarning
+            When the protected attributes are constant: there is nothing to penalise.
+        """
+        check_choice(self.scale, "scale", SCALES)
+        if sensitive_features is None:
+            raise MissingSensitiveFeaturesError(f"{type(self).__name__}.bind needs sensitive_features; found None")
+        encoder = SensitiveEncoder() if self.encoder is None else clone(self.encoder)
+        blocks = encoder.fit_encode(sensitive_features, sample_weight)
+        weights = None
+        if self.weighted and sample_weight is not None:
+            weights = check_sample_weight(sample_weight, blocks.n_samples, reference="sensitive_features")
+            if (weights == weights[0]).all():
+                weights = None
+        if weights is not None and self.statistic == "u":
+            raise ValueError(
+                "a weighted U-statistic is not defined: use statistic='v', or weighted=False for an unweighted penalty "
+                "beside a weighted loss"
+            )
+        if blocks.is_constant(weights):
+            warnings.warn(
+                f"the protected attributes {list(blocks.names)} are constant: there is nothing to penalise",
+                SensitiveFeaturesWarning,
+                stacklevel=3,
+            )
+        form = bind_dependence(
+            blocks,
+            self._measure,
+            statistic=self.statistic,
+            sample_weight=weights,
+            method=self.method,
+            n_threads=n_threads,
+            n_components=self.n_components,
+            random_state=self.random_state,
+            **self._measure_options(),
+        )
+        return BoundPenalty(
+            form,
+            scale=self.scale,
+            normalize=self.normalize,
+            statistic=self.statistic,
+            probabilities=None if weights is None else weights / weights.sum(),
+            n_profiles=blocks.n_profiles,
+            encoder=encoder,
+        )
+
+
+_OPTIONS = """statistic : {"v", "u"}, default="v"
+        V-statistic, which takes weights and is never negative, or unbiased U-statistic.
+    normalize : bool, default=True
+        Divide by the Gini mean difference ``sum_ij p_i p_j |u_i - u_j|`` of the predictions. The penalty is then free
+        of the units of ``u``; with a log link and an intercept the fitted total keeps equal to the observed total. The
+        penalty is in units of the encoded attributes, the strength in those of the mean loss. With ``False`` the
+        penalty has the units of ``u`` (the published form), and so has the strength inversely.
+    weighted : bool, default=True
+        Whether the ``sample_weight`` of the fit (exposure) also weights the penalty.
+    scale : {"response", "link"}, default="response"
+        Penalise the prediction itself (a frequency, a probability) or the linear predictor.
+    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
+        Algorithm; ``"auto"`` is exact but for more than 20,000 rows with too many distinct profiles, where it
+        approximates and the bound penalty's ``error_bound`` says how well.
+    encoder : SensitiveEncoder, optional
+        Turns attributes into points; cloned before use. By default text, booleans and categories are nominal and
+        numbers are continuous on [0, 1].
+    n_components : int, default=256
+        Features of the approximation.
+    random_state : int, default=0
+        Seed of the approximation.
+"""
+
+
+def _document(cls):
+    """Put the options all penalties share into the docstring, one place for their description."""
+    cls.__doc__ = cls.__doc__.replace("<options>", _OPTIONS.rstrip())
+    return cls
+
+
+@_document
+class DCovPenalty(DependencePenalty):
+    """Distance covariance summed over the protected attributes, one at a time.
+
+    Blind to dependence that shows in intersections only ("fairness gerrymandering"); prefer :class:`CCDCovPenalty` or
+    :class:`JDCovPenalty` where several attributes are protected.
+
+    Parameters
+    ----------
+    <options>
+
+    See Also
+    --------
+    fairdcov.distance_covariance : The measure as a function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov import DCovPenalty
+    >>> bound = DCovPenalty().bind(np.array(["a", "a", "b", "b"]))
+    >>> value, gradient = bound.value_gradient(np.array([1.0, 1.0, 2.0, 2.0]))
+    >>> value
+    0.5
+    """
+
+    _measure = "dcov"
+
+
+@_document
+class CCDCovPenalty(DependencePenalty):
+    """Concatenated distance covariance: of the prediction with all protected attributes as one vector.
+
+    Zero in the population if and only if the prediction is independent of the attributes jointly.
+
+    Parameters
+    ----------
+    <options>
+
+    See Also
+    --------
+    fairdcov.concatenated_distance_covariance : The measure as a function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from fairdcov import CCDCovPenalty
+    >>> people = pd.DataFrame({"gender": ["f", "f", "m", "m"], "young": [True, False, True, False]})
+    >>> bound = CCDCovPenalty().bind(people)
+    >>> bound.n_profiles, bound.method
+    (4, 'profiles')
+    >>> round(bound.value(np.array([1.0, 2.0, 2.0, 1.0])), 4)  # exclusive or: neither attribute alone shows it
+    0.1464
+    """
+
+    _measure = "ccdcov"
+
+
+@_document
+class JDCovPenalty(DependencePenalty):
+    """Joint distance covariance of the prediction and the protected attributes, net of its terms without prediction.
+
+    Parameters
+    ----------
+    <options>
+    c : float, default=1.0
+        At least 0; the larger, the more pairwise dependence counts against that of higher order.
+
+    See Also
+    --------
+    fairdcov.joint_distance_covariance : The measure as a function.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import pandas as pd
+    >>> from fairdcov import JDCovPenalty
+    >>> people = pd.DataFrame({"gender": ["f", "f", "m", "m"], "young": [True, False, True, False]})
+    >>> round(JDCovPenalty(c=0.5).bind(people).value(np.array([1.0, 2.0, 2.0, 1.0])), 4)
+    0.25
+    """
+
+    _measure = "jdcov"
+
+    def __init__(
+        self,
+        statistic="v",
+        normalize=True,
+        weighted=True,
+        scale="response",
+        method="auto",
+        encoder=None,
+        n_components=256,
+        random_state=0,
+        c=1.0,
+    ):
+        super().__init__(statistic, normalize, weighted, scale, method, encoder, n_components, random_state)
+        self.c = c
+
+    def _measure_options(self):
+        return {"c": self.c}
+
+
+_PENALTIES = {"ccdcov": CCDCovPenalty, "dcov": DCovPenalty, "jdcov": JDCovPenalty}
+
+
+def resolve_penalty(penalty):
+    """The penalty object that a parameter value stands for.
+
+    Parameters
+    ----------
+    penalty : {"ccdcov", "jdcov", "dcov"} or penalty object
+        A name gives the penalty with its default options.
+
+    Returns
+    -------
+    object with a method ``bind``
+
+    Raises
+    ------
+    ValueError
+        For anything else.
+
+    Examples
+    --------
+    >>> from fairdcov.penalties import resolve_penalty
+    >>> resolve_penalty("jdcov")
+    JDCovPenalty()
+    """
+    if isinstance(penalty, str) and penalty in _PENALTIES:
+        return _PENALTIES[penalty]()
+    if hasattr(penalty, "bind"):
+        return penalty
+    raise ValueError(
+        f"penalty must be one of {', '.join(map(repr, _PENALTIES))} or a penalty object such as "
+        f"fairdcov.CCDCovPenalty(normalize=False); found {penalty!r}"
+    )
+
+
+def bind_penalty(penalty, sensitive_features, sample_weight, *, n_threads=None):
+    """Bind a penalty for a fit, or raise the error that says what is missing."""
+    if sensitive_features is None:
+        raise MissingSensitiveFeaturesError(
+            "strength > 0 needs sensitive_features: pass fit(..., sensitive_features=S), name columns of X with "
+            "sensitive_columns=[...], or set strength=0 for an unpenalised fit"
+        )
+    return resolve_penalty(penalty).bind(sensitive_features, sample_weight, n_threads=n_threads)
