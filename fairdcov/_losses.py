@@ -105,6 +105,11 @@ class HalfBinomialLoss(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return np.log(mean / (1.0 - mean))
 
+    def check_target(self, y):
+        """See :class:`PointwiseLoss`."""
+        if y.min() == y.max():
+            raise ValueError("y must have two classes among the rows of positive sample_weight; found one class only")
+
 
 class HalfTweedieLoss(PointwiseLoss):
     """Half the Tweedie deviance; power 1 is Poisson, 2 gamma, 3 inverse Gaussian.
@@ -148,6 +153,8 @@ class HalfTweedieLoss(PointwiseLoss):
                     - y * self._power(mu, log_mu, 1 - p) / (1 - p)
                     + self._power(mu, log_mu, 2 - p) / (2 - p)
                 )
+            # Overflow of both terms leaves a difference of infinities; the loss itself is infinite there.
+            loss = np.where(np.isnan(loss), np.inf, loss)
             if self.link == "log":
                 gradient = self._power(mu, log_mu, 2 - p) - y * self._power(mu, log_mu, 1 - p)
             else:

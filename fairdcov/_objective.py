@@ -98,11 +98,13 @@ class CoefficientObjective:
 
     def parts_gradient(self, parameters):
         """Terms of the objective and its gradient (parameters,)."""
-        loss, penalty, raw_gradient = self.raw_objective.terms(self.raw(parameters))
         coefficients = parameters[: self.n_features]
         ridge = 0.5 * self.ridge * float(coefficients @ coefficients)
         gradient = np.empty(self.n_parameters)
-        gradient[: self.n_features] = self.X.T @ raw_gradient + self.ridge * coefficients
+        # A line search may step out of the range of floats; what comes back is then not finite, and the solver knows.
+        with np.errstate(over="ignore", invalid="ignore"):
+            loss, penalty, raw_gradient = self.raw_objective.terms(self.raw(parameters))
+            gradient[: self.n_features] = self.X.T @ raw_gradient + self.ridge * coefficients
         if self.fit_intercept:
             gradient[-1] = raw_gradient.sum()
         total = loss + self.raw_objective.strength * penalty + ridge

@@ -90,6 +90,7 @@ def check_sample_weight(sample_weight, n_samples, *, name="sample_weight", refer
         return np.ones(n_samples)
     if isinstance(sample_weight, numbers.Real):
         sample_weight = np.full(n_samples, float(sample_weight))
+    sample_weight = np.asarray(sample_weight)
     if np.ndim(sample_weight) != 1:
         # scikit-learn's wording, which its estimator checks expect
         raise ValueError(f"Sample weights must be 1D array or scalar; {name} has {np.ndim(sample_weight)} dimensions")

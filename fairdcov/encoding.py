@@ -9,10 +9,20 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._blocks import SensitiveBlocks, factorise
-from fairdcov._validation import check_choice, check_sample_weight
+from fairdcov._validation import check_choice, check_consistent_rows, check_sample_weight
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
-__all__ = ["SensitiveEncoder", "select_rows", "sensitive_columns_of"]
+__all__ = ["SensitiveEncoder", "check_sensitive_features", "select_rows", "sensitive_columns_of"]
+
+
+def check_sensitive_features(sensitive_features, n_samples):
+    """Raise unless protected attributes have a type that can be sliced into folds, and ``n_samples`` rows."""
+    if isinstance(sensitive_features, dict):
+        raise TypeError(
+            "sensitive_features must be a DataFrame, a Series or an array; found a dict, which scikit-learn's searches "
+            "cannot slice into folds: pass pandas.DataFrame(sensitive_features)"
+        )
+    check_consistent_rows(n_samples, sensitive_features, "sensitive_features")
 
 
 def sensitive_columns_of(sensitive_features):
@@ -30,11 +40,6 @@ def sensitive_columns_of(sensitive_features):
     """
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("sensitive_features is needed here; found None")
-    if isinstance(sensitive_features, dict):
-        raise TypeError(
-            "sensitive_features must be a DataFrame, a Series or an array; found a dict, which scikit-learn's searches "
-            "cannot slice into folds: pass pandas.DataFrame(sensitive_features)"
-        )
     native = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
     if isinstance(native, nw.Series):
         return {str(native.name) if native.name is not None else "sensitive feature": native}

@@ -10,8 +10,8 @@ from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairdcov._objective import CoefficientObjective, RawObjective
-from fairdcov._validation import check_consistent_rows, check_positive_number, check_sample_weight
-from fairdcov.encoding import select_rows
+from fairdcov._validation import check_positive_number, check_sample_weight
+from fairdcov.encoding import check_sensitive_features, select_rows
 from fairdcov.exceptions import ConvergenceWarning
 from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
 from fairdcov.penalties import bind_penalty
@@ -295,7 +295,7 @@ class _Problem:
                 f"{keep.sum()}"
             )
         if sensitive_features is not None:
-            check_consistent_rows(X.shape[0], sensitive_features, "sensitive_features")
+            check_sensitive_features(sensitive_features, X.shape[0])
         if not keep.all():
             X, y, weights = X[keep], y[keep], weights[keep]
             if sensitive_features is not None:

@@ -320,7 +320,7 @@ class DCovRidge(RegressorMixin, PenalisedLinearModel):
 
 
 @_document(
-    alpha="Multiplier of ``|coef|^2 / 2`` beside the weighted *sum* of log losses, ``1 / C`` in ``LogisticRegression``.",
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the weighted *sum* of log losses; ``1 / C`` in sklearn.",
     coef="(1, p) array",
     intercept="(1,) array",
 )
