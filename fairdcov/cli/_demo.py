@@ -1,0 +1,338 @@
+"""``fairdcov demo``: the main job from policies to a chosen, fair claim frequency model."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.metrics import mean_poisson_deviance
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer
+from tqdm import tqdm
+
+from fairdcov import (
+    CCDCovPenalty,
+    DCovPenalty,
+    DCovPoissonRegressor,
+    JDCovPenalty,
+    concatenated_distance_covariance,
+    distance_covariance,
+    joint_distance_covariance,
+)
+from fairdcov._optional import import_optional
+from fairdcov.cli._output import check_output_folder, output_folder
+from fairdcov.datasets import fetch_pg15training, make_motor_portfolio
+from fairdcov.metrics import gini, js_divergence, null_distribution, rps, unfairness_ratio
+
+__all__ = ["run_demo"]
+
+PENALTIES = {"ccdcov": CCDCovPenalty, "jdcov": JDCovPenalty, "dcov": DCovPenalty}
+STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+# The published comparison penalises in the units of the prediction, and measures counts with a fixed bandwidth.
+PUBLISHED_STRENGTHS = (10.0, 20.0, 40.0, 80.0, 150.0)
+PUBLISHED_BANDWIDTH = 0.15
+PUBLISHED_ROWS = {
+    "published, strength 0": (0.12248, 0.54503, 1.0083e-3, 1.3230e-3, 2.8238e-2, 8.0775e-2),
+    "published, CCdCov, strength 40": (0.12314, 0.54936, 5.846e-5, 8.452e-5, 1.817e-3, 6.175e-3),
+    "published, JdCov, strength 30": (0.12366, 0.55378, 5.288e-5, 7.522e-5, 1.504e-3, 5.654e-3),
+}
+N_PERMUTATIONS = 200
+
+
+@dataclass(frozen=True)
+class Book:
+    """Policies of one half of the split."""
+
+    features: pd.DataFrame
+    claims: np.ndarray
+    exposure: np.ndarray
+    sensitive: pd.DataFrame
+    groups: pd.DataFrame
+
+    @property
+    def frequency(self):
+        """Claims per unit of exposure."""
+        return self.claims / self.exposure
+
+    def part(self, rows):
+        """Some of the policies."""
+        return Book(
+            self.features.iloc[rows],
+            self.claims[rows],
+            self.exposure[rows],
+            self.sensitive.iloc[rows],
+            self.groups.iloc[rows],
+        )
+
+
+def load_book(options):
+    """The portfolio, with age cut into bands where groups are compared."""
+    if options.data == "motor":
+        bunch = make_motor_portfolio(options.policies, random_state=options.seed)
+    else:
+        bunch = fetch_pg15training()
+    groups = bunch.sensitive_features.copy()
+    if "age" in groups:
+        groups["age"] = pd.cut(groups["age"], [0, 25, 40, 60, np.inf], right=False).astype(str)
+    return Book(
+        bunch.data, np.asarray(bunch.claims, float), np.asarray(bunch.exposure, float), bunch.sensitive_features, groups
+    )
+
+
+def feature_columns(features):
+    """Splines for quantities, one column for each level of the rest."""
+    quantities = [
+        name for name in features if pd.api.types.is_numeric_dtype(features[name]) and features[name].nunique() > 8
+    ]
+    levels = [name for name in features if name not in quantities]
+    return ColumnTransformer(
+        [
+            ("splines", SplineTransformer(n_knots=6, knots="quantile", include_bias=False), quantities),
+            ("levels", OneHotEncoder(drop="first", handle_unknown="ignore", sparse_output=False), levels),
+        ]
+    )
+
+
+def blocks_of(sensitive):
+    """Protected attributes as numeric blocks, encoded as the penalties do."""
+    from fairdcov import SensitiveEncoder
+
+    encoded = SensitiveEncoder().fit_encode(sensitive)
+    return [points[encoded.codes] for points in encoded.points]
+
+
+def evaluate(book, prediction, blocks):
+    """Row of the table: exposure-weighted quality and dependence of predicted frequencies on policies held back."""
+    weights = {"sample_weight": book.exposure}
+    measured = {"statistic": "v", "sample_weight": book.exposure}
+    grouped = {"sensitive_features": book.groups, **weights}
+    return {
+        "deviance": mean_poisson_deviance(book.frequency, prediction, **weights),
+        "Gini": gini(book.frequency, prediction, **weights),
+        "dCov": distance_covariance(prediction, *blocks, **measured),
+        "JdCov": joint_distance_covariance(prediction, *blocks, **measured)
+        - joint_distance_covariance(np.zeros_like(prediction), *blocks, **measured),
+        "CCdCov": concatenated_distance_covariance(prediction, *blocks, **measured),
+        "JSD": js_divergence(book.frequency, prediction, **grouped),
+        "UF": unfairness_ratio(book.frequency, prediction, **grouped),
+        "total": float(prediction @ book.exposure / book.claims.sum()),
+    }
+
+
+def evaluate_as_published(book, prediction, blocks):
+    """The six published columns: unweighted, on expected counts."""
+    counts = prediction * book.exposure
+    groups = {"sensitive_features": book.groups}
+    return {
+        "RPS": rps(book.claims, counts),
+        "deviance": mean_poisson_deviance(book.claims, counts),
+        "CCdCov": concatenated_distance_covariance(counts, *blocks),
+        "JdCov": joint_distance_covariance(counts, *blocks) - joint_distance_covariance(np.zeros_like(counts), *blocks),
+        "JSD": js_divergence(book.claims, counts, bandwidth=PUBLISHED_BANDWIDTH, **groups),
+        "UF": unfairness_ratio(book.claims, counts, **groups),
+    }
+
+
+def fit_models(book, columns, *, normalize, strengths, quiet):
+    """The unpenalised model and a path of strengths for each measure, as (measure, model, seconds)."""
+    X = columns.fit_transform(book.features)
+    fit = {"sample_weight": book.exposure, "sensitive_features": book.sensitive}
+    models = []
+    with tqdm(total=1 + len(PENALTIES) * len(strengths), desc="fitting", unit="model", disable=quiet) as bar:
+        for measure, penalty in PENALTIES.items():
+            estimator = DCovPoissonRegressor(penalty(normalize=normalize), alpha=1e-5)
+            # The path begins at strength 0, which all measures share: shown once.
+            path = estimator.strength_path(X, book.frequency, (0.0, *strengths), **fit)
+            while True:
+                start = time.perf_counter()
+                model = next(path, None)
+                if model is None:
+                    break
+                if model.strength > 0 or not models:
+                    models.append((measure if model.strength > 0 else "none", model, time.perf_counter() - start))
+                    bar.update()
+    return models
+
+
+def choose(table, null_level):
+    """Lowest deviance among the models whose groups cannot be told from permuted ones, or the fairest model."""
+    fair = table[table["JSD"] <= null_level]
+    if len(fair):
+        return fair["deviance"].idxmin(), True
+    return table["JSD"].idxmin(), False
+
+
+def draw(table, chosen, null_level, book, predictions, file):
+    """Trade-off of deviance against divergence, and mean frequencies of the groups before and after."""
+    matplotlib = import_optional("matplotlib", "fairdcov demo")
+    matplotlib.use("Agg")
+    pyplot = import_optional("matplotlib.pyplot", "fairdcov demo")
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 5), layout="constrained")
+    styles = {
+        "ccdcov": ("#0072B2", "o", "CCdCov"),
+        "jdcov": ("#D55E00", "s", "JdCov"),
+        "dcov": ("#009E73", "^", "dCov"),
+    }
+    start = table[table["measure"] == "none"]
+    for measure, (colour, marker, label) in styles.items():
+        rows = pd.concat([start, table[table["measure"] == measure]])
+        left.plot(rows["JSD"], rows["deviance"], color=colour, marker=marker, label=label)
+    left.plot(start["JSD"], start["deviance"], color="black", marker="D", linestyle="none", label="no penalty")
+    left.plot(
+        table.loc[chosen, "JSD"],
+        table.loc[chosen, "deviance"],
+        marker="o",
+        markersize=16,
+        markerfacecolor="none",
+        color="black",
+        linestyle="none",
+        label="chosen",
+    )
+    left.axvspan(0, null_level, color="0.9", zorder=0, label="null level (95 %)")
+    left.set(
+        xscale="symlog" if table["JSD"].min() <= 0 else "log",
+        xlabel="Jensen–Shannon divergence between groups (log scale)",
+        ylabel="Poisson deviance on held-back policies",
+        title="What fairness costs",
+    )
+    left.legend()
+
+    names = [" × ".join(map(str, key)) for key in book.groups.itertuples(index=False)]
+    frame = pd.DataFrame({"group": names, "exposure": book.exposure, **predictions})
+    weighted = frame.assign(**{name: frame[name] * frame["exposure"] for name in predictions})
+    sums = weighted.groupby("group")[["exposure", *predictions]].sum()
+    means = sums[list(predictions)].div(sums["exposure"], axis=0).sort_values(next(iter(predictions)))
+    # Many groups: the outermost ones tell the story, and their names stay readable.
+    if len(means) > 24:
+        means = pd.concat([means.iloc[:12], means.iloc[-12:]])
+    positions = np.arange(len(means))
+    right.hlines(positions, means.min(axis=1), means.max(axis=1), color="0.8", zorder=1)
+    for (name, values), colour, marker in zip(means.items(), ["black", "#0072B2"], ["D", "o"], strict=True):
+        right.scatter(values, positions, color=colour, marker=marker, label=name, zorder=2)
+    right.set_yticks(positions, means.index, fontsize=7)
+    right.set(xlabel="mean predicted claim frequency", title="Groups with the lowest and highest frequency")
+    right.legend()
+    figure.savefig(file, dpi=120)
+    pyplot.close(figure)
+
+
+def _print_table(table):
+    formats = {
+        "strength": "{:g}",
+        "deviance": "{:.5f}",
+        "RPS": "{:.5f}",
+        "Gini": "{:.4f}",
+        "total": "{:.4f}",
+        "seconds": "{:.2f}",
+    }
+    shown = table.copy()
+    for name in shown:
+        if pd.api.types.is_numeric_dtype(shown[name]):
+            shown[name] = shown[name].map(formats.get(name, "{:.2e}").format)
+    print(shown.to_string(index=False))
+
+
+def run_demo(options):
+    """Run the command with parsed options."""
+    if options.policies < 1_000:
+        raise ValueError(f"--policies must be at least 1000 for a book worth fitting; found {options.policies}")
+    check_output_folder(options.output, force=options.force)
+    skops = import_optional("skops.io", "fairdcov demo")
+    import_optional("matplotlib", "fairdcov demo")
+    started = time.perf_counter()
+    published = options.data == "pg15training"
+    book = load_book(options)
+    strata = (
+        np.minimum(book.claims, 2).astype(int).astype(str)
+        + np.char.array(["|"] * len(book.claims))
+        + book.sensitive.select_dtypes(exclude="number").astype(str).agg("|".join, axis=1).to_numpy(dtype=str)
+    )
+    train_rows, test_rows = train_test_split(
+        np.arange(len(book.claims)), test_size=0.2, random_state=options.seed, stratify=strata
+    )
+    train, test = book.part(train_rows), book.part(test_rows)
+    attributes = ", ".join(book.sensitive.columns)
+    print(f"{len(book.claims):,} policies, {book.claims.sum():,.0f} claims; protected: {attributes}")
+    print(f"{len(train_rows):,} policies to fit, {len(test_rows):,} held back to compare\n")
+
+    columns = feature_columns(book.features)
+    models = fit_models(
+        train,
+        columns,
+        normalize=not published,
+        strengths=PUBLISHED_STRENGTHS if published else STRENGTHS,
+        quiet=options.quiet,
+    )
+    X_test = columns.transform(test.features)
+    blocks = blocks_of(test.sensitive)
+    predictions = [model.predict(X_test) for _, model, _ in models]
+    table = pd.DataFrame(
+        [
+            {"measure": measure, "strength": model.strength, **evaluate(test, prediction, blocks), "seconds": seconds}
+            for (measure, model, seconds), prediction in zip(models, predictions, strict=True)
+        ]
+    )
+    null = null_distribution(
+        js_divergence,
+        test.frequency,
+        predictions[0],
+        sensitive_features=test.groups,
+        sample_weight=test.exposure,
+        n_permutations=N_PERMUTATIONS,
+        random_state=options.seed,
+    )
+    null_level = float(np.quantile(null.values, 0.95))
+    print("on the policies held back, weighted by exposure (total: predicted / observed claims)")
+    _print_table(table)
+    chosen, fair = choose(table, null_level)
+    row = table.loc[chosen]
+    print(f"\nJSD null level (95 % of {N_PERMUTATIONS} permutations of the groups): {null_level:.2e}")
+    print(
+        f"chosen: {row['measure']}, strength {row['strength']:g} "
+        + (
+            "(lowest deviance with a JSD below the null level)"
+            if fair
+            else f"(no model is below the null level; this one has the lowest JSD, {row['JSD']:.2e})"
+        )
+    )
+
+    comparison = None
+    if published:
+        rows = {
+            f"own, {measure}, strength {model.strength:g}": evaluate_as_published(test, prediction, blocks)
+            for (measure, model, _), prediction in zip(models, predictions, strict=True)
+        }
+        names = list(next(iter(rows.values())))
+        rows.update({name: dict(zip(names, values, strict=True)) for name, values in PUBLISHED_ROWS.items()})
+        comparison = pd.DataFrame(rows).T.rename_axis("model").reset_index()
+        print("\nin the published units: expected counts, no weights, JSD with bandwidth 0.15, JdCov net")
+        _print_table(comparison)
+
+    with output_folder(options.output, force=options.force) as folder:
+        table.to_csv(folder / "models.csv", index=False)
+        if comparison is not None:
+            comparison.to_csv(folder / "published.csv", index=False)
+        scored = test.features.assign(
+            **{f"protected_{name}": test.sensitive[name] for name in test.sensitive},
+            exposure=test.exposure,
+            claims=test.claims,
+            frequency_unpenalised=predictions[0],
+            frequency_fair=predictions[chosen],
+        )
+        scored.to_csv(folder / "scored_policies.csv", index_label="policy")
+        model = Pipeline([("features", columns), ("model", models[chosen][1])])
+        skops.dump(model, folder / "model.skops")
+        draw(
+            table,
+            chosen,
+            null_level,
+            test,
+            {"no penalty": predictions[0], "chosen": predictions[chosen]},
+            folder / "trade_off.png",
+        )
+    seconds = time.perf_counter() - started
+    print(
+        f"\nwrote models.csv, scored_policies.csv, model.skops and trade_off.png to {options.output} in {seconds:.0f} s"
+    )
