@@ -16,7 +16,7 @@ cdef extern from "_loops.h" nogil:
 
 cdef enum:
     ROWS = 32           # rows of a tile
-    COLUMNS = 256       # columns of a tile: 12 dimensions of it stay in a first-level cache
+    COLUMNS = 128       # columns of a tile: 12 dimensions of it stay in a first-level cache
 
 STRIPES = 16
 TILE_COLUMNS = COLUMNS
