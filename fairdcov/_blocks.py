@@ -103,6 +103,12 @@ class SensitiveBlocks:
             profile_codes.astype(np.int32)[self.codes], (points[first_profiles],), (self.names[block],)
         )
 
+    def spread(self, keep):
+        """The same blocks on more rows: those not in the mask ``keep`` get the first profile."""
+        codes = np.zeros(len(keep), dtype=np.int32)
+        codes[keep] = self.codes
+        return SensitiveBlocks(codes, self.points, self.names)
+
     def profile_weights(self, weights=None):
         """Sum of the row weights (their number without weights) in each profile, (K,)."""
         return np.bincount(self.codes, weights=weights, minlength=self.n_profiles).astype(np.float64)

@@ -40,14 +40,14 @@ def sensitive_columns_of(sensitive_features):
     """
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("sensitive_features is needed here; found None")
-    native = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
+    try:
+        native = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
+    except nw.exceptions.DuplicateError as error:
+        raise ValueError(f"sensitive_features must have distinct column names: {error}") from error
     if isinstance(native, nw.Series):
         return {str(native.name) if native.name is not None else "sensitive feature": native}
     if isinstance(native, nw.DataFrame):
         names = [str(name) for name in native.columns]
-        repeated = sorted({name for name in names if names.count(name) > 1})
-        if repeated:
-            raise ValueError(f"sensitive_features has more than one column named {', '.join(map(repr, repeated))}")
         columns = {name: native[column] for name, column in zip(names, native.columns, strict=True)}
     else:
         array = np.asarray(sensitive_features)

@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, clone
 
 from fairdcov._validation import check_choice, check_sample_weight
 from fairdcov.dependence import bind_dependence, gini_mean_difference
-from fairdcov.encoding import SensitiveEncoder
+from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 
 __all__ = ["BoundPenalty", "CCDCovPenalty", "DCovPenalty", "DependencePenalty", "JDCovPenalty", "resolve_penalty"]
@@ -133,13 +133,20 @@ class DependencePenalty(BaseEstimator):
         check_choice(self.scale, "scale", SCALES)
         if sensitive_features is None:
             raise MissingSensitiveFeaturesError(f"{type(self).__name__}.bind needs sensitive_features; found None")
-        encoder = SensitiveEncoder() if self.encoder is None else clone(self.encoder)
-        blocks = encoder.fit_encode(sensitive_features, sample_weight)
+        n_samples = len(sensitive_features)
+        check_sensitive_features(sensitive_features, n_samples)
         weights = None
         if self.weighted and sample_weight is not None:
-            weights = check_sample_weight(sample_weight, blocks.n_samples, reference="sensitive_features")
+            weights = check_sample_weight(sample_weight, n_samples, reference="sensitive_features")
             if (weights == weights[0]).all():
                 weights = None
+        encoder = SensitiveEncoder() if self.encoder is None else clone(self.encoder)
+        if weights is None or weights.all():
+            blocks = encoder.fit_encode(sensitive_features, weights)
+        else:
+            # Rows of weight 0 must not bring in levels or stretch a scale; any profile will do for them.
+            keep = weights > 0
+            blocks = encoder.fit_encode(select_rows(sensitive_features, keep), weights[keep]).spread(keep)
         if weights is not None and self.statistic == "u":
             raise ValueError(
                 "a weighted U-statistic is not defined: use statistic='v', or weighted=False for an unweighted penalty "

@@ -1,0 +1,180 @@
+"""Penalties: binding, the scale-free form, and agreement with the measures as functions."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from fairdcov import (
+    CCDCovPenalty,
+    DCovPenalty,
+    JDCovPenalty,
+    SensitiveEncoder,
+    concatenated_distance_covariance,
+    distance_covariance,
+    joint_distance_covariance,
+)
+from fairdcov._kernels import _reference
+from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.penalties import resolve_penalty
+
+PENALTIES = {
+    CCDCovPenalty: concatenated_distance_covariance,
+    JDCovPenalty: joint_distance_covariance,
+    DCovPenalty: distance_covariance,
+}
+
+
+@pytest.fixture
+def sample():
+    rng = np.random.default_rng(0)
+    n = 80
+    people = pd.DataFrame(
+        {"gender": rng.choice(["f", "m"], n), "region": rng.choice(["n", "s", "w"], n), "age": rng.integers(18, 70, n)}
+    )
+    return rng.gamma(2.0, size=n), people, rng.uniform(0.1, 1.0, n)
+
+
+def _blocks(people):
+    return [
+        (people["gender"] == "m").to_numpy(float),
+        pd.get_dummies(people["region"]).to_numpy(float),
+        ((people["age"] - people["age"].min()) / (people["age"].max() - people["age"].min())).to_numpy(),
+    ]
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_value_is_the_measure_of_the_encoded_attributes(sample, penalty, weighted):
+    u, people, weights = sample
+    bound = penalty(normalize=False, weighted=weighted).bind(people, weights)
+    measure = PENALTIES[penalty]
+    expected = measure(u, *_blocks(people), statistic="v", sample_weight=weights if weighted else None)
+    np.testing.assert_allclose(bound.value(u) + bound.constant, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("statistic", ["u", "v"])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_scale_free_form_divides_by_the_gini_mean_difference(sample, penalty, statistic):
+    u, people, _ = sample
+    raw = penalty(statistic, normalize=False).bind(people)
+    free = penalty(statistic).bind(people)
+    n = len(u)
+    spread = _reference.gini_mean_difference(u, np.full(n, 1 / n)) * (n / (n - 1) if statistic == "u" else 1.0)
+    np.testing.assert_allclose(free.value(u), raw.value(u) / spread, rtol=1e-12)
+    for scaled in (10 * u, u + 3.0, 1e-6 * u - 1.0):
+        np.testing.assert_allclose(free.value(scaled), free.value(u), rtol=1e-8)
+    gradient = free.value_gradient(u)[1]
+    np.testing.assert_allclose([gradient.sum(), gradient @ u], 0.0, atol=1e-12)
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_gradient_by_finite_differences(sample, penalty, normalize):
+    u, people, weights = sample
+    bound = penalty(normalize=normalize).bind(people, weights)
+    gradient = bound.value_gradient(u)[1]
+    rng = np.random.default_rng(1)
+    step = 1e-7  # smaller than any gap between neighbours: the penalty is piecewise linear
+    assert np.diff(np.sort(u)).min() > 4 * step
+    for _ in range(20):
+        direction = rng.uniform(-1, 1, len(u))
+        numeric = (bound.value(u + step * direction) - bound.value(u - step * direction)) / (2 * step)
+        np.testing.assert_allclose(gradient @ direction, numeric, rtol=1e-5, atol=1e-9)
+
+
+def test_constant_predictions_have_no_penalty_and_no_gradient(sample):
+    u, people, weights = sample
+    for normalize in (True, False):
+        value, gradient = CCDCovPenalty(normalize=normalize).bind(people, weights).value_gradient(np.full(len(u), 2.0))
+        assert value == 0.0
+        np.testing.assert_array_equal(gradient, 0.0)
+
+
+def test_equal_weights_are_no_weights(sample):
+    u, people, _ = sample
+    unweighted = CCDCovPenalty().bind(people)
+    equal = CCDCovPenalty().bind(people, np.full(len(u), 7.0))
+    assert unweighted.value(u) == equal.value(u)
+    assert CCDCovPenalty("u").bind(people, np.full(len(u), 7.0)).value(u) == CCDCovPenalty("u").bind(people).value(u)
+
+
+def test_whole_weights_repeat_rows(sample):
+    u, people, _ = sample
+    counts = np.random.default_rng(2).integers(0, 4, len(u))
+    # Rows that are repeated no times must neither set the scale of age nor bring in a level.
+    people.loc[counts == 0, ["gender", "age"]] = ["x", 1000]
+    repeated = np.repeat(np.arange(len(u)), counts)
+    for penalty in PENALTIES:
+        weighted = penalty().bind(people, counts.astype(float))
+        again = penalty().bind(people.iloc[repeated])
+        np.testing.assert_allclose(weighted.value(u), again.value(u[repeated]), rtol=1e-10)
+
+
+def test_bound_penalty_says_what_it_uses(sample):
+    _, people, weights = sample
+    assert CCDCovPenalty().bind(people, weights).method == "profiles"
+    rng = np.random.default_rng(3)
+    ages = rng.normal(size=600)
+    assert CCDCovPenalty().bind(ages).method == "univariate"
+    plane = rng.normal(size=(600, 2))
+    assert CCDCovPenalty().bind(plane).method == "tiles"
+    assert DCovPenalty().bind(plane).method == "univariate"
+    approximate = CCDCovPenalty().bind(rng.normal(size=(20_001, 2)))
+    assert approximate.method == "approximate"
+    assert 0 < approximate.error_bound < 0.05
+    assert CCDCovPenalty().bind(people).n_profiles == len(people.drop_duplicates())
+
+
+def test_approximation_is_within_its_bound():
+    rng = np.random.default_rng(4)
+    S = rng.normal(size=(700, 3))
+    for penalty in (CCDCovPenalty, JDCovPenalty):
+        exact = penalty(method="tiles").bind(S)
+        for n_components in (8, 32, 128):
+            rough = penalty(method="approximate", n_components=n_components).bind(S)
+            for u in (S[:, 0], S[:, 0] * S[:, 1], rng.normal(size=700), (S**2).sum(axis=1), np.sin(5 * S[:, 2])):
+                error = exact.value(u) - rough.value(u)
+                assert -1e-12 <= error <= rough.error_bound
+
+
+def test_penalties_are_estimators_without_data(sample):
+    _, people, _ = sample
+    penalty = JDCovPenalty(c=0.5, encoder=SensitiveEncoder(continuous_scaling="standard"))
+    before = repr(vars(penalty))
+    penalty.bind(people)
+    assert repr(vars(penalty)) == before
+    assert clone(penalty).get_params()["c"] == 0.5
+    assert clone(penalty).get_params()["encoder__continuous_scaling"] == "standard"
+
+
+def test_names_stand_for_default_penalties():
+    assert isinstance(resolve_penalty("dcov"), DCovPenalty)
+    own = CCDCovPenalty()
+    assert resolve_penalty(own) is own
+    with pytest.raises(ValueError, match=r"found 3"):
+        resolve_penalty(3)
+
+
+def test_docstrings_describe_every_parameter():
+    for penalty in PENALTIES:
+        for parameter in penalty().get_params(deep=False):
+            assert f"    {parameter} : " in penalty.__doc__
+
+
+def test_errors_and_warnings(sample):
+    u, people, weights = sample
+    with pytest.raises(MissingSensitiveFeaturesError, match=r"CCDCovPenalty\.bind needs"):
+        CCDCovPenalty().bind(None)
+    with pytest.raises(ValueError, match="weighted U-statistic"):
+        CCDCovPenalty("u").bind(people, weights)
+    with pytest.raises(ValueError, match="sample_weight must have as many rows as sensitive_features"):
+        CCDCovPenalty().bind(people, weights[:-1])
+    with pytest.raises(ValueError, match="at least 4 rows; found 3"):
+        CCDCovPenalty("u").bind(people[:3])
+    with pytest.warns(SensitiveFeaturesWarning, match=r"\['gender'\] are constant"):
+        bound = CCDCovPenalty().bind(people[["gender"]].assign(gender="f"))
+    assert bound.value(u) == 0.0
+    # constant among the rows that count
+    with pytest.warns(SensitiveFeaturesWarning, match="constant"):
+        CCDCovPenalty().bind(people[["gender"]], np.where(people["gender"] == "f", weights, 0.0))
