@@ -12,7 +12,7 @@ from fairdcov._blocks import SensitiveBlocks, factorise
 from fairdcov._validation import check_choice, check_consistent_rows, check_sample_weight
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
-__all__ = ["SensitiveEncoder", "check_sensitive_features", "select_rows", "sensitive_columns_of"]
+__all__ = ["SensitiveColumn", "SensitiveEncoder", "check_sensitive_features", "select_rows", "sensitive_columns_of"]
 
 
 def check_sensitive_features(sensitive_features, n_samples):
@@ -71,7 +71,7 @@ def select_rows(sensitive_features, keep):
     return np.asarray(sensitive_features)[keep]
 
 
-class _Column:
+class SensitiveColumn:
     """One attribute as plain values: numbers for continuous ones, anything hashable for categories."""
 
     def __init__(self, name, column):
@@ -366,7 +366,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         return np.array([part for name, coder in self._coders.items() for part in coder.names(name)], dtype=object)
 
     def _read(self, X):
-        columns = {name: _Column(name, column) for name, column in sensitive_columns_of(X).items()}
+        columns = {name: SensitiveColumn(name, column) for name, column in sensitive_columns_of(X).items()}
         lengths = {len(column) for column in columns.values()}
         if lengths == {0}:
             raise ValueError("sensitive_features must have at least one row; found 0 sample(s)")

@@ -1,0 +1,94 @@
+"""Fairness metrics, scores and scorers.
+
+Every fairness metric is ``f(y_true, y_pred, *, sensitive_features, sample_weight=None, ...)`` as in fairlearn; several
+columns of ``sensitive_features`` are crossed into intersectional groups. The scorers ask for ``sensitive_features``
+and ``sample_weight`` by themselves under scikit-learn's metadata routing.
+"""
+
+from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
+from fairdcov.metrics._divergence import GroupDensities, group_densities, js_divergence
+from fairdcov.metrics._groups import sensitive_groups
+from fairdcov.metrics._null import NullDistribution, null_distribution
+from fairdcov.metrics._parity import (
+    demographic_parity_gap,
+    group_summary,
+    ks_disparity,
+    unfairness_ratio,
+    wasserstein_disparity,
+)
+from fairdcov.metrics._refit import best_score_below, fairest_within
+from fairdcov.metrics._scorers import (
+    FairnessScorer,
+    WeightedScorer,
+    gini_scorer,
+    make_fairness_scorer,
+    make_weighted_scorer,
+    neg_brier_scorer,
+    neg_ccdcov_scorer,
+    neg_dcov_scorer,
+    neg_demographic_parity_gap_scorer,
+    neg_gamma_deviance_scorer,
+    neg_jdcov_scorer,
+    neg_js_divergence_scorer,
+    neg_ks_disparity_scorer,
+    neg_log_loss_scorer,
+    neg_poisson_deviance_scorer,
+    neg_root_mean_squared_error_scorer,
+    neg_rps_scorer,
+    neg_unfairness_ratio_scorer,
+    neg_wasserstein_disparity_scorer,
+)
+from fairdcov.metrics._scores import (
+    binary_log_loss,
+    gini,
+    lorenz_curve,
+    mean_deviance,
+    predicted_to_observed,
+    root_mean_squared_error,
+    rps,
+)
+
+__all__ = [
+    "FairnessScorer",
+    "GroupDensities",
+    "NullDistribution",
+    "WeightedScorer",
+    "best_score_below",
+    "binary_log_loss",
+    "ccdcov",
+    "dcov",
+    "demographic_parity_gap",
+    "fairest_within",
+    "gini",
+    "gini_scorer",
+    "group_densities",
+    "group_summary",
+    "jdcov",
+    "js_divergence",
+    "ks_disparity",
+    "lorenz_curve",
+    "make_fairness_scorer",
+    "make_weighted_scorer",
+    "mean_deviance",
+    "neg_brier_scorer",
+    "neg_ccdcov_scorer",
+    "neg_dcov_scorer",
+    "neg_demographic_parity_gap_scorer",
+    "neg_gamma_deviance_scorer",
+    "neg_jdcov_scorer",
+    "neg_js_divergence_scorer",
+    "neg_ks_disparity_scorer",
+    "neg_log_loss_scorer",
+    "neg_poisson_deviance_scorer",
+    "neg_root_mean_squared_error_scorer",
+    "neg_rps_scorer",
+    "neg_unfairness_ratio_scorer",
+    "neg_wasserstein_disparity_scorer",
+    "null_distribution",
+    "predicted_to_observed",
+    "root_mean_squared_error",
+    "rps",
+    "sensitive_groups",
+    "unfairness_ratio",
+    "wasserstein_disparity",
+]

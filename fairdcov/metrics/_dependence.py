@@ -1,0 +1,279 @@
+"""The distance-covariance measures of a prediction with attributes of any type, in the convention of the metrics."""
+
+import warnings
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
+from sklearn.utils.validation import check_is_fitted
+
+from fairdcov._blocks import SensitiveBlocks
+from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov.dependence import bind_dependence, gini_mean_difference
+from fairdcov.encoding import SensitiveEncoder
+from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.metrics._groups import is_constant
+
+__all__ = ["DependenceSample", "ccdcov", "dcov", "jdcov"]
+
+_OPTIONS = """y_true : (n,) array or None
+        Not used; there for scikit-learn's and fairlearn's convention.
+    y_pred : (n,) array
+        Predictions.
+    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+        Protected attributes of any type; continuous ones need no bins.
+    sample_weight : (n,) array, optional
+        Row weights such as exposure, for the V-statistic only.
+    statistic : {"v", "u"}, default="v"
+        V-statistic, which takes weights, as in the penalties; or the unbiased U-statistic, which is about 0 for an
+        independent prediction and which the published figures use.
+    normalize : bool, default=False
+        Divide the part that depends on the prediction by the Gini mean difference of the predictions, so that
+        rescaling them changes nothing.
+    encoder : SensitiveEncoder, optional
+        Turns attributes into points. An encoder that has been fitted is used as it is, so that levels and scales stay
+        those of the training data; otherwise a copy is fitted to the rows given.
+    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
+        Algorithm, as in the penalties: ``"auto"`` is exact but for more than 20,000 rows with too many distinct
+        profiles."""
+
+
+def _document(function):
+    """Put the parameters the measures share into the docstring, one place for their description."""
+    function.__doc__ = function.__doc__.replace("<options>", _OPTIONS)
+    return function
+
+
+def _encode(sensitive_features, encoder, sample_weight):
+    if sensitive_features is None:
+        raise MissingSensitiveFeaturesError("sensitive_features is needed to measure dependence; found None")
+    if encoder is None:
+        return SensitiveEncoder().fit_encode(sensitive_features, sample_weight)
+    try:
+        check_is_fitted(encoder)
+    except NotFittedError:
+        return clone(encoder).fit_encode(sensitive_features, sample_weight)
+    return encoder.encode(sensitive_features)
+
+
+class DependenceSample:
+    """Checked predictions and encoded attributes, with the measure of any permutation of one against the other."""
+
+    def __init__(
+        self,
+        measure,
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        *,
+        statistic="v",
+        normalize=False,
+        encoder=None,
+        method="auto",
+        c=1.0,
+        net=True,
+    ):
+        self._predictions = check_finite_vector(y_pred, "y_pred")
+        n = len(self._predictions)
+        check_choice(statistic, "statistic", ("v", "u"))
+        if y_true is not None:
+            check_consistent_rows(n, np.asarray(y_true), "y_true", reference="y_pred")
+        self._weights = None
+        if sample_weight is not None:
+            self._weights = check_sample_weight(sample_weight, n, reference="y_pred")
+            if (self._weights == self._weights[0]).all():
+                self._weights = None
+        self._blocks = _encode(sensitive_features, encoder, self._weights)
+        check_consistent_rows(n, self._blocks.codes, "sensitive_features", reference="y_pred")
+        self._measure, self._statistic, self._normalize, self._net = measure, statistic, normalize, net
+        self._options = {"statistic": statistic, "method": method, "c": c}
+        self._constant = is_constant(self._predictions)
+        self._form = self._bind(self._blocks)
+        if self._blocks.is_constant(self._weights):
+            warnings.warn(
+                f"the protected attributes {list(self._blocks.names)} are constant: nothing can depend on them",
+                SensitiveFeaturesWarning,
+                stacklevel=4,
+            )
+
+    def _bind(self, blocks):
+        return bind_dependence(blocks, self._measure, sample_weight=self._weights, **self._options)
+
+    @property
+    def n_samples(self):
+        """Number of rows."""
+        return len(self._predictions)
+
+    def value(self, rows=None):
+        """The measure, after replacing each row's attributes by those of ``rows``, a permutation."""
+        form, predictions = self._form, self._predictions
+        if rows is not None:
+            if self._weights is None:
+                # Permuting the predictions instead leaves all that depends on the attributes as it is.
+                moved = np.empty_like(predictions)
+                moved[rows] = predictions
+                predictions = moved
+            else:
+                form = self._bind(SensitiveBlocks(self._blocks.codes[rows], self._blocks.points, self._blocks.names))
+        value = 0.0 if self._constant else form.value_gradient(predictions)[0]
+        if self._normalize and not self._constant:
+            probabilities = None if self._weights is None else self._weights / self._weights.sum()
+            value /= gini_mean_difference(predictions, probabilities, statistic=self._statistic)[0]
+        return float(value if self._net else value + form.constant)
+
+
+@_document
+def dcov(
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    statistic="v",
+    normalize=False,
+    encoder=None,
+    method="auto",
+):
+    """Squared distance covariance of the predictions with each protected attribute, summed over the attributes.
+
+    Blind to dependence that shows in intersections only.
+
+    Parameters
+    ----------
+    <options>
+
+    Returns
+    -------
+    float
+        Units of ``y_pred`` times those of the encoded attributes, or of the latter alone with ``normalize=True``.
+
+    See Also
+    --------
+    fairdcov.distance_covariance : The measure of numeric arrays, with its gradient.
+
+    Examples
+    --------
+    >>> from fairdcov.metrics import dcov
+    >>> dcov(None, [1.0, 1.0, 2.0, 2.0], sensitive_features=["f", "f", "m", "m"])
+    0.25
+    """
+    return DependenceSample(
+        "dcov",
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        statistic=statistic,
+        normalize=normalize,
+        encoder=encoder,
+        method=method,
+    ).value()
+
+
+@_document
+def ccdcov(
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    statistic="v",
+    normalize=False,
+    encoder=None,
+    method="auto",
+):
+    """Squared concatenated distance covariance: of the predictions with all protected attributes as one vector.
+
+    Zero in the population if and only if predictions and attributes are independent, intersections included.
+
+    Parameters
+    ----------
+    <options>
+
+    Returns
+    -------
+    float
+        Units of ``y_pred`` times those of the encoded attributes, or of the latter alone with ``normalize=True``.
+
+    See Also
+    --------
+    fairdcov.concatenated_distance_covariance : The measure of numeric arrays, with its gradient.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fairdcov.metrics import ccdcov, dcov
+    >>> people = pd.DataFrame({"gender": ["f", "f", "m", "m"], "young": [True, False, True, False]})
+    >>> prediction = [1.0, 2.0, 2.0, 1.0]  # exclusive or: neither attribute alone shows it
+    >>> dcov(None, prediction, sensitive_features=people), round(ccdcov(None, prediction, sensitive_features=people), 4)
+    (0.0, 0.0732)
+    """
+    return DependenceSample(
+        "ccdcov",
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        statistic=statistic,
+        normalize=normalize,
+        encoder=encoder,
+        method=method,
+    ).value()
+
+
+@_document
+def jdcov(
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    net=True,
+    c=1.0,
+    statistic="v",
+    normalize=False,
+    encoder=None,
+    method="auto",
+):
+    """Squared joint distance covariance of the predictions and the protected attributes, net or raw.
+
+    Parameters
+    ----------
+    <options>
+    net : bool, default=True
+        Leave out the terms without the prediction: the dependence of the attributes among themselves, which no model
+        can change and which keeps the raw value of a perfectly fair model away from 0. The published figures are raw.
+    c : float, default=1.0
+        At least 0; the larger, the more pairwise dependence counts against that of higher order.
+
+    Returns
+    -------
+    float
+
+    See Also
+    --------
+    fairdcov.joint_distance_covariance : The (raw) measure of numeric arrays, with its gradient.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fairdcov.metrics import jdcov
+    >>> people = pd.DataFrame({"gender": ["f", "f", "m", "m"], "young": [True, True, False, False]})
+    >>> fair = [1.0, 2.0, 1.0, 2.0]
+    >>> jdcov(None, fair, sensitive_features=people), jdcov(None, fair, sensitive_features=people, net=False)
+    (0.0, 0.25)
+    """
+    return DependenceSample(
+        "jdcov",
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        net=net,
+        c=c,
+        statistic=statistic,
+        normalize=normalize,
+        encoder=encoder,
+        method=method,
+    ).value()

@@ -1,0 +1,338 @@
+"""Protected attributes to intersectional groups, and predictions split by them: what every group metric starts from."""
+
+import numbers
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+# The rules of what a column of attributes may hold are those of the encoder, so that a sample that can be penalised can
+# be measured.
+from fairdcov._blocks import combine_codes, factorise
+from fairdcov._validation import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov.encoding import SensitiveColumn, sensitive_columns_of
+from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+
+__all__ = ["GroupedPredictions", "group_predictions", "is_constant", "make_groups", "sensitive_groups"]
+
+# A numeric column with more distinct values than this is a measurement, not a code of categories: it needs bins.
+MAX_NUMERIC_LEVELS = 20
+
+
+def is_constant(values):
+    """Whether all values are equal up to rounding, so that nothing can differ between groups.
+
+    Spreads of some units in the last place come from the arithmetic of the model; a scale-free measure would blow
+    them up to full size.
+    """
+    low, high = values.min(), values.max()
+    return bool(high - low <= 64 * np.finfo(np.float64).eps * max(abs(low), abs(high)))
+
+
+def _interval_labels(edges):
+    last = len(edges) - 2
+    return [pd.Interval(edges[k], edges[k + 1], closed="both" if k == last else "left") for k in range(len(edges) - 1)]
+
+
+def _bin_edges(values, bins, name, weights):
+    """Edges of one column from quantiles or as given."""
+    if isinstance(bins, numbers.Integral) and not isinstance(bins, bool):
+        if bins < 1:
+            raise ValueError(f"bins for {name!r} must be at least 1; found {bins}")
+        levels = np.linspace(0.0, 1.0, int(bins) + 1)
+        edges = np.unique(np.quantile(values, levels, weights=weights, method="inverted_cdf"))
+        return np.array([edges[0], edges[0]]) if len(edges) == 1 else edges
+    try:
+        edges = np.asarray(bins, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(
+            f"bins for {name!r} must be a whole number (quantiles), a list of edges or None; found {bins!r}"
+        ) from error
+    if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
+        raise ValueError(f"bins for {name!r} must be at least two increasing edges; found {bins!r}")
+    outside = (values < edges[0]) | (values > edges[-1])
+    if outside.any():
+        raise ValueError(
+            f"bins for {name!r} leave out {int(outside.sum())} value(s), such as {values[outside][0]:g}: the edges run "
+            f"from {edges[0]:g} to {edges[-1]:g}; open them with -numpy.inf and numpy.inf"
+        )
+    return edges
+
+
+def _cut(values, edges):
+    """Bin of each value: closed on the left, the last one on both sides."""
+    return np.minimum(np.searchsorted(edges, values, side="right") - 1, len(edges) - 2).astype(np.int64)
+
+
+def _column_levels(column, bins, weights):
+    """Codes of the rows of one attribute, and its levels in a natural order."""
+    if bins is not None:
+        values = np.asarray(column.values, dtype=np.float64)
+        edges = _bin_edges(values, bins, column.name, weights)
+        return _cut(values, edges), _interval_labels(edges)
+    codes, levels = column.level_codes()
+    if column.declared is not None:
+        return codes, list(levels)
+    order = sorted(range(len(levels)), key=levels.__getitem__)
+    position = np.empty(len(levels), dtype=np.int64)
+    position[order] = np.arange(len(levels))
+    return position[codes], [levels[k] for k in order]
+
+
+def _bins_of_columns(bins, columns):
+    """The ``bins`` of each column; the ones that need some and have none raise."""
+    names = list(columns)
+    chosen = {}
+    if isinstance(bins, dict):
+        for key, value in bins.items():
+            if isinstance(key, numbers.Integral) and key not in names and 0 <= key < len(names):
+                chosen[names[key]] = value
+            elif str(key) in names:
+                chosen[str(key)] = value
+            else:
+                raise ValueError(f"bins names {key!r}; the protected attributes are {names}")
+    elif bins is not None and not (isinstance(bins, numbers.Integral) and not isinstance(bins, bool)):
+        raise TypeError(
+            "bins must be None, a whole number of quantiles, or a dict of column name to edges or whole number; found "
+            f"{bins!r}"
+        )
+    for name, value in chosen.items():
+        if value is not None and not columns[name].numeric:
+            raise TypeError(
+                f"bins names {name!r}, which holds categories: only numeric attributes can be cut into bins"
+            )
+    for name, column in columns.items():
+        if name in chosen or not column.numeric:
+            continue
+        n_levels = len(factorise(column.values)[1])
+        if n_levels <= MAX_NUMERIC_LEVELS:
+            continue
+        if bins is None or isinstance(bins, dict):
+            raise ValueError(
+                f"sensitive_features column {name!r} is numeric with {n_levels} distinct values, too many to be "
+                f"groups: pass bins={{{name!r}: 5}} for quantile groups, bins={{{name!r}: [edges]}} for groups of your "
+                f"own, or bins={{{name!r}: None}} to take every value as a group"
+            )
+        chosen[name] = bins
+    return chosen
+
+
+def fixed_bins(sensitive_features, bins=None, sample_weight=None):
+    """Bins with their edges, which cut any part of the rows like the whole; for calibration over folds."""
+    columns = {name: SensitiveColumn(name, column) for name, column in sensitive_columns_of(sensitive_features).items()}
+    edges = {}
+    for name, wanted in _bins_of_columns(bins, columns).items():
+        edges[name] = None
+        if wanted is not None:
+            edges[name] = _bin_edges(np.asarray(columns[name].values, dtype=np.float64), wanted, name, sample_weight)
+    return edges
+
+
+def make_groups(sensitive_features, bins=None, sample_weight=None):
+    """Intersectional groups of rows.
+
+    Parameters
+    ----------
+    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+        Protected attributes; several columns are crossed.
+    bins : int or dict, optional
+        How numeric attributes are cut, see :func:`fairdcov.metrics.js_divergence`.
+    sample_weight : (n,) array, optional
+        Weights of the quantiles, all positive.
+
+    Returns
+    -------
+    codes : (n,) int64 array
+        Group of each row.
+    labels : list of tuple
+        For each group its level in every attribute, in the order of the levels.
+    names : list of str
+        Names of the attributes.
+    """
+    columns = {name: SensitiveColumn(name, column) for name, column in sensitive_columns_of(sensitive_features).items()}
+    chosen = _bins_of_columns(bins, columns)
+    codes, levels = [], []
+    for name, column in columns.items():
+        column_codes, column_levels = _column_levels(column, chosen.get(name), sample_weight)
+        codes.append(column_codes)
+        levels.append(column_levels)
+    crossed, first_rows = combine_codes(codes)
+    keys = np.array([column_codes[first_rows] for column_codes in codes])
+    order = np.lexsort(keys[::-1])
+    position = np.empty(len(order), dtype=np.int64)
+    position[order] = np.arange(len(order))
+    labels = [tuple(levels[c][keys[c, k]] for c in range(len(codes))) for k in order]
+    return position[crossed], labels, list(columns)
+
+
+def sensitive_groups(sensitive_features, *, bins=None, sample_weight=None):
+    """Group of each row as a table: the very groups that the metrics of this package compare.
+
+    Use it to hand the same groups to another tool, such as the ``sensitive_features`` of fairlearn's ``MetricFrame``.
+
+    Parameters
+    ----------
+    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+        Protected attributes.
+    bins : int or dict, optional
+        How numeric attributes are cut, see :func:`fairdcov.metrics.js_divergence`.
+    sample_weight : (n,) array, optional
+        Positive weights of the quantiles.
+
+    Returns
+    -------
+    pandas.DataFrame, (n, d)
+        Level of each row in each attribute; bins are ``pandas.Interval``.
+
+    Examples
+    --------
+    >>> from fairdcov.metrics import sensitive_groups
+    >>> groups = sensitive_groups([18, 40, 70, 30], bins={0: [18, 40, 100]})
+    >>> [str(interval) for interval in groups["sensitive feature 0"]]
+    ['[18.0, 40.0)', '[40.0, 100.0]', '[40.0, 100.0]', '[18.0, 40.0)']
+    """
+    codes, labels, names = make_groups(sensitive_features, bins, sample_weight)
+    return pd.DataFrame({name: [labels[code][c] for code in codes] for c, name in enumerate(names)})
+
+
+@dataclass(frozen=True, eq=False)
+class GroupedPredictions:
+    """Predictions with their weights and groups, checked; rows that do not take part are left out.
+
+    Attributes
+    ----------
+    predictions, weights : (n,) float64 arrays
+        Rows of positive weight in groups that are large enough.
+    codes : (n,) int64 array
+        Group of each row, in ``range(K)``.
+    labels : list of K tuples
+        Levels of each group.
+    names : list of str
+        Names of the attributes.
+    omitted : list of tuple
+        Groups left out because they have fewer rows than ``min_group_size``.
+    rows : (n,) int64 array or slice
+        Which rows of the input these are.
+    """
+
+    predictions: np.ndarray
+    weights: np.ndarray
+    codes: np.ndarray
+    labels: list
+    names: list
+    omitted: list
+    rows: object
+
+    @property
+    def n_groups(self):
+        """Number K of groups."""
+        return len(self.labels)
+
+    def totals(self, values, codes=None):
+        """Sum of ``values`` (n,) in each group."""
+        return np.bincount(self.codes if codes is None else codes, weights=values, minlength=self.n_groups)
+
+    def group_means(self, codes=None):
+        """Weighted mean prediction of each group."""
+        return self.totals(self.weights * self.predictions, codes) / self.totals(self.weights, codes)
+
+
+def _describe(labels, counts=None, shown=8):
+    parts = []
+    for position, label in enumerate(labels[:shown]):
+        text = str(tuple(str(level) for level in label)) if len(label) > 1 else repr(str(label[0]))
+        parts.append(text if counts is None else f"{text}: {counts[position]}")
+    return ", ".join(parts) + (f" and {len(labels) - shown} more" if len(labels) > shown else "")
+
+
+def _warn(message):
+    warnings.warn(message, SensitiveFeaturesWarning, stacklevel=4)
+
+
+def group_predictions(
+    y_true, y_pred, sensitive_features, sample_weight=None, *, bins=None, min_group_size=1, compare=True
+):
+    """Check the arguments that all group metrics share and split the predictions into groups.
+
+    Parameters
+    ----------
+    y_true : (n,) array or None
+        Only its length is looked at.
+    y_pred : (n,) array
+        Predictions.
+    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+        Protected attributes.
+    sample_weight : (n,) array, optional
+        Row weights; rows of weight 0 count as absent.
+    bins : int or dict, optional
+        See :func:`make_groups`.
+    min_group_size : int, default=1
+        Groups with fewer rows are left out, with a warning that names them.
+    compare : bool, default=True
+        Warn when fewer than two groups are left, since nothing can be compared then.
+
+    Returns
+    -------
+    GroupedPredictions
+    """
+    if sensitive_features is None:
+        raise MissingSensitiveFeaturesError("sensitive_features is needed to form groups; found None")
+    if isinstance(min_group_size, bool) or not isinstance(min_group_size, numbers.Integral) or min_group_size < 1:
+        raise ValueError(f"min_group_size must be a whole number >= 1; found {min_group_size!r}")
+    predictions = check_finite_vector(y_pred, "y_pred")
+    if len(predictions) == 0:
+        raise ValueError("y_pred must have at least one row; found 0")
+    if y_true is not None:
+        check_consistent_rows(len(predictions), np.asarray(y_true), "y_true", reference="y_pred")
+    weights = check_sample_weight(sample_weight, len(predictions), reference="y_pred")
+    keep = weights > 0
+    # Quantile edges come from the rows that count; all rows are cut by them.
+    quantile_weights = None if sample_weight is None else weights
+    codes, labels, names = make_groups(sensitive_features, bins, quantile_weights)
+    check_consistent_rows(len(predictions), codes, "sensitive_features", reference="y_pred")
+    counts = np.bincount(codes[keep] if not keep.all() else codes, minlength=len(labels))
+    absent = np.flatnonzero(counts == 0)
+    if len(absent):
+        _warn(
+            f"{len(absent)} group(s) have no row of positive weight and do not count: "
+            f"{_describe([labels[k] for k in absent])}"
+        )
+    kept = np.flatnonzero(counts >= min_group_size)
+    if len(kept) == 0:
+        raise ValueError(
+            f"no group has min_group_size={min_group_size} rows; the largest of {len(labels)} has {counts.max()}"
+        )
+    small = np.flatnonzero((counts > 0) & (counts < min_group_size))
+    omitted = [labels[k] for k in small]
+    if omitted:
+        _warn(
+            f"{len(small)} group(s) have fewer than min_group_size={min_group_size} rows and are left out of the "
+            f"comparison: {_describe(omitted, counts[small])}"
+        )
+    rows = slice(None)
+    if len(kept) < len(labels) or not keep.all():
+        position = np.full(len(labels), -1, dtype=np.int64)
+        position[kept] = np.arange(len(kept))
+        codes = position[codes]
+        rows = np.flatnonzero(keep & (codes >= 0))
+        predictions, weights, codes = predictions[rows], weights[rows], codes[rows]
+        labels = [labels[k] for k in kept]
+    if compare and len(labels) < 2:
+        _warn(f"all rows are in one group ({_describe(labels)}): there is nothing to compare, the measure is 0")
+    return GroupedPredictions(predictions, weights, codes, labels, names, omitted, rows)
+
+
+def evaluate(sample, bind, **options):
+    """Value of a group metric: 0 where nothing can differ, otherwise what its bound function says."""
+    return bind_or_zero(sample, bind, **options)(sample.codes)
+
+
+def bind_or_zero(sample, bind, **options):
+    """The function of group codes that ``bind`` makes, or the zero function for one group or a constant prediction."""
+    # Binding comes first so that options are checked in any case.
+    constant = is_constant(sample.predictions)
+    function = bind(sample, **options)
+    if sample.n_groups < 2 or constant:
+        return lambda codes: 0.0
+    return function

@@ -1,0 +1,186 @@
+"""The level of a metric when the groups do not matter, by permuting the rows of the protected attributes."""
+
+import numbers
+from dataclasses import dataclass
+
+import narwhals.stable.v2 as nw
+import numpy as np
+from sklearn.utils import check_random_state
+
+from fairdcov._validation import check_consistent_rows
+from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
+from fairdcov.metrics._divergence import bind_js_divergence, js_divergence
+from fairdcov.metrics._groups import bind_or_zero, group_predictions
+from fairdcov.metrics._parity import (
+    bind_demographic_parity_gap,
+    bind_ks_disparity,
+    bind_unfairness_ratio,
+    bind_wasserstein_disparity,
+    demographic_parity_gap,
+    ks_disparity,
+    unfairness_ratio,
+    wasserstein_disparity,
+)
+
+__all__ = ["NullDistribution", "null_distribution"]
+
+_GROUP_METRICS = {
+    demographic_parity_gap: bind_demographic_parity_gap,
+    js_divergence: bind_js_divergence,
+    ks_disparity: bind_ks_disparity,
+    unfairness_ratio: bind_unfairness_ratio,
+    wasserstein_disparity: bind_wasserstein_disparity,
+}
+_DEPENDENCE_METRICS = {ccdcov: "ccdcov", dcov: "dcov", jdcov: "jdcov"}
+
+
+@dataclass(frozen=True, eq=False)
+class NullDistribution:
+    """Values of a metric under permuted protected attributes.
+
+    Attributes
+    ----------
+    values : (n_permutations,) array
+        One value for each permutation.
+    observed : float
+        The metric of the data as they are.
+    """
+
+    values: np.ndarray
+    observed: float
+
+    @property
+    def mean(self):
+        """Mean level when the groups do not matter."""
+        return float(self.values.mean())
+
+    def quantile(self, q):
+        """Quantile of the values; ``quantile(0.95)`` is the usual null level.
+
+        Parameters
+        ----------
+        q : float or array of floats in [0, 1]
+            Level.
+        """
+        quantile = np.quantile(self.values, q)
+        return float(quantile) if np.ndim(q) == 0 else quantile
+
+    def p_value(self, observed=None):
+        """Share of values at or above a value, the value itself counted: valid at any number of permutations.
+
+        Parameters
+        ----------
+        observed : float, optional
+            :attr:`observed` by default.
+        """
+        observed = self.observed if observed is None else observed
+        # Equal in exact arithmetic must count as equal, whatever the order of the sums.
+        reached = self.values >= observed - 1e-10 * max(abs(observed), float(np.abs(self.values).max()))
+        return float((1 + np.count_nonzero(reached)) / (1 + len(self.values)))
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.values, dtype=dtype, copy=copy)
+
+    def __repr__(self):
+        return (
+            f"NullDistribution(n_permutations={len(self.values)}, mean={self.mean:.4g}, "
+            f"quantile_95={self.quantile(0.95):.4g}, observed={self.observed:.4g}, p_value={self.p_value():.4g})"
+        )
+
+
+def null_distribution(
+    metric,
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    n_permutations=200,
+    random_state=None,
+    **kwargs,
+):
+    """Distribution of a metric when the protected attributes do not matter.
+
+    The rows of the attributes are permuted jointly, which keeps the dependence between the attributes and breaks that
+    on predictions, observed values and weights.
+
+    Parameters
+    ----------
+    metric : callable
+        ``metric(y_true, y_pred, *, sensitive_features, sample_weight=None, **kwargs)``. The metrics of this package
+        form groups, grids and distances once for all permutations; others are simply called.
+    y_true : (n,) array or None
+        Observed values.
+    y_pred : (n,) array
+        Predictions.
+    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+        Protected attributes.
+    sample_weight : (n,) array, optional
+        Row weights; they stay with their predictions.
+    n_permutations : int, default=200
+        Number of permutations.
+    random_state : int, RandomState or None, default=None
+        Seed of the permutations.
+    **kwargs
+        Options of the metric.
+
+    Returns
+    -------
+    NullDistribution
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov.metrics import js_divergence, null_distribution
+    >>> group = np.repeat(["a", "b"], 100)
+    >>> prediction = np.random.default_rng(0).normal(size=200) + (group == "b")
+    >>> null = null_distribution(js_divergence, None, prediction, sensitive_features=group, random_state=0)
+    >>> bool(null.observed > null.quantile(0.99)), round(null.p_value(), 3)
+    (True, 0.005)
+    """
+    if isinstance(n_permutations, bool) or not isinstance(n_permutations, numbers.Integral) or n_permutations < 1:
+        raise ValueError(f"n_permutations must be a whole number >= 1; found {n_permutations!r}")
+    if sensitive_features is None:
+        raise MissingSensitiveFeaturesError("sensitive_features is needed to permute it; found None")
+    generator = check_random_state(random_state)
+    data = (y_true, y_pred, sensitive_features, sample_weight)
+    if metric in _GROUP_METRICS:
+        function, n = _bind_group_metric(metric, data, kwargs)
+    elif metric in _DEPENDENCE_METRICS:
+        sample = DependenceSample(_DEPENDENCE_METRICS[metric], *data, **kwargs)
+        function, n = sample.value, sample.n_samples
+    else:
+        function, n = _bind_any_metric(metric, data, kwargs)
+    observed = function(None)
+    values = np.array([function(generator.permutation(n)) for _ in range(n_permutations)], dtype=np.float64)
+    return NullDistribution(values, float(observed))
+
+
+def _bind_group_metric(metric, data, options):
+    grouping = {name: options[name] for name in ("bins", "min_group_size") if name in options}
+    options = {name: value for name, value in options.items() if name not in grouping}
+    sample = group_predictions(*data, **grouping)
+    function = bind_or_zero(sample, _GROUP_METRICS[metric], **options)
+    return lambda rows: function(sample.codes if rows is None else sample.codes[rows]), len(sample.codes)
+
+
+def _bind_any_metric(metric, data, options):
+    y_true, y_pred, sensitive_features, sample_weight = data
+    weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+    frame = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
+    if not isinstance(frame, nw.DataFrame | nw.Series):
+        frame = np.asarray(sensitive_features)
+    n = len(y_pred)
+    check_consistent_rows(n, frame, "sensitive_features", reference="y_pred")
+
+    def function(rows):
+        if rows is None:
+            permuted = frame
+        else:
+            permuted = frame[rows] if isinstance(frame, np.ndarray | nw.Series) else frame[rows, :]
+        return metric(
+            y_true, y_pred, sensitive_features=nw.to_native(permuted, pass_through=True), **weights, **options
+        )
+
+    return function, n
