@@ -6,6 +6,7 @@ penalty on the whole sample. See the documentation's theory page for the mathema
 
 from importlib.metadata import PackageNotFoundError, version
 
+from fairdcov.calibration import JSDivergenceCalibrator
 from fairdcov.dependence import (
     concatenated_distance_covariance,
     distance_covariance,
@@ -35,6 +36,7 @@ __all__ = [
     "DCovRidge",
     "DCovTweedieRegressor",
     "JDCovPenalty",
+    "JSDivergenceCalibrator",
     "SensitiveEncoder",
     "__version__",
     "concatenated_distance_covariance",

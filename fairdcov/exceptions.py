@@ -2,7 +2,13 @@
 
 from sklearn.exceptions import ConvergenceWarning
 
-__all__ = ["ConvergenceWarning", "IntegrityError", "MissingSensitiveFeaturesError", "SensitiveFeaturesWarning"]
+__all__ = [
+    "CalibrationError",
+    "ConvergenceWarning",
+    "IntegrityError",
+    "MissingSensitiveFeaturesError",
+    "SensitiveFeaturesWarning",
+]
 
 
 class MissingSensitiveFeaturesError(ValueError):
@@ -15,3 +21,22 @@ class SensitiveFeaturesWarning(UserWarning):
 
 class IntegrityError(OSError):
     """A downloaded or local data file does not have the checksum of the published original."""
+
+
+class CalibrationError(ValueError):
+    """No strength meets the calibration rule.
+
+    Parameters
+    ----------
+    message : str
+        What was asked and the best that was reached.
+    calibration_results : dict of arrays
+        What has been computed, as ``JSDivergenceCalibrator.calibration_results_``.
+    best_index : int
+        Index of the strength that comes closest.
+    """
+
+    def __init__(self, message, calibration_results=None, best_index=None):
+        super().__init__(message)
+        self.calibration_results = calibration_results
+        self.best_index = best_index

@@ -176,7 +176,7 @@ BAD = {
     "polars dates": (pl.DataFrame({"born": [date(2000, 1, 1)]}), TypeError, "'born' holds dates"),
     "array of dates": (np.array(["2000-01-01"], dtype="datetime64[D]"), TypeError, "holds dates"),
     "complex": (np.array([1j]), ValueError, "complex"),
-    "repeated names": (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "sensitive_features must have distinct column names"),
+    "repeated names": (pd.DataFrame([[1, 2]], columns=["a", "a"]), ValueError, "must have distinct column names"),
 }
 
 

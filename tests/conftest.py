@@ -1,0 +1,41 @@
+"""What all tests share. Set before anything imports NumPy or matplotlib: threads and the drawing backend."""
+
+import os
+import zlib
+from pathlib import Path
+
+# Two threads on any machine: the threaded paths run, and a large machine is not flooded.
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_variable, "2")
+os.environ["MPLBACKEND"] = "Agg"
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import sklearn  # noqa: E402
+
+import fairdcov  # noqa: E402
+
+
+def pytest_configure():
+    """Refuse to test another build than the one that FAIRDCOV_TEST_LOCATION names (see the Makefile)."""
+    wanted = os.environ.get("FAIRDCOV_TEST_LOCATION")
+    found = Path(fairdcov.__file__).resolve()
+    if wanted and Path(wanted).resolve() not in found.parents:
+        raise pytest.UsageError(f"the tests should run on the build in {wanted}, but import {found}")
+
+
+def pytest_report_header():
+    """Say what is tested, and with what."""
+    return (
+        f"fairdcov {fairdcov.__version__} from {Path(fairdcov.__file__).parent}\n"
+        f"numpy {np.__version__}, scikit-learn {sklearn.__version__}, {os.environ['OMP_NUM_THREADS']} threads, "
+        f"real data: {'yes' if os.environ.get('FAIRDCOV_DATA') else 'no (FAIRDCOV_DATA is not set)'}"
+    )
+
+
+@pytest.fixture
+def rng(request):
+    """Random generator with a seed of the test's own; the seed is printed when the test fails."""
+    seed = zlib.crc32(request.node.nodeid.encode())
+    request.node.add_report_section("setup", "rng", f"numpy.random.default_rng({seed})")
+    return np.random.default_rng(seed)

@@ -1,0 +1,281 @@
+"""Who may import whom: the levels of the package, enforced on its source and on what is loaded at run time."""
+
+import ast
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import fairdcov
+
+PACKAGE = Path(fairdcov.__file__).parent
+
+# A module imports from lower levels only. Modules of the same level do not know each other.
+LEVELS = {
+    "_kernels": 0,
+    "_blocks": 1,
+    "_optional": 1,
+    "_validation": 1,
+    "exceptions": 1,
+    "_losses": 2,
+    "datasets": 2,
+    "dependence": 2,
+    "encoding": 2,
+    "metrics": 3,
+    "penalties": 3,
+    "_objective": 4,
+    "boosting": 5,
+    "calibration": 5,
+    "inference": 5,
+    "linear_model": 5,
+    "neural": 5,
+    "plots": 5,
+    "distributed": 6,
+    "report": 6,
+    "cli": 7,
+}
+# Narrower than their level: what a module must not import although its level would allow it.
+FORBIDDEN = {estimators: {"metrics", "plots", "report"} for estimators in ("linear_model", "boosting", "neural")}
+FORBIDDEN["calibration"] = {"linear_model", "boosting", "neural"}
+KERNEL_USERS = {"dependence"}
+KERNEL_PACKAGES = {"numpy"}
+CYTHON_PACKAGES = {"numpy", "cython", "libc"}
+# Slow to import, or optional: nobody pays for them before they are needed.
+HEAVY = {
+    "dask",
+    "dcor",
+    "distributed",
+    "fairlearn",
+    "jinja2",
+    "lightgbm",
+    "matplotlib",
+    "numba",
+    "rdata",
+    "skops",
+    "torch",
+    "xgboost",
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """A module that some line of source imports, and whether that happens only when a function runs."""
+
+    target: str
+    line: int
+    deferred: bool
+
+
+def find_imports(source, module, *, is_package=False):
+    """Absolute names of all modules that Python source imports; ``import_optional("name", ...)`` counts."""
+    found = []
+    package = module.split(".") if is_package else module.split(".")[:-1]
+
+    def visit(node, deferred):
+        if isinstance(node, ast.Import):
+            found.extend(Import(alias.name, node.lineno, deferred) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*base, *([node.module] if node.module else [])])
+            # `from fairdcov import _kernels` imports a module, `from fairdcov import DCovRidge` the package.
+            if base == "fairdcov":
+                names = {f"fairdcov.{alias.name}" if alias.name in LEVELS else "fairdcov" for alias in node.names}
+            else:
+                names = {base}
+            found.extend(Import(name, node.lineno, deferred) for name in sorted(names))
+        elif isinstance(node, ast.Call):
+            function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if function in ("import_optional", "import_module", "__import__") and node.args:
+                name = node.args[0]
+                if isinstance(name, ast.Constant) and isinstance(name.value, str):
+                    found.append(Import(name.value, node.lineno, deferred))
+        inside = deferred or isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
+        for child in ast.iter_child_nodes(node):
+            visit(child, inside)
+
+    visit(ast.parse(source), False)
+    return found
+
+
+def violations(source, module, *, is_package=False):
+    """What is wrong with the imports of Python source that is the module ``module``."""
+    top = _top_level(module)
+    problems = []
+    if top is not None and top not in LEVELS:
+        return [f"{module}: add the new top-level module {top!r} to LEVELS in tests/test_imports.py"]
+    for imported in find_imports(source, module, is_package=is_package):
+        place = f"{module}:{imported.line} imports {imported.target}"
+        problems += [
+            f"{place}: {reason}" for reason in _reasons(module, top, imported.target, deferred=imported.deferred)
+        ]
+    return problems
+
+
+def _top_level(module):
+    return module.split(".")[1] if "." in module else None
+
+
+def _reasons(module, top, target, *, deferred):
+    package = target.split(".")[0]
+    if package == "fairdcov":
+        yield from _internal_reasons(module, top, target, deferred=deferred)
+    elif package in HEAVY and not deferred:
+        yield f"{package} is imported inside functions only"
+    elif top == "_kernels" and package not in KERNEL_PACKAGES | sys.stdlib_module_names:
+        yield f"_kernels needs nothing but {', '.join(sorted(KERNEL_PACKAGES))}"
+
+
+def _internal_reasons(module, top, target, *, deferred):
+    other = _top_level(target)
+    if top is None:
+        if other in ("cli", "_kernels"):
+            yield f"the package itself does not load {other}"
+        return
+    # The command line starts quickly: the modules of the commands may import anything, but only commands load them.
+    if top == "cli":
+        if module in ("fairdcov.cli", "fairdcov.cli.__main__") and target != "fairdcov.cli" and not deferred:
+            yield "the command line imports inside its functions only"
+        if other == "_kernels":
+            yield "only dependence calls the kernels"
+        return
+    if other == top:
+        return
+    if other is None:
+        yield "modules import each other, not the package that gathers them"
+    elif other not in LEVELS:
+        yield f"add the new top-level module {other!r} to LEVELS in tests/test_imports.py"
+    elif LEVELS[other] >= LEVELS[top]:
+        yield f"level {LEVELS[top]} imports from lower levels only, {other} has level {LEVELS[other]}"
+    elif other == "_kernels" and top not in KERNEL_USERS:
+        yield "only dependence calls the kernels"
+    elif other in FORBIDDEN.get(top, ()):
+        yield f"{top} does not know {other}"
+
+
+def cython_violations(source, name):
+    """Imports in Cython source that are neither NumPy's nor Cython's own."""
+    problems = []
+    for number, line in enumerate(source.splitlines(), start=1):
+        match = re.match(r"\s*(?:from\s+([\w.]+)\s+c?import\b|c?import\s+(.+))", line)
+        targets = [match[1]] if match and match[1] else re.split(r"\s*,\s*", match[2]) if match else []
+        for target in targets:
+            if re.split(r"[.\s]", target.strip(), maxsplit=1)[0] not in CYTHON_PACKAGES:
+                problems.append(f"{name}:{number} imports {target}: kernels need nothing but numpy, cython and libc")
+    return problems
+
+
+def _modules():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+        is_package = parts[-1] == "__init__"
+        yield path, ".".join(parts[:-1] if is_package else parts), is_package
+
+
+MODULES = list(_modules())
+KERNELS = sorted(PACKAGE.rglob("*.pyx")) + sorted(PACKAGE.rglob("*.pxd"))
+
+
+@pytest.mark.parametrize(("path", "module", "is_package"), MODULES, ids=[module for _, module, _ in MODULES])
+def test_modules_import_from_lower_levels(path, module, is_package):
+    problems = violations(path.read_text(encoding="utf-8"), module, is_package=is_package)
+    assert not problems, "\n".join(problems)
+
+
+def test_the_sources_were_found():
+    assert {"fairdcov", "fairdcov._kernels", "fairdcov.dependence", "fairdcov.linear_model"} <= {
+        module for _, module, _ in MODULES
+    }
+    assert {path.stem for path in KERNELS} >= {"_profiles", "_univariate", "_tiles", "_features"}
+
+
+@pytest.mark.parametrize("path", KERNELS, ids=[path.stem for path in KERNELS])
+def test_kernels_need_numpy_cython_and_libc_only(path):
+    problems = cython_violations(path.read_text(encoding="utf-8"), path.name)
+    assert not problems, "\n".join(problems)
+
+
+def test_importing_the_package_loads_no_heavy_package():
+    # pyarrow is loaded by pandas where it is installed, so it is not ours to defer.
+    public = sorted(
+        module for _, module, _ in MODULES if not any(part.startswith("_") for part in module.split(".")[1:])
+    )
+    program = (
+        "import importlib, sys\n"
+        f"for name in {public!r}:\n"
+        "    importlib.import_module(name)\n"
+        f"print(*sorted(set({sorted(HEAVY)!r}) & set(sys.modules)))\n"
+    )
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.split() == []
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "reason"),
+    [
+        ("fairdcov.encoding", "from fairdcov.penalties import CCDCovPenalty", "encoding.* penalties has level 3"),
+        ("fairdcov.penalties", "def f():\n    from fairdcov.metrics import gini", "metrics has level 3"),
+        ("fairdcov.penalties", "import fairdcov.metrics", "metrics has level 3"),
+        ("fairdcov.penalties", "from fairdcov import metrics", "metrics has level 3"),
+        ("fairdcov.metrics._scores", "from ..linear_model import DCovRidge", "linear_model has level 5"),
+        ("fairdcov.metrics._scores", "from .. import linear_model", "linear_model has level 5"),
+        ("fairdcov.metrics._scores", "from fairdcov import DCovRidge", "not the package that gathers them"),
+        ("fairdcov.linear_model._base", "class A:\n    from fairdcov.metrics import gini", "does not know metrics"),
+        ("fairdcov.boosting", "def f():\n    from fairdcov.report import audit", "report has level 6"),
+        ("fairdcov.calibration", "from fairdcov.linear_model import DCovRidge", "linear_model has level 5"),
+        ("fairdcov.penalties", "from fairdcov import _kernels", "only dependence calls the kernels"),
+        ("fairdcov.cli._demo", "from fairdcov._kernels import signed_sums", "only dependence calls the kernels"),
+        ("fairdcov._kernels", "from scipy import sparse", "_kernels needs nothing but numpy"),
+        ("fairdcov._kernels._reference", "from fairdcov.exceptions import IntegrityError", "exceptions has level 1"),
+        ("fairdcov.plots", "import matplotlib.pyplot as plt", "matplotlib is imported inside functions only"),
+        ("fairdcov.plots", "try:\n    import matplotlib\nexcept ImportError:\n    pass", "inside functions only"),
+        ("fairdcov.plots", "plt = import_optional('matplotlib.pyplot', 'plots')", "inside functions only"),
+        ("fairdcov.cli", "from fairdcov.datasets import make_motor_portfolio", "inside its functions only"),
+        ("fairdcov.cli", "from fairdcov.cli._demo import run_demo", "inside its functions only"),
+        ("fairdcov", "from fairdcov import cli", "does not load cli"),
+        ("fairdcov.novelty", "import numpy", "add the new top-level module 'novelty' to LEVELS"),
+        ("fairdcov.penalties", "from fairdcov.novelty import f", "add the new top-level module 'novelty'"),
+    ],
+)
+def test_a_forbidden_import_is_found(module, source, reason):
+    is_package = module in ("fairdcov", "fairdcov.cli", "fairdcov._kernels")
+    problems = violations(source, module, is_package=is_package)
+    assert len(problems) == 1
+    assert re.search(reason, problems[0])
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("fairdcov.dependence._binding", "from fairdcov import _kernels\nfrom fairdcov._blocks import factorise"),
+        ("fairdcov.dependence._binding", "from fairdcov.dependence._forms import SumForm\nimport numpy as np"),
+        ("fairdcov.plots", "def plot():\n    import matplotlib.pyplot as plt\n    return plt"),
+        ("fairdcov.plots", "def plot():\n    return import_optional('matplotlib.pyplot', 'plots')"),
+        ("fairdcov.cli", "import argparse\ndef main():\n    from fairdcov.cli._demo import run_demo"),
+        ("fairdcov.cli._demo", "from fairdcov import DCovRidge\nfrom fairdcov.metrics import gini"),
+        ("fairdcov.linear_model", "from fairdcov.linear_model._base import PenalisedLinearModel"),
+        ("fairdcov", "from fairdcov.penalties import CCDCovPenalty"),
+    ],
+)
+def test_an_allowed_import_is_not_found(module, source):
+    assert violations(source, module, is_package=module in ("fairdcov", "fairdcov.cli", "fairdcov.linear_model")) == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("cimport scipy.linalg.cython_blas", 1),
+        ("from scipy.linalg cimport cython_blas", 1),
+        ("from fairdcov.exceptions import IntegrityError", 1),
+        ("import numpy as np, pandas as pd", 1),
+        ("from libc.math cimport sqrt", 0),
+        ("from cython.parallel cimport prange", 0),
+        ("cimport numpy as cnp", 0),
+        ("important = 1", 0),
+    ],
+)
+def test_forbidden_imports_in_cython_are_found(line, wrong):
+    assert len(cython_violations(line, "_kernel.pyx")) == wrong
