@@ -7,6 +7,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard fairdcov/_kernels/*.pyx fairdcov/_kernels/*.h)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+TOOLS := $(VENV)/.tools
+
+# A copy to build from: no object file of another build is taken for up to date, and builds can run side by side.
+copy_sources = rm -rf $(1) && mkdir -p $(1) && cp -R setup.py pyproject.toml README.md LICENSE fairdcov $(1)/ && rm -f $(1)/fairdcov/_kernels/*.so
 
 .PHONY: help demo test lint docs debug-test wheel-test benchmark clean
 
@@ -14,7 +18,7 @@ help:
 	@echo "make demo        fit a fair motor tariff on a synthetic book; results in demo-output/"
 	@echo "make test        build into $(VENV) and run the tests"
 	@echo "make lint        ruff and cython-lint"
-	@echo "make docs        build the documentation into docs/_build/html"
+	@echo "make docs        build the documentation into docs/_build/html and run its examples"
 	@echo "make debug-test  run the kernel tests against a build with bounds checks"
 	@echo "make wheel-test  build a wheel, install it apart and run the tests against it"
 	@echo "make benchmark   print the benchmark tables (FAIRDCOV_DATA for the GLM part)"
@@ -37,42 +41,59 @@ $(INSTALLED): $(VENV)/bin/python pyproject.toml setup.py $(KERNELS)
 	$(BIN)/python $(PIP_INSTALL) --editable '.[test]'
 	@touch $@
 
-$(VENV)/.linted: $(INSTALLED)
-	$(BIN)/python $(PIP_INSTALL) --editable '.[lint]'
+# Only what the extras ask for: the package is there already and is not compiled again.
+$(TOOLS): $(INSTALLED)
+	$(BIN)/python $(PIP_INSTALL) 'fairdcov[lint,docs]'
 	@touch $@
 
-lint: $(VENV)/.linted
+# cython-lint looks for pycodestyle on the path.
+lint: $(TOOLS)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/cython-lint fairdcov
+	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint fairdcov
 
-docs: $(INSTALLED)
-	$(BIN)/python $(PIP_INSTALL) --editable '.[docs]'
+docs: $(TOOLS)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest
 
-# The debug build lives in its own folder; -P and the changed directory keep the source tree off the import path.
+# Both run copies of the tests away from the source tree; tests/conftest.py refuses to run on any other build than the
+# one that FAIRDCOV_TEST_LOCATION names.
 debug-test: $(INSTALLED)
-	$(BIN)/python $(PIP_INSTALL) 'setuptools>=77' 'Cython>=3.1'
+	$(call copy_sources,build/debug-source)
 	rm -rf build/debug
-	FAIRDCOV_DEBUG=1 $(BIN)/python setup.py --quiet build --build-lib build/debug --build-temp build/debug-objects
-	rm -rf build/debug-tests && mkdir -p build/debug-tests && cp -r tests pyproject.toml build/debug-tests/
-	cd build/debug-tests && PYTHONPATH=../debug ../../$(BIN)/python -P -c 'import fairdcov; assert "build/debug" in fairdcov.__file__, fairdcov.__file__'
-	cd build/debug-tests && PYTHONPATH=../debug ../../$(BIN)/python -P -m pytest tests/kernels
+	FAIRDCOV_DEBUG=1 $(BIN)/python $(PIP_INSTALL) --no-deps --target build/debug ./build/debug-source
+	PYTHONPATH=build/debug $(BIN)/python -P -c "$$CHECK_BOUNDS_CHECKS"
+	rm -rf build/debug-tests && mkdir -p build/debug-tests && cp -R tests pyproject.toml build/debug-tests/
+	cd build/debug-tests && PYTHONPATH=../debug FAIRDCOV_TEST_LOCATION=../debug $(abspath $(BIN))/python -m pytest tests/kernels
 
-wheel-test:
+wheel-test: | $(VENV)/bin/python
+	$(call copy_sources,build/wheel-source)
 	rm -rf build/wheel build/wheel-tests $(WHEEL_VENV)
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) --upgrade pip
-	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel .
+	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel ./build/wheel-source
 	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) "$$(ls build/wheel/fairdcov-*.whl)[test]"
-	mkdir -p build/wheel-tests && cp -r tests pyproject.toml build/wheel-tests/
-	cd build/wheel-tests && ../../$(WHEEL_VENV)/bin/python -P -c 'import fairdcov; assert "site-packages" in fairdcov.__file__, fairdcov.__file__'
-	cd build/wheel-tests && ../../$(WHEEL_VENV)/bin/python -P -m pytest -m "not slow"
+	mkdir -p build/wheel-tests && cp -R tests pyproject.toml README.md build/wheel-tests/
+	cd build/wheel-tests && FAIRDCOV_TEST_LOCATION=$(abspath $(WHEEL_VENV)) $(abspath $(WHEEL_VENV))/bin/python -m pytest -m "not slow"
+
+# A position beyond the end raises only where bounds are checked.
+define CHECK_BOUNDS_CHECKS
+import numpy as np
+from fairdcov._kernels import _profiles
+one = np.zeros(1)
+try:
+    _profiles.sweep(one, np.ones(1, np.int64), np.zeros(1, np.int32), np.empty(0), np.zeros((1, 8)), np.zeros(8), one)
+except IndexError:
+    pass
+else:
+    raise SystemExit(_profiles.__file__ + ' was compiled without bounds checks')
+endef
+export CHECK_BOUNDS_CHECKS
 
 benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/kernels.py
 	$(BIN)/python benchmarks/glm.py
 
 clean:
-	rm -rf $(VENV) $(WHEEL_VENV) build demo-output docs/_build fairdcov.egg-info
+	rm -rf $(VENV) $(WHEEL_VENV) build demo-output docs/_build docs/api/generated fairdcov.egg-info
 	find fairdcov -name '*.so' -delete

@@ -1,0 +1,52 @@
+"""Configuration of the documentation; ``make docs`` builds it with warnings as errors."""
+
+import os
+from importlib.metadata import version as installed_version
+
+os.environ["MPLBACKEND"] = "Agg"
+
+project = "fairdcov"
+author = "The fairdcov developers"
+copyright = "The fairdcov developers"
+version = release = installed_version("fairdcov")
+
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinx.ext.autosummary",
+    "sphinx.ext.doctest",
+    "sphinx.ext.mathjax",
+    "numpydoc",
+    "myst_parser",
+]
+exclude_patterns = ["_build"]
+templates_path = ["_templates"]
+default_role = "literal"
+suppress_warnings = ["myst.xref_missing"]  # CONTRIBUTING.md links to files of the repository
+myst_heading_anchors = 2
+
+autosummary_generate = True
+autosummary_ignore_module_all = False
+autodoc_member_order = "bysource"
+autodoc_inherit_docstrings = True
+numpydoc_show_class_members = False
+numpydoc_xref_param_type = False
+
+doctest_global_setup = """
+import numpy as np
+import pandas as pd
+"""
+
+html_theme = "furo"
+html_title = f"fairdcov {release}"
+html_copy_source = False
+html_theme_options = {"navigation_with_keys": True}
+
+
+def skip_inherited_from_sklearn(app, what, name, obj, skip, options):
+    """Leave out what scikit-learn's base classes document, with references into its own pages."""
+    return True if getattr(obj, "__module__", None) and obj.__module__.startswith("sklearn") else skip
+
+
+def setup(app):
+    """Sphinx calls this."""
+    app.connect("autodoc-skip-member", skip_inherited_from_sklearn)
