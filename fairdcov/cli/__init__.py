@@ -22,8 +22,8 @@ def _parser():
     demo = commands.add_parser(
         "demo",
         help="fit a fair motor tariff and write scored policies, the chosen model and a picture of the trade-off",
-        description="Fits a claim frequency model without penalty and along a path of strengths for each dependence "
-        "measure, compares them on policies held back, and writes the results to a folder.",
+        description="Calibrates the strength of each dependence penalty of a claim frequency model by "
+        "cross-validation, fits the paths of strengths, compares them on policies held back, and writes the results to a folder.",
         epilog="examples:\n"
         "  fairdcov demo --output demo-output\n"
         "  fairdcov demo --data pg15training --output pg15-output    (downloads 1.9 MB, or set FAIRDCOV_DATA)",
@@ -35,7 +35,7 @@ def _parser():
     demo.add_argument("--output", default="fairdcov-demo", metavar="DIR", help="folder to write (%(default)s)")
     demo.add_argument("--force", action="store_true", help="replace the folder if it exists")
     demo.add_argument(
-        "--policies", type=int, default=60_000, metavar="N", help="size of the synthetic book (%(default)s)"
+        "--policies", type=int, default=40_000, metavar="N", help="size of the synthetic book (%(default)s)"
     )
     demo.add_argument(
         "--seed", type=int, default=0, help="seed of the book, the split and the permutations (%(default)s)"

@@ -1,6 +1,7 @@
 """``fairdcov demo``: the main job from policies to a chosen, fair claim frequency model."""
 
 import time
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,8 @@ from fairdcov import (
     DCovPenalty,
     DCovPoissonRegressor,
     JDCovPenalty,
+    JSDivergenceCalibrator,
+    SensitiveEncoder,
     concatenated_distance_covariance,
     distance_covariance,
     joint_distance_covariance,
@@ -24,6 +27,7 @@ from fairdcov import (
 from fairdcov._optional import import_optional
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.datasets import fetch_pg15training, make_motor_portfolio
+from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import gini, js_divergence, null_distribution, rps, unfairness_ratio
 
 __all__ = ["run_demo"]
@@ -39,6 +43,17 @@ PUBLISHED_ROWS = {
     "published, JdCov, strength 30": (0.12366, 0.55378, 5.288e-5, 7.522e-5, 1.504e-3, 5.654e-3),
 }
 N_PERMUTATIONS = 200
+AGE_BANDS = [0, 25, 40, 60, 120]
+AGE_LABELS = ["under 25", "25-39", "40-59", "60 and over"]
+ALPHA = 1e-5
+CALIBRATION_COLUMNS = (
+    "strengths",
+    "mean_divergence",
+    "std_error_divergence",
+    "null_level",
+    "mean_score",
+    "std_error_score",
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +90,7 @@ def load_book(options):
         bunch = fetch_pg15training()
     groups = bunch.sensitive_features.copy()
     if "age" in groups:
-        groups["age"] = pd.cut(groups["age"], [0, 25, 40, 60, np.inf], right=False).astype(str)
+        groups["age"] = pd.cut(groups["age"], AGE_BANDS, right=False, labels=AGE_LABELS).astype(str)
     return Book(
         bunch.data, np.asarray(bunch.claims, float), np.asarray(bunch.exposure, float), bunch.sensitive_features, groups
     )
@@ -97,8 +112,6 @@ def feature_columns(features):
 
 def blocks_of(sensitive):
     """Protected attributes as numeric blocks, encoded as the penalties do."""
-    from fairdcov import SensitiveEncoder
-
     encoded = SensitiveEncoder().fit_encode(sensitive)
     return [points[encoded.codes] for points in encoded.points]
 
@@ -135,33 +148,53 @@ def evaluate_as_published(book, prediction, blocks):
     }
 
 
-def fit_models(book, columns, *, normalize, strengths, quiet):
-    """The unpenalised model and a path of strengths for each measure, as (measure, model, seconds)."""
+def calibrate(book, columns, measure, *, published, options):
+    """Calibrator of one measure, fitted by cross-validation on the policies to fit, and what it had to say."""
+    penalty = PENALTIES[measure](normalize=not published)
+    calibrator = JSDivergenceCalibrator(
+        Pipeline([("features", columns), ("model", DCovPoissonRegressor(penalty, alpha=ALPHA))]),
+        strengths=PUBLISHED_STRENGTHS if published else STRENGTHS,
+        rule="null_level",
+        if_unmet="warn",
+        cv=3,
+        bins={"age": AGE_BANDS} if "age" in book.sensitive else None,
+        random_state=options.seed,
+        verbose=not options.quiet,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", SensitiveFeaturesWarning)
+        calibrator.fit(book.features, book.frequency, book.exposure, sensitive_features=book.sensitive)
+    return calibrator, [str(warning.message) for warning in caught]
+
+
+def fit_paths(book, columns, calibrators, *, quiet):
+    """The unpenalised model and the path of each measure on all policies to fit, as (measure, model, seconds)."""
     X = columns.fit_transform(book.features)
     fit = {"sample_weight": book.exposure, "sensitive_features": book.sensitive}
     models = []
-    with tqdm(total=1 + len(PENALTIES) * len(strengths), desc="fitting", unit="model", disable=quiet) as bar:
-        for measure, penalty in PENALTIES.items():
-            estimator = DCovPoissonRegressor(penalty(normalize=normalize), alpha=1e-5)
-            # The path begins at strength 0, which all measures share: shown once.
-            path = estimator.strength_path(X, book.frequency, (0.0, *strengths), **fit)
-            while True:
+    total = 1 + sum(len(calibrator.calibration_results_["strengths"]) - 1 for calibrator in calibrators.values())
+    with tqdm(total=total, desc="fitting", unit="model", disable=quiet, leave=False) as bar:
+        for measure, calibrator in calibrators.items():
+            strengths = calibrator.calibration_results_["strengths"]
+            path = calibrator.best_estimator_[-1].strength_path(X, book.frequency, strengths, **fit)
+            # Every path begins at strength 0, where the measures do not differ: shown once.
+            for strength in strengths:
                 start = time.perf_counter()
-                model = next(path, None)
-                if model is None:
-                    break
-                if model.strength > 0 or not models:
-                    models.append((measure if model.strength > 0 else "none", model, time.perf_counter() - start))
+                model = next(path)
+                if strength > 0 or not models:
+                    models.append((measure if strength > 0 else "none", model, time.perf_counter() - start))
                     bar.update()
     return models
 
 
-def choose(table, null_level):
-    """Lowest deviance among the models whose groups cannot be told from permuted ones, or the fairest model."""
-    fair = table[table["JSD"] <= null_level]
-    if len(fair):
-        return fair["deviance"].idxmin(), True
-    return table["JSD"].idxmin(), False
+def choose(calibrators):
+    """The measure whose calibrated model has the best cross-validated score, of those that met the rule if any did."""
+
+    def rank(measure):
+        results, best = calibrators[measure].calibration_results_, calibrators[measure].best_index_
+        return results["mean_divergence"][best] <= results["null_level"][best], results["mean_score"][best]
+
+    return max(calibrators, key=rank)
 
 
 def draw(table, chosen, null_level, book, predictions, file):
@@ -197,6 +230,8 @@ def draw(table, chosen, null_level, book, predictions, file):
         ylabel="Poisson deviance on held-back policies",
         title="What fairness costs",
     )
+    left.xaxis.set_minor_formatter("")
+    left.set_xticks(*_log_ticks(table["JSD"]))
     left.legend()
 
     names = [" × ".join(map(str, key)) for key in book.groups.itertuples(index=False)]
@@ -216,6 +251,14 @@ def draw(table, chosen, null_level, book, predictions, file):
     right.legend()
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
+
+
+def _log_ticks(values):
+    """Ticks at 1, 2 and 5 times the powers of ten within the range, and their plain labels."""
+    low, high = values[values > 0].min(), values.max()
+    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
+    ticks = [tick for power in powers for tick in (power, 2 * power, 5 * power) if 0.8 * low <= tick <= 1.2 * high]
+    return ticks, [f"{tick:g}" for tick in ticks]
 
 
 def _print_table(table):
@@ -258,51 +301,58 @@ def run_demo(options):
     print(f"{len(train_rows):,} policies to fit, {len(test_rows):,} held back to compare\n")
 
     columns = feature_columns(book.features)
-    models = fit_models(
-        train,
-        columns,
-        normalize=not published,
-        strengths=PUBLISHED_STRENGTHS if published else STRENGTHS,
-        quiet=options.quiet,
+    calibrators = {}
+    print(
+        "calibrating on the policies to fit (3 folds; rule: smallest strength whose groups cannot be told from chance)"
     )
+    for measure in PENALTIES:
+        calibrator, remarks = calibrate(train, columns, measure, published=published, options=options)
+        calibrators[measure] = calibrator
+        results, best = calibrator.calibration_results_, calibrator.best_index_
+        print(
+            f"  {measure}: strength {calibrator.best_strength_:g}, JSD {results['mean_divergence'][0]:.3f} -> "
+            f"{results['mean_divergence'][best]:.3f} (null level {results['null_level'][best]:.3f}), "
+            f"D2 {results['mean_score'][0]:.4f} -> {results['mean_score'][best]:.4f}"
+        )
+        for remark in remarks:
+            print(f"    {remark}")
+    measure = choose(calibrators)
+    models = fit_paths(train, columns, calibrators, quiet=options.quiet)
     X_test = columns.transform(test.features)
     blocks = blocks_of(test.sensitive)
     predictions = [model.predict(X_test) for _, model, _ in models]
     table = pd.DataFrame(
         [
-            {"measure": measure, "strength": model.strength, **evaluate(test, prediction, blocks), "seconds": seconds}
-            for (measure, model, seconds), prediction in zip(models, predictions, strict=True)
+            {"measure": name, "strength": model.strength, **evaluate(test, prediction, blocks), "seconds": seconds}
+            for (name, model, seconds), prediction in zip(models, predictions, strict=True)
         ]
+    )
+    best_strength = calibrators[measure].best_strength_
+    chosen = int(
+        np.flatnonzero((table["strength"] == best_strength) & ((table["measure"] == measure) | (best_strength == 0)))[0]
     )
     null = null_distribution(
         js_divergence,
         test.frequency,
-        predictions[0],
+        predictions[chosen],
         sensitive_features=test.groups,
         sample_weight=test.exposure,
         n_permutations=N_PERMUTATIONS,
         random_state=options.seed,
     )
-    null_level = float(np.quantile(null.values, 0.95))
-    print("on the policies held back, weighted by exposure (total: predicted / observed claims)")
-    _print_table(table)
-    chosen, fair = choose(table, null_level)
-    row = table.loc[chosen]
-    print(f"\nJSD null level (95 % of {N_PERMUTATIONS} permutations of the groups): {null_level:.2e}")
+    null_level = null.quantile(0.95)
+    print("\non the policies held back, weighted by exposure (total: predicted / observed claims; * chosen)")
+    _print_table(table.assign(measure=[f"* {m}" if k == chosen else m for k, m in enumerate(table["measure"])]))
     print(
-        f"chosen: {row['measure']}, strength {row['strength']:g} "
-        + (
-            "(lowest deviance with a JSD below the null level)"
-            if fair
-            else f"(no model is below the null level; this one has the lowest JSD, {row['JSD']:.2e})"
-        )
+        f"\nchosen: {measure}, strength {best_strength:g}; its JSD is {null.observed:.4f} on the policies held back, "
+        f"where 95 % of {N_PERMUTATIONS} permutations of the groups stay below {null_level:.4f}"
     )
 
     comparison = None
     if published:
         rows = {
-            f"own, {measure}, strength {model.strength:g}": evaluate_as_published(test, prediction, blocks)
-            for (measure, model, _), prediction in zip(models, predictions, strict=True)
+            f"own, {name}, strength {model.strength:g}": evaluate_as_published(test, prediction, blocks)
+            for (name, model, _), prediction in zip(models, predictions, strict=True)
         }
         names = list(next(iter(rows.values())))
         rows.update({name: dict(zip(names, values, strict=True)) for name, values in PUBLISHED_ROWS.items()})
@@ -322,8 +372,18 @@ def run_demo(options):
             frequency_fair=predictions[chosen],
         )
         scored.to_csv(folder / "scored_policies.csv", index_label="policy")
-        model = Pipeline([("features", columns), ("model", models[chosen][1])])
-        skops.dump(model, folder / "model.skops")
+        pd.DataFrame(
+            {
+                "measure": np.repeat(
+                    list(calibrators), [len(c.calibration_results_["strengths"]) for c in calibrators.values()]
+                ),
+                **{
+                    name: np.concatenate([c.calibration_results_[name] for c in calibrators.values()])
+                    for name in CALIBRATION_COLUMNS
+                },
+            }
+        ).to_csv(folder / "calibration.csv", index=False)
+        skops.dump(calibrators[measure].best_estimator_, folder / "model.skops")
         draw(
             table,
             chosen,
