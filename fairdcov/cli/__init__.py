@@ -23,7 +23,8 @@ def _parser():
         "demo",
         help="fit a fair motor tariff and write scored policies, the chosen model and a picture of the trade-off",
         description="Calibrates the strength of each dependence penalty of a claim frequency model by "
-        "cross-validation, fits the paths of strengths, compares them on policies held back, and writes the results to a folder.",
+        "cross-validation, fits the paths of strengths, compares them on policies held back, and writes the results "
+        "to a folder.",
         epilog="examples:\n"
         "  fairdcov demo --output demo-output\n"
         "  fairdcov demo --data pg15training --output pg15-output    (downloads 1.9 MB, or set FAIRDCOV_DATA)",
