@@ -115,6 +115,19 @@ class _Sweep:
             X = self._head.fit_transform(X, y, **head)
         yield from clone(self._last).strength_path(X, y, strengths, **own)
 
+    def fit_last(self, X, y, strengths, params):
+        """The whole estimator at the last of the strengths, reached by the same path as in the folds.
+
+        The penalised objective is not convex: a fit from cold may end elsewhere than the models that were measured.
+        """
+        if self._last is None:
+            strengths = strengths[-1:]
+        *_, model = self.models(X, y, strengths, params)
+        if self._last is None or not isinstance(self.estimator, Pipeline):
+            return model
+        head = [] if self._head is None else self._head.steps
+        return clone(self.estimator).set_params(steps=[*head, (self.estimator.steps[-1][0], model)])
+
     def prepare(self, X):
         """Features as the models take them; after the first model has been made."""
         return X if self._head is None else self._head.transform(X)
@@ -323,7 +336,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     best_index_ : int
         Its position in ``calibration_results_``.
     best_estimator_ : estimator
-        Fitted to all rows with that strength.
+        Fitted to all rows with that strength, along the path of the smaller ones where there is one.
     calibration_results_ : dict of arrays
         ``strengths`` (m,), ``mean_divergence``, ``std_error_divergence``, ``mean_score``, ``std_error_score``,
         ``null_mean``, ``null_level``, ``mean_fit_seconds`` (m,), ``fold_divergence`` and ``fold_score`` (m, folds times
@@ -482,7 +495,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         strengths = self._strengths(sweep, data, splits[0], scorer, divergence)
         results = self._sweep_folds(sweep, data, splits, strengths, scorer, divergence)
         best = self._choose(results, options)
-        model = clone(self.estimator).set_params(**{param_name: float(strengths[best])}).fit(X, y, **params)
+        model = sweep.fit_last(X, y, strengths[: best + 1].tolist(), params)
 
         self.calibration_results_ = results
         self.best_index_ = best
@@ -656,7 +669,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 break
             best = min(best, reached)
             high *= 10.0
-        return low, max(high, 10.0 * low)
+        # Half a decade of room, since one fold has decided.
+        return low, max(high, 10.0 * low) * 10.0**0.5
 
     def _sweep_folds(self, sweep, data, splits, strengths, scorer, divergence):
         generator = check_random_state(self.random_state)

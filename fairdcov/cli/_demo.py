@@ -96,6 +96,13 @@ def load_book(options):
     )
 
 
+def strata(book):
+    """Claims x protected categories, as the published split; combinations too rare to split go by claims alone."""
+    claims = pd.Series(np.minimum(book.claims, 2).astype(int).astype(str))
+    crossed = claims + "|" + book.sensitive.select_dtypes(exclude="number").astype(str).agg("|".join, axis=1).to_numpy()
+    return crossed.where(crossed.map(crossed.value_counts()) >= 10, claims).to_numpy(dtype=str)
+
+
 def feature_columns(features):
     """Splines for quantities, one column for each level of the rest."""
     quantities = [
@@ -287,13 +294,8 @@ def run_demo(options):
     started = time.perf_counter()
     published = options.data == "pg15training"
     book = load_book(options)
-    strata = (
-        np.minimum(book.claims, 2).astype(int).astype(str)
-        + np.char.array(["|"] * len(book.claims))
-        + book.sensitive.select_dtypes(exclude="number").astype(str).agg("|".join, axis=1).to_numpy(dtype=str)
-    )
     train_rows, test_rows = train_test_split(
-        np.arange(len(book.claims)), test_size=0.2, random_state=options.seed, stratify=strata
+        np.arange(len(book.claims)), test_size=0.2, random_state=options.seed, stratify=strata(book)
     )
     train, test = book.part(train_rows), book.part(test_rows)
     attributes = ", ".join(book.sensitive.columns)

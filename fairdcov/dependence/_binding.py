@@ -18,6 +18,8 @@ METHODS = ("auto", "profiles", "univariate", "tiles", "approximate")
 
 # Up to this many profiles a K x K matrix is small change (2 MiB) whatever the number of rows.
 _FEW_PROFILES = 512
+# Up to this many (32 MiB) it is worth it as soon as profiles repeat at all, beyond only where they repeat a lot.
+_MANY_PROFILES = 2048
 # Beyond this many rows a penalised fit no longer pays O(n^2) tiles for every evaluation.
 _MANY_ROWS = 20_000
 
@@ -57,7 +59,8 @@ def _choose_method(blocks, method, *, univariate, approximate):
         )
     if method != "auto":
         return method
-    if n_profiles <= _FEW_PROFILES or (affordable and n_profiles <= n_samples / 8):
+    repeats = 2 if n_profiles <= _MANY_PROFILES else 8
+    if n_profiles <= _FEW_PROFILES or (affordable and repeats * n_profiles <= n_samples):
         return "profiles"
     if univariate:
         return "univariate"

@@ -290,8 +290,9 @@ def joint_distance_covariance(
         own = bind_dependence(SensitiveBlocks.from_arrays([x[:, None]]), "ccdcov", **options)
         variance, half_gradient = own.value_gradient(x)
         if variance > 0:
-            gradient = gradient / np.sqrt(variance) - value * half_gradient / variance**1.5
-            value /= np.sqrt(variance)
+            deviation = np.sqrt(variance)  # no power beyond the square of the units of x: that could overflow
+            gradient = gradient / deviation - (value / variance) * (half_gradient / deviation)
+            value /= deviation
         else:
             value, gradient = 0.0, np.zeros_like(x)
     value = float(value + form.constant)

@@ -84,8 +84,9 @@ def test_null_level_rule_takes_the_first_strength_that_meets_it(book):
     assert calibrator.best_strength_ == results["strengths"][calibrator.best_index_]
     assert results["strengths"][0] == 0
     assert (results["null_mean"] < results["null_level"]).all()
-    expected = DCovPoissonRegressor(alpha=1e-4, strength=calibrator.best_strength_).fit(
-        book["X"], book["y"], book["exposure"], sensitive_features=book["people"]
+    strengths = results["strengths"][: calibrator.best_index_ + 1]
+    *_, expected = DCovPoissonRegressor(alpha=1e-4).strength_path(
+        book["X"], book["y"], strengths, book["exposure"], sensitive_features=book["people"]
     )
     np.testing.assert_allclose(calibrator.predict(book["X"]), expected.predict(book["X"]))
 
@@ -243,8 +244,9 @@ def test_around_a_pipeline_preprocessing_is_part_of_each_fold(book, routing):
         calibrator = _fit(book, pipeline)
         assert calibrator.best_estimator_[-1].strength == calibrator.best_strength_
         X = (book["X"] - book["X"].mean(axis=0)) / book["X"].std(axis=0)
-        by_hand = DCovPoissonRegressor(alpha=1e-4, strength=calibrator.best_strength_).fit(
-            X, book["y"], book["exposure"], sensitive_features=book["people"]
+        strengths = calibrator.calibration_results_["strengths"][: calibrator.best_index_ + 1]
+        *_, by_hand = DCovPoissonRegressor(alpha=1e-4).strength_path(
+            X, book["y"], strengths, book["exposure"], sensitive_features=book["people"]
         )
         np.testing.assert_allclose(calibrator.predict(book["X"]), by_hand.predict(X), rtol=1e-6)
         single = _fit(book, make_pipeline(DCovPoissonRegressor(alpha=1e-4)))
