@@ -31,7 +31,9 @@ def load():
     book = fetch_pg15training()
     claims, exposure = np.asarray(book.claims, float), np.asarray(book.exposure, float)
     protected = book.sensitive_features
-    strata = [f"{min(c, 2):.0f}|{row}" for c, row in zip(claims, protected.astype(str).agg("|".join, axis=1), strict=True)]
+    strata = [
+        f"{min(c, 2):.0f}|{row}" for c, row in zip(claims, protected.astype(str).agg("|".join, axis=1), strict=True)
+    ]
     train, test = train_test_split(np.arange(len(claims)), test_size=0.2, random_state=0, stratify=strata)
     quantities = ["Age", "Bonus", "Poldur", "Value", "Density"]
     levels = [name for name in book.data if name not in quantities]
@@ -115,7 +117,10 @@ def main():
     print("| fit | x scikit-learn (median) | range | bar |\n|---|---|---|---|")
     for name, values in ratios.items():
         print(f"| {name} | {np.median(values):.2f} | {min(values):.2f}-{max(values):.2f} | {bars.get(name, '')} |")
-    print("\n| on the test policies | deviance | CCdCov of counts | predicted / observed | iterations |\n|---|---|---|---|---|")
+    print(
+        "\n| on the test policies | deviance | CCdCov of counts | predicted / observed | iterations |\n"
+        "|---|---|---|---|---|"
+    )
     results = {}
     for name, model in fitted.items():
         row = results[name] = quality(model, data)

@@ -178,7 +178,7 @@ def test_one_attribute_makes_all_measures_agree(rng):
 
 def test_population_values_of_exclusive_or_and_main_effect():
     first, second = np.tile([0.0, 0, 1, 1], 500), np.tile([0.0, 1, 0, 1], 500)
-    # d(s, s') is 0, 1, 1, sqrt(2) over the four cells, which gives (2 - sqrt(2)) / 8 for the difference, of either sign.
+    # Distances 0, 1, 1 and sqrt(2) between the four cells give a difference of (2 - sqrt(2)) / 8, of either sign.
     for u, expected in ((np.abs(first - second), (2 - np.sqrt(2)) / 8), (first, -(2 - np.sqrt(2)) / 8)):
         alone = distance_covariance(u, first, second, statistic="v")
         joint = concatenated_distance_covariance(u, first, second, statistic="v")

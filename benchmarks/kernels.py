@@ -1,0 +1,210 @@
+"""Kernels against what one would use instead, as ratios measured in one run.
+
+    python benchmarks/kernels.py [--quick] [--json FILE]
+
+Each ratio is the median over interleaved repetitions. PyTorch is compared with where it is installed.
+"""
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+
+import dcor
+import numpy as np
+import pandas as pd
+
+import fairdcov
+from fairdcov import CCDCovPenalty, concatenated_distance_covariance, distance_covariance
+
+MEMORY_PROBE = """
+import numpy as np, pandas as pd
+from fairdcov import CCDCovPenalty
+
+def status(name):
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) for line in file if line.startswith(name)) / 1024
+rng = np.random.default_rng(0)
+n = 1_000_000
+S = pd.DataFrame({"gender": pd.Categorical.from_codes(rng.integers(0, 2, n), list("fm")),
+                  "region": pd.Categorical.from_codes(rng.integers(0, 10, n), list("abcdefghij"))})
+u = rng.gamma(2.0, size=n)
+CCDCovPenalty().bind(S[:1000]).value_gradient(u[:1000])
+before = status("VmRSS")
+CCDCovPenalty(normalize=False).bind(S).value_gradient(u)
+print(status("VmHWM") - before)
+"""
+
+
+def seconds(function):
+    """Wall-clock seconds of a call."""
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def ratio(function, reference, repeat):
+    """Median of the ratios of interleaved runs, and their range, after one warm-up of each."""
+    function()
+    reference()
+    ratios = sorted(seconds(function) / seconds(reference) for _ in range(repeat))
+    return float(np.median(ratios)), ratios[0], ratios[-1]
+
+
+def attributes(rng, n):
+    """Two categorical columns with 20 combinations."""
+    return pd.DataFrame(
+        {
+            "gender": pd.Categorical.from_codes(rng.integers(0, 2, n), list("fm")),
+            "region": pd.Categorical.from_codes(rng.integers(0, 10, n), list("abcdefghij")),
+        }
+    )
+
+
+def torch_covariance(u, S):
+    """The O(n^2) way: distance matrices, double centring and autograd."""
+    import torch
+
+    u = torch.tensor(u, requires_grad=True)
+    S = torch.tensor(S)
+
+    def centred(a):
+        return a - a.mean(0, keepdim=True) - a.mean(1, keepdim=True) + a.mean()
+
+    value = (centred((u[:, None] - u[None, :]).abs()) * centred(torch.cdist(S, S))).mean()
+    value.backward()
+    return value.item(), u.grad.numpy()
+
+
+def rows(quick, repeat):
+    """(what, ratio, lowest, highest, bar) for each comparison."""
+    rng = np.random.default_rng(0)
+    n = 200_000 if quick else 1_000_000
+    u = rng.gamma(2.0, size=n)
+    S = attributes(rng, n)
+    text = S.astype(str)
+    bound = CCDCovPenalty(normalize=False).bind(S, n_threads=1)
+    scale_free = CCDCovPenalty().bind(S, rng.uniform(size=n), n_threads=1)
+
+    def argsort():
+        return np.argsort(u)
+
+    yield (
+        (f"CCdCov value + gradient, n = {n:,}, 20 profiles, 1 thread / np.argsort(u)",)
+        + ratio(lambda: bound.value_gradient(u), argsort, repeat)
+        + ("<= 2.0",)
+    )
+    yield (
+        ("the same, scale-free and weighted / np.argsort(u)",)
+        + ratio(lambda: scale_free.value_gradient(u), argsort, repeat)
+        + ("",)
+    )
+    yield (
+        (f"bind, {n:,} rows of two categorical columns / np.argsort(u)",)
+        + ratio(lambda: CCDCovPenalty().bind(S), argsort, repeat)
+        + ("<= 6",)
+    )
+    yield (
+        ("bind, the same columns as text / np.argsort(u)",)
+        + ratio(lambda: CCDCovPenalty().bind(text), argsort, repeat)
+        + ("",)
+    )
+
+    z = rng.normal(size=n)
+    x = u + z
+    fastest = min(("avl", "mergesort"), key=lambda m: seconds(lambda: dcor.distance_covariance_sqr(x, z, method=m)))
+    yield (
+        (f"one continuous attribute, value + gradient, n = {n:,} / dcor's value ({fastest})",)
+        + ratio(
+            lambda: distance_covariance(x, z, statistic="v", return_gradient=True),
+            lambda: dcor.distance_covariance_sqr(x, z, method=fastest),
+            max(1, repeat // 2),
+        )
+        + ("<= 0.5",)
+    )
+
+    m = 4_000 if quick else 10_000
+    points, v = rng.normal(size=(m, 12)), rng.normal(size=m)
+    found = ratio(
+        lambda: dcor.distance_covariance_sqr(v, points),
+        lambda: concatenated_distance_covariance(v, points, statistic="v", method="tiles", return_gradient=True),
+        max(1, repeat // 2),
+    )
+    yield (f"dcor's value / tiles, value + gradient, n = {m:,}, 12 dimensions",) + found + (">= 50",)
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        print("(PyTorch is not installed: its rows are left out)", file=sys.stderr)
+        return
+    value, gradient = concatenated_distance_covariance(v, points, statistic="v", method="tiles", return_gradient=True)
+    expected, slope = torch_covariance(v, points)
+    np.testing.assert_allclose(value, expected, rtol=1e-8)
+    np.testing.assert_allclose(gradient, slope, atol=1e-8 * np.abs(slope).max())
+    yield (
+        (f"PyTorch O(n^2) value + gradient / tiles, n = {m:,}, 12 dimensions",)
+        + ratio(
+            lambda: torch_covariance(v, points),
+            lambda: concatenated_distance_covariance(v, points, statistic="v", method="tiles", return_gradient=True),
+            max(1, repeat // 2),
+        )
+        + ("",)
+    )
+
+
+def growth(quick, repeat):
+    """Exponent of the time in n, and time against the number of profiles."""
+    rng = np.random.default_rng(1)
+    sizes = [100_000, 400_000] if quick else [100_000, 400_000, 1_000_000, 4_000_000]
+    times = []
+    for n in sizes:
+        bound = CCDCovPenalty(normalize=False).bind(attributes(rng, n))
+        u = rng.gamma(2.0, size=n)
+        bound.value_gradient(u)
+        times.append(min(seconds(lambda: bound.value_gradient(u)) for _ in range(repeat)))  # noqa: B023
+    exponent = np.polyfit(np.log(sizes), np.log(times), 1)[0]
+    n = sizes[1]
+    u = rng.gamma(2.0, size=n)
+    by_profiles = []
+    for k in (2, 20, 200, 1000):
+        bound = CCDCovPenalty(normalize=False).bind(rng.integers(0, k, n).astype(str))
+        by_profiles.append((k, min(seconds(lambda: bound.value_gradient(u)) for _ in range(repeat))))  # noqa: B023
+    sort = min(seconds(lambda: np.argsort(u)) for _ in range(repeat))
+    return float(exponent), sizes, [(k, t / sort) for k, t in by_profiles]
+
+
+def main():
+    """Run the benchmark and print its tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="smaller samples")
+    parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument("--json", metavar="FILE", help="write the figures to a file as well")
+    options = parser.parse_args()
+    print(f"python {platform.python_version()}, numpy {np.__version__}, dcor {dcor.__version__}, ", end="")
+    print(f"fairdcov {fairdcov.__version__}, {platform.machine()}, {os.cpu_count()} cores\n")
+    print("| ratio | median | range | bar |\n|---|---|---|---|")
+    results = []
+    for what, median, low, high, bar in rows(options.quick, options.repeat):
+        print(f"| {what} | {median:.2f} | {low:.2f}-{high:.2f} | {bar} |", flush=True)
+        results.append({"what": what, "median": median, "range": [low, high], "bar": bar})
+    exponent, sizes, by_profiles = growth(options.quick, options.repeat)
+    print(f"| exponent of the profiles path in n, {sizes[0]:,} to {sizes[-1]:,} | {exponent:.2f} | | <= 1.1 |")
+    probe = subprocess.run([sys.executable, "-c", MEMORY_PROBE], capture_output=True, text=True, check=True)
+    megabytes = float(probe.stdout)
+    print(
+        f"| growth of resident memory, bind + value + gradient, n = 1,000,000 (MiB) | {megabytes:.0f} | | <= 200 MB |"
+    )
+    print(f"\nvalue + gradient / np.argsort(u) by number of profiles, n = {sizes[1]:,}: ", end="")
+    print(", ".join(f"{k}: {r:.2f}" for k, r in by_profiles))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+    print(f"peak memory of the whole run: {peak:.1f} GiB")
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({"ratios": results, "exponent": exponent, "memory_mib": megabytes}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()

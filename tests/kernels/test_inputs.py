@@ -1,0 +1,182 @@
+"""What the wrappers promise about their input: any memory layout and number type, wrong sizes and codes raise."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+
+from fairdcov import _kernels
+
+
+def strided(array):
+    """The same values, every other element of a larger array."""
+    larger = np.zeros(tuple(2 * size for size in array.shape), dtype=array.dtype)
+    view = larger[tuple(slice(None, None, 2) for _ in array.shape)]
+    view[...] = array
+    return view
+
+
+def read_only(array):
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def other_byte_order(array):
+    return array.astype(array.dtype.newbyteorder())
+
+
+LAYOUTS = {
+    "read-only": read_only,
+    "strided": strided,
+    "reversed": lambda array: array[::-1].copy()[::-1],
+    "Fortran order": np.asfortranarray,
+    "other byte order": other_byte_order,
+    "float32": lambda array: array.astype(np.float32),
+    "int16": lambda array: array.astype(np.int16),
+}
+
+N = 40
+
+
+@pytest.fixture
+def numbers(rng):
+    """Whole numbers, which every type holds exactly."""
+    return {
+        "u": rng.integers(0, 9, N).astype(float),
+        "codes": rng.integers(0, 8, N).astype(float),
+        "matrix": np.add.outer(np.arange(8.0), np.arange(8.0)),
+        "weights": rng.integers(0, 5, N).astype(float),
+        "z": rng.integers(0, 6, N).astype(float),
+        "ranks": None,
+        "block": rng.integers(0, 6, (N, 3)).astype(float),
+        "half": rng.integers(0, 6, (1, N)).astype(float),
+        "scale": np.array([2.0]),
+    }
+
+
+def everything(numbers):
+    """All kernels on the same numbers."""
+    z, weights, u = numbers["z"], numbers["weights"], numbers["u"]
+    order = np.argsort(np.asarray(u, dtype=float), kind="stable")
+    ranks = np.unique(np.asarray(z, dtype=float), return_inverse=True)[1] + 1
+    sums = _kernels.univariate_distance_sums(z, weights)
+    tile = ([numbers["block"]], numbers["half"], numbers["scale"], weights)
+    return {
+        "profiles": _kernels.profile_signed_products(u, numbers["codes"], numbers["matrix"], order=order),
+        "weighted": _kernels.profile_signed_products(u, numbers["codes"], numbers["matrix"], weights=weights),
+        "features": _kernels.feature_signed_products(u, numbers["codes"], numbers["matrix"], weights),
+        "sums": _kernels.signed_sums(u, numbers["block"]),
+        "distance sums": sums,
+        "univariate": _kernels.univariate_signed_distances(u, z, ranks, weights, sums),
+        "tiles": _kernels.tile_signed_products(u, *tile),
+        "row sums": _kernels.tile_row_sums(*tile),
+    }
+
+
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_any_layout_and_number_type(numbers, layout):
+    expected = everything(numbers)
+    numbers = {name: None if array is None else layout(array) for name, array in numbers.items()}
+    before = {name: None if array is None else array.copy() for name, array in numbers.items()}
+    for name, result in everything(numbers).items():
+        assert_array_equal(result, expected[name], err_msg=name)
+        assert result.dtype == np.float64
+    for name, array in numbers.items():
+        if array is not None:
+            assert_array_equal(array, before[name], err_msg=f"{name} was changed")
+
+
+def test_lists_of_numbers():
+    assert_array_equal(_kernels.signed_sums([3, 1, 2], [1, 1, 1]), [2, -2, 0])
+    assert_array_equal(_kernels.univariate_distance_sums([3, 1, 2], [1, 1, 1]), [3, 3, 2])
+
+
+def test_pad_columns():
+    for columns, width in ((0, 8), (1, 8), (8, 8), (9, 16)):
+        matrix = np.arange(3.0 * columns).reshape(3, columns)
+        padded = _kernels.pad_columns(matrix)
+        assert padded.shape == (3, width)
+        assert padded.flags.c_contiguous
+        assert_array_equal(padded[:, :columns], matrix)
+        assert not padded[:, columns:].any()
+
+
+def test_padded_matrices_are_taken_as_they_are(rng):
+    u, codes, matrix = rng.normal(size=50), rng.integers(0, 11, 50), rng.normal(size=(11, 11))
+    for kernel, options in (
+        (_kernels.profile_signed_products, {}),
+        (_kernels.feature_signed_products, {"weights": np.ones(50)}),
+    ):
+        padded = kernel(u, codes, _kernels.pad_columns(matrix), **options)
+        assert_array_equal(padded, kernel(u, codes, matrix, **options))
+
+
+@pytest.mark.parametrize("code", [8, -1, 2**31 - 1])
+def test_codes_out_of_range_raise(numbers, code):
+    numbers["codes"][7] = code
+    with pytest.raises(ValueError, match=r"codes must lie in range\(8\), found "):
+        _kernels.profile_signed_products(numbers["u"], numbers["codes"], numbers["matrix"])
+    with pytest.raises(ValueError, match=r"codes must lie in range\(8\), found "):
+        _kernels.feature_signed_products(numbers["u"], numbers["codes"], numbers["matrix"], numbers["weights"])
+
+
+@pytest.mark.parametrize("rank", [0, -3])
+def test_ranks_below_one_raise(numbers, rank):
+    """A Fenwick tree would be climbed for ever from rank 0."""
+    ranks = np.ones(N, dtype=int)
+    ranks[3] = rank
+    with pytest.raises(ValueError, match=f"ranks must be at least 1, found {rank}"):
+        _kernels.univariate_signed_distances(numbers["u"], numbers["z"], ranks, numbers["weights"], numbers["z"])
+
+
+@pytest.mark.parametrize("length", [0, 1, N // 2, N - 1, N + 1, 2 * N])
+def test_lengths_that_differ_raise(numbers, length):
+    """The compiled loops trust the lengths: a longer u would read beyond the end of everything else."""
+    u = np.arange(float(length))
+    rows, block, half = numbers["weights"], numbers["block"], numbers["half"]
+    ones = np.ones(length)
+    calls = [
+        lambda: _kernels.profile_signed_products(u, numbers["codes"], numbers["matrix"]),
+        lambda: _kernels.profile_signed_products(u, ones, numbers["matrix"], weights=rows),
+        lambda: _kernels.profile_signed_products(u, ones, numbers["matrix"], order=np.arange(N)),
+        lambda: _kernels.feature_signed_products(u, ones, numbers["matrix"], rows),
+        lambda: _kernels.feature_signed_products(u, numbers["codes"], numbers["matrix"], ones),
+        lambda: _kernels.signed_sums(u, rows),
+        lambda: _kernels.signed_sums(u, block),
+        lambda: _kernels.univariate_distance_sums(u, rows),
+        lambda: _kernels.univariate_signed_distances(u, numbers["z"], ones, ones, ones),
+        lambda: _kernels.univariate_signed_distances(u, ones, np.ones(N), ones, ones),
+        lambda: _kernels.univariate_signed_distances(u, ones, ones, rows, ones),
+        lambda: _kernels.univariate_signed_distances(u, ones, ones, ones, rows),
+        lambda: _kernels.tile_signed_products(u, [block], np.zeros((1, length)), [1.0], ones),
+        lambda: _kernels.tile_signed_products(u, [ones], half, [1.0], ones),
+        lambda: _kernels.tile_signed_products(u, [ones], np.zeros((1, length)), [1.0], rows),
+        lambda: _kernels.tile_row_sums([block], np.zeros((1, length)), [1.0], ones),
+        lambda: _kernels.tile_row_sums([ones], half, [1.0], ones),
+        lambda: _kernels.tile_row_sums([ones, ones], np.zeros((1, length)), [1.0], ones),
+        lambda: _kernels.tile_row_sums([ones], np.zeros((1, length)), [1.0, 1.0], ones),
+    ]
+    for call in calls:
+        with pytest.raises(ValueError, match="has shape|do not go with|for each of the"):
+            call()
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("count", [1, N // 2, N])
+def test_predictions_that_are_not_finite_terminate(numbers, value, count, rng):
+    """Callers check that predictions are finite; a kernel that is told otherwise must still come to an end."""
+    numbers["u"][rng.permutation(N)[:count]] = value
+    for name, result in everything(numbers).items():
+        assert np.isfinite(result).all(), name
+
+
+def test_vectors_and_columns_are_the_same_block(rng):
+    u, z, weights = rng.normal(size=(3, 20))
+    arguments = (np.zeros((1, 20)), np.ones(1), weights)
+    as_vector = _kernels.tile_signed_products(u, [z], *arguments)
+    assert_array_equal(as_vector, _kernels.tile_signed_products(u, [z[:, None]], *arguments))
+    ranks = np.argsort(np.argsort(z)) + 1
+    sums = _kernels.univariate_distance_sums(z, weights)
+    assert_allclose(
+        as_vector, -_kernels.univariate_signed_distances(u, z, ranks, weights, sums), rtol=1e-12, atol=1e-12
+    )
