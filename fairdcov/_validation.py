@@ -35,12 +35,22 @@ def check_positive_number(value, name, *, allow_zero=False):
     return value
 
 
+def _as_floats(values, name, advice):
+    """Return ``values`` as float64; text, dates and complex numbers are no numbers, even where NumPy would convert."""
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "STUMmc":
+            raise TypeError(f"found {array.dtype.name}")
+        if array.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in array.flat):
+            raise TypeError("found text")
+        return np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{name} must be numeric; {advice}: {error}") from error
+
+
 def check_finite_vector(values, name):
     """Return ``values`` as a contiguous float64 vector (n,) without NaN and infinity."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{name} must be numeric; it could not be converted to floats: {error}") from error
+    array = _as_floats(values, name, "it could not be converted to floats")
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
     if array.ndim != 1:
@@ -51,12 +61,7 @@ def check_finite_vector(values, name):
 
 def check_finite_matrix(values, name):
     """Return ``values``, (n,) or (n, q), as a float64 matrix (n, q) without NaN and infinity."""
-    try:
-        array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f"{name} must be numeric; encode categories first, for example with fairdcov.SensitiveEncoder: {error}"
-        ) from error
+    array = _as_floats(values, name, "encode categories first, for example with fairdcov.SensitiveEncoder")
     if array.ndim == 1:
         array = array[:, None]
     if array.ndim != 2 or array.shape[1] == 0:
@@ -107,7 +112,9 @@ def resolve_n_threads(n_threads):
     """Return the number of threads to use: all processors this process may use for None, counted back for < 0."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_threads is None:
-        return int(os.environ.get("OMP_NUM_THREADS", "") or available)
+        # OpenMP allows a list, one number for each level of nesting.
+        wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+        return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else available
     if isinstance(n_threads, bool) or not isinstance(n_threads, numbers.Integral) or n_threads == 0:
         raise ValueError(f"n_threads must be None or a whole number other than 0; found {n_threads!r}")
     return int(n_threads) if n_threads > 0 else max(1, available + 1 + int(n_threads))

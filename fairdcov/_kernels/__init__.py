@@ -29,17 +29,28 @@ def _float(array):
     return np.ascontiguousarray(array, dtype=np.float64)
 
 
+def _rows(array, u, name, dtype=np.float64):
+    """``array`` with one entry for each row of ``u``: the kernels trust the lengths they are given."""
+    array = np.ascontiguousarray(array, dtype=dtype)
+    if array.shape != u.shape:
+        raise ValueError(f"{name} has shape {array.shape}, u has shape {u.shape}")
+    return array
+
+
 def _order(u, order):
-    return np.argsort(u) if order is None else np.ascontiguousarray(order, dtype=np.int64)
+    return _rows(np.argsort(u) if order is None else order, u, "order", np.int64)
 
 
 def _codes(codes, u, stop):
-    codes = np.ascontiguousarray(codes, dtype=np.int32)
-    if codes.shape != u.shape:
-        raise ValueError(f"codes has shape {codes.shape}, u has shape {u.shape}")
+    codes = _rows(codes, u, "codes", np.int32)
     if codes.size and not 0 <= codes.min() <= codes.max() < stop:
         raise ValueError(f"codes must lie in range({stop}), found {codes.min()} to {codes.max()}")
     return codes
+
+
+def _padded(matrix):
+    aligned = matrix.shape[1] % _LANES == 0 < matrix.shape[1]
+    return matrix if aligned and matrix.flags.c_contiguous and matrix.dtype == np.float64 else pad_columns(matrix)
 
 
 def pad_columns(matrix):
@@ -73,10 +84,9 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None):
     """
     u = _float(u)
     codes = _codes(codes, u, len(matrix))
-    if matrix.shape[1] % _LANES or not matrix.flags.c_contiguous:
-        matrix = pad_columns(matrix)
+    matrix = _padded(matrix)
     out = np.empty_like(u)
-    weights = _NOTHING if weights is None else _float(weights)
+    weights = _NOTHING if weights is None else _rows(weights, u, "weights")
     _profiles.sweep(u, _order(u, order), codes, weights, matrix, np.empty(matrix.shape[1]), out)
     return out
 
@@ -85,7 +95,9 @@ def signed_sums(u, values, *, order=None):
     """``sum_j sign(u_i - u_j) values[j]`` for every row ``i``; ``values`` is (n,) or (n, r) and so is the result."""
     u = _float(u)
     values = _float(values)
-    columns = values.reshape(len(u), -1)
+    if values.shape[:1] != u.shape:
+        raise ValueError(f"values has shape {values.shape}, u has shape {u.shape}")
+    columns = values[:, None] if values.ndim == 1 else values
     out = np.empty_like(columns)
     _features.signed_sums(u, _order(u, order), columns, np.empty(columns.shape[1]), out)
     return out.reshape(values.shape)
@@ -109,16 +121,17 @@ def feature_signed_products(u, codes, features, weights, *, order=None):
     """
     u = _float(u)
     codes = _codes(codes, u, len(features))
-    if features.shape[1] % _LANES or not features.flags.c_contiguous:
-        features = pad_columns(features)
+    features = _padded(features)
+    weights = _rows(weights, u, "weights")
     out = np.empty_like(u)
-    _features.sweep(u, _order(u, order), codes, _float(weights), features, np.empty(features.shape[1]), out)
+    _features.sweep(u, _order(u, order), codes, weights, features, np.empty(features.shape[1]), out)
     return out
 
 
 def univariate_distance_sums(z, weights, *, order=None):
     """``sum_j q_j |z_i - z_j|`` for every row, in O(n log n); ``order = np.argsort(z)`` when it is known already."""
-    z, weights = _float(z), _float(weights)
+    z = _float(z)
+    weights = _rows(weights, z, "weights")
     order = _order(z, order)
     sorted_z, sorted_weights = z[order], weights[order]
     below_weight = np.cumsum(sorted_weights)
@@ -149,21 +162,28 @@ def univariate_signed_distances(u, z, ranks, weights, distance_sums, *, order=No
     """
     u = _float(u)
     out = np.empty_like(u)
-    ranks = np.ascontiguousarray(ranks, dtype=np.int32)
+    ranks = _rows(ranks, u, "ranks", np.int32)
+    if ranks.min(initial=1) < 1:
+        raise ValueError(f"ranks must be at least 1, found {ranks.min()}")
+    z, weights = _rows(z, u, "z"), _rows(weights, u, "weights")
+    distance_sums = _rows(distance_sums, u, "distance_sums")
     tree = np.zeros((int(ranks.max(initial=0)) + 1, 2))
-    _univariate.sweep(u, _order(u, order), ranks, _float(z), _float(weights), _float(distance_sums), tree, out)
+    _univariate.sweep(u, _order(u, order), ranks, z, weights, distance_sums, tree, out)
     return out
 
 
 def _tile_sums(blocks, half, scale, partners, own_sign, weights, n_threads):
     n = len(weights)
-    points = _float(np.vstack([np.reshape(block, (n, -1)).T for block in blocks]))
-    dims = np.array([np.shape(block)[1] if np.ndim(block) > 1 else 1 for block in blocks], dtype=np.intp)
+    blocks = [block[:, None] if np.ndim(block) == 1 else block for block in map(np.asarray, blocks)]
+    half, scale = _float(half), _float(scale)
+    lengths = [len(block) for block in blocks]
+    if set(lengths) != {n} or half.shape != (len(blocks), n) or scale.shape != (len(blocks),):
+        raise ValueError(f"blocks of {lengths} rows, half {half.shape} and scale {scale.shape} do not go with {n} rows")
+    points = _float(np.vstack([block.T for block in blocks]))
+    dims = np.array([block.shape[1] for block in blocks], dtype=np.intp)
     accumulators = np.zeros((_tiles.STRIPES, n))
     scratch = np.empty((_tiles.STRIPES, 2 * _tiles.TILE_COLUMNS))
-    _tiles.pair_sums(
-        points, dims, _float(half), _float(scale), partners, own_sign, _float(weights), n_threads, scratch, accumulators
-    )
+    _tiles.pair_sums(points, dims, half, scale, partners, own_sign, _float(weights), n_threads, scratch, accumulators)
     return accumulators.sum(axis=0)
 
 
@@ -189,17 +209,21 @@ def tile_signed_products(u, blocks, half, scale, weights, *, n_threads=1, order=
     """
     u = _float(u)
     order = _order(u, order)
+    blocks, half = [np.asarray(block) for block in blocks], np.asarray(half)
+    weights = _rows(weights, u, "weights")
+    if any(len(block) != len(u) for block in blocks) or half.shape[-1] != len(u):
+        raise ValueError(f"blocks and half must have a column or row for each of the {len(u)} rows of u")
     sorted_u = u[order]
     # In the order of u the sign of a pair is known without a comparison; a row's partners begin after its ties.
     partners = np.searchsorted(sorted_u, sorted_u, side="right").astype(np.intp)
     out = np.empty_like(u)
     out[order] = _tile_sums(
-        [np.asarray(block)[order] for block in blocks],
-        np.asarray(half)[:, order],
+        [block[order] for block in blocks],
+        half[:, order],
         scale,
         partners,
         -1.0,
-        np.asarray(weights)[order],
+        weights[order],
         n_threads,
     )
     return out

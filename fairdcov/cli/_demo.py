@@ -29,6 +29,7 @@ from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.datasets import fetch_pg15training, make_motor_portfolio
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import gini, js_divergence, null_distribution, rps, unfairness_ratio
+from fairdcov.plots import CalibrationDisplay, FrontierDisplay, GroupDistributionDisplay
 
 __all__ = ["run_demo"]
 
@@ -43,8 +44,8 @@ PUBLISHED_ROWS = {
     "published, JdCov, strength 30": (0.12366, 0.55378, 5.288e-5, 7.522e-5, 1.504e-3, 5.654e-3),
 }
 N_PERMUTATIONS = 200
-AGE_BANDS = [0, 25, 40, 60, 120]
-AGE_LABELS = ["under 25", "25-39", "40-59", "60 and over"]
+AGE_BANDS = [0, 30, 120]
+AGE_LABELS = ["under 30", "30 and over"]
 ALPHA = 1e-5
 CALIBRATION_COLUMNS = (
     "strengths",
@@ -195,52 +196,19 @@ def fit_paths(book, columns, calibrators, *, quiet):
 
 
 def choose(calibrators):
-    """The measure whose calibrated model has the best cross-validated score, of those that met the rule if any did."""
+    """Of the measures that met the rule the one with the best score; if none did, the lowest divergence."""
 
     def rank(measure):
         results, best = calibrators[measure].calibration_results_, calibrators[measure].best_index_
-        return results["mean_divergence"][best] <= results["null_level"][best], results["mean_score"][best]
+        met = results["mean_divergence"][best] <= results["null_level"][best]
+        return met, results["mean_score"][best] if met else -results["mean_divergence"][best]
 
     return max(calibrators, key=rank)
 
 
-def draw(table, chosen, null_level, book, predictions, file):
-    """Trade-off of deviance against divergence, and mean frequencies of the groups before and after."""
-    matplotlib = import_optional("matplotlib", "fairdcov demo")
-    matplotlib.use("Agg")
+def draw_group_means(book, predictions, file):
+    """Mean predicted frequency of the groups at both ends, before and after."""
     pyplot = import_optional("matplotlib.pyplot", "fairdcov demo")
-    figure, (left, right) = pyplot.subplots(1, 2, figsize=(12, 5), layout="constrained")
-    styles = {
-        "ccdcov": ("#0072B2", "o", "CCdCov"),
-        "jdcov": ("#D55E00", "s", "JdCov"),
-        "dcov": ("#009E73", "^", "dCov"),
-    }
-    start = table[table["measure"] == "none"]
-    for measure, (colour, marker, label) in styles.items():
-        rows = pd.concat([start, table[table["measure"] == measure]])
-        left.plot(rows["JSD"], rows["deviance"], color=colour, marker=marker, label=label)
-    left.plot(start["JSD"], start["deviance"], color="black", marker="D", linestyle="none", label="no penalty")
-    left.plot(
-        table.loc[chosen, "JSD"],
-        table.loc[chosen, "deviance"],
-        marker="o",
-        markersize=16,
-        markerfacecolor="none",
-        color="black",
-        linestyle="none",
-        label="chosen",
-    )
-    left.axvspan(0, null_level, color="0.9", zorder=0, label="null level (95 %)")
-    left.set(
-        xscale="symlog" if table["JSD"].min() <= 0 else "log",
-        xlabel="Jensen–Shannon divergence between groups (log scale)",
-        ylabel="Poisson deviance on held-back policies",
-        title="What fairness costs",
-    )
-    left.xaxis.set_minor_formatter("")
-    left.set_xticks(*_log_ticks(table["JSD"]))
-    left.legend()
-
     names = [" × ".join(map(str, key)) for key in book.groups.itertuples(index=False)]
     frame = pd.DataFrame({"group": names, "exposure": book.exposure, **predictions})
     weighted = frame.assign(**{name: frame[name] * frame["exposure"] for name in predictions})
@@ -249,23 +217,32 @@ def draw(table, chosen, null_level, book, predictions, file):
     # Many groups: the outermost ones tell the story, and their names stay readable.
     if len(means) > 24:
         means = pd.concat([means.iloc[:12], means.iloc[-12:]])
+    figure, ax = pyplot.subplots(figsize=(8, 6), layout="constrained")
     positions = np.arange(len(means))
-    right.hlines(positions, means.min(axis=1), means.max(axis=1), color="0.8", zorder=1)
+    ax.hlines(positions, means.min(axis=1), means.max(axis=1), color="0.8", zorder=1)
     for (name, values), colour, marker in zip(means.items(), ["black", "#0072B2"], ["D", "o"], strict=True):
-        right.scatter(values, positions, color=colour, marker=marker, label=name, zorder=2)
-    right.set_yticks(positions, means.index, fontsize=7)
-    right.set(xlabel="mean predicted claim frequency", title="Groups with the lowest and highest frequency")
-    right.legend()
+        ax.scatter(values, positions, color=colour, marker=marker, label=name, zorder=2)
+    ax.set_yticks(positions, means.index, fontsize=8)
+    ax.set(xlabel="mean predicted claim frequency", title="Groups with the lowest and highest frequency")
+    ax.legend()
     figure.savefig(file, dpi=120)
     pyplot.close(figure)
 
 
-def _log_ticks(values):
-    """Ticks at 1, 2 and 5 times the powers of ten within the range, and their plain labels."""
-    low, high = values[values > 0].min(), values.max()
-    powers = 10.0 ** np.arange(np.floor(np.log10(low)), np.ceil(np.log10(high)) + 1)
-    ticks = [tick for power in powers for tick in (power, 2 * power, 5 * power) if 0.8 * low <= tick <= 1.2 * high]
-    return ticks, [f"{tick:g}" for tick in ticks]
+def draw(folder, calibrators, chosen_measure, test, before, after):
+    """Pictures of the calibration, of what fairness costs, and of the groups before and after."""
+    import_optional("matplotlib", "fairdcov demo").use("Agg")
+    pyplot = import_optional("matplotlib.pyplot", "fairdcov demo")
+    grouped = {"sensitive_features": test.groups, "sample_weight": test.exposure}
+    pictures = {
+        "calibration.png": CalibrationDisplay.from_estimator(calibrators[chosen_measure], score_name="D²"),
+        "trade_off.png": FrontierDisplay.from_calibrators(calibrators, score_name="D²"),
+        "distributions.png": GroupDistributionDisplay.from_predictions(after, baseline=before, **grouped),
+    }
+    for name, display in pictures.items():
+        display.figure_.savefig(folder / name, dpi=120, bbox_inches="tight")
+        pyplot.close(display.figure_)
+    draw_group_means(test, {"no penalty": before, "chosen": after}, folder / "group_means.png")
 
 
 def _print_table(table):
@@ -386,15 +363,6 @@ def run_demo(options):
             }
         ).to_csv(folder / "calibration.csv", index=False)
         skops.dump(calibrators[measure].best_estimator_, folder / "model.skops")
-        draw(
-            table,
-            chosen,
-            null_level,
-            test,
-            {"no penalty": predictions[0], "chosen": predictions[chosen]},
-            folder / "trade_off.png",
-        )
+        draw(folder, calibrators, measure, test, predictions[0], predictions[chosen])
     seconds = time.perf_counter() - started
-    print(
-        f"\nwrote models.csv, scored_policies.csv, model.skops and trade_off.png to {options.output} in {seconds:.0f} s"
-    )
+    print(f"\nwrote tables, scored policies, the model and pictures to {options.output} in {seconds:.0f} s")

@@ -7,6 +7,7 @@ import sklearn
 from scipy.spatial.distance import cdist
 
 from fairdcov import _kernels
+from fairdcov._blocks import combine_codes, factorise
 from fairdcov._validation import check_choice, check_positive_number, check_sample_weight, resolve_n_threads
 from fairdcov.dependence._forms import FeatureForm, ProfileForm, SumForm, TileForm, UnivariateForm
 from fairdcov.dependence._sample import STATISTICS, Factor, Sample, distance_factor, product_of_factors
@@ -28,8 +29,11 @@ def _distance_sums(points, weights, n_threads):
     """``sum_h w_h |x_k - x_h|`` for every profile."""
     if points.shape[1] == 1:
         return _kernels.univariate_distance_sums(points[:, 0] - points[:, 0].mean(), weights)
+    # One block has far fewer distinct points than all blocks together have profiles, and this is quadratic in them.
+    codes, first = combine_codes([factorise(column)[0] for column in points.T])
+    points, weights = points[first], np.bincount(codes, weights=weights)
     nothing = np.zeros((1, len(points)))
-    return -_kernels.tile_row_sums([points], nothing, np.ones(1), weights, n_threads=n_threads)
+    return -_kernels.tile_row_sums([points], nothing, np.ones(1), weights, n_threads=n_threads)[codes]
 
 
 def _working_memory_bytes():
@@ -60,10 +64,12 @@ def _choose_method(blocks, method, *, univariate, approximate):
     if method != "auto":
         return method
     repeats = 2 if n_profiles <= _MANY_PROFILES else 8
-    if n_profiles <= _FEW_PROFILES or (affordable and repeats * n_profiles <= n_samples):
+    if affordable and n_profiles <= _FEW_PROFILES:
         return "profiles"
     if univariate:
         return "univariate"
+    if affordable and repeats * n_profiles <= n_samples:
+        return "profiles"
     return "approximate" if approximate and n_samples > _MANY_ROWS else "tiles"
 
 
@@ -121,6 +127,7 @@ def _bind_joint(blocks, sample, c, scale_invariant, options):
         form = _bind_distance(blocks, sample, options)
         if scale_invariant:
             form.factor = _inverse_deviation(blocks, sample, options)
+            form.error_bound *= form.factor
         return form
     method = _choose_method(blocks, options.method, univariate=False, approximate=options.approximate)
     factors = []

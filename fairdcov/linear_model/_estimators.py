@@ -144,7 +144,7 @@ class DCovPoissonRegressor(_TweedieModel):
     >>> X = book.data.select_dtypes("number")
     >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
     >>> unaware = DCovPoissonRegressor(strength=0, alpha=1e-4).fit(X, book.target, **data)
-    >>> fair = DCovPoissonRegressor(strength=1.0, alpha=1e-4).fit(X, book.target, **data)
+    >>> fair = DCovPoissonRegressor(strength=10.0, alpha=1e-4).fit(X, book.target, **data)
     >>> fair.penalty_value_ < 0.5 * unaware.penalty_value_
     True
     >>> total = (fair.predict(X) * book.exposure).sum()

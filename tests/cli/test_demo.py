@@ -54,7 +54,8 @@ def test_demo_writes_the_model_that_it_reports(demo):
     assert len(scored) == 800
     calibration = pd.read_csv(folder / "calibration.csv")
     assert {"measure", "strengths", "mean_divergence", "null_level", "mean_score"} <= set(calibration)
-    assert (folder / "trade_off.png").read_bytes().startswith(b"\x89PNG")
+    for picture in ("calibration", "trade_off", "distributions", "group_means"):
+        assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_existing_folder_is_kept_without_force(demo, capsys):

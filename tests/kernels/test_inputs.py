@@ -157,7 +157,7 @@ def test_lengths_that_differ_raise(numbers, length):
         lambda: _kernels.tile_row_sums([ones], np.zeros((1, length)), [1.0, 1.0], ones),
     ]
     for call in calls:
-        with pytest.raises(ValueError, match="has shape|do not go with|for each of the"):
+        with pytest.raises(ValueError, match=r"has shape|do not go with|for each of the"):
             call()
 
 
@@ -177,6 +177,5 @@ def test_vectors_and_columns_are_the_same_block(rng):
     assert_array_equal(as_vector, _kernels.tile_signed_products(u, [z[:, None]], *arguments))
     ranks = np.argsort(np.argsort(z)) + 1
     sums = _kernels.univariate_distance_sums(z, weights)
-    assert_allclose(
-        as_vector, -_kernels.univariate_signed_distances(u, z, ranks, weights, sums), rtol=1e-12, atol=1e-12
-    )
+    by_tree = _kernels.univariate_signed_distances(u, z, ranks, weights, sums)
+    assert_allclose(as_vector, -by_tree, rtol=1e-12, atol=1e-12)

@@ -1,4 +1,4 @@
-"""Every kernel against its definition, ``sum_j q_j sign(u_i - u_j) W_ij``, over the sizes and inputs that break loops."""
+"""Every kernel against ``sum_j q_j sign(u_i - u_j) W_ij``, over the sizes and inputs that break loops."""
 
 from dataclasses import dataclass, field
 
@@ -10,7 +10,7 @@ from fairdcov import _kernels
 from fairdcov._kernels import _reference
 
 # Around the lengths at which loops change: 8 lanes, 32 rows and 128 columns of a tile, 512 rows dealt to the stripes.
-SIZES = [0, 1, 2, 3, 4, 5, 7, 8, 9, 31, 33, 127, 129, 255, 256, 257]
+SIZES = [0, 1, 2, 3, 4, 5, 8, 9, 33, 127, 129, 257]
 LARGE = [513, 1000]
 
 PREDICTIONS = {
@@ -24,9 +24,8 @@ PREDICTIONS = {
 }
 
 WEIGHTS = {
+    "random, some zero": lambda rng, n: rng.uniform(size=n) * rng.integers(0, 3, n).astype(bool),
     "ones": lambda rng, n: np.ones(n),
-    "random": lambda rng, n: rng.uniform(size=n),
-    "some zero": lambda rng, n: rng.integers(0, 3, n).astype(float),
     "all zero": lambda rng, n: np.zeros(n),
 }
 
@@ -140,7 +139,7 @@ KERNELS = {
     "13 features": features(13),
     "univariate, distinct": univariate(lambda rng, n: rng.normal(size=n)),
     "univariate, tied": univariate(lambda rng, n: rng.integers(0, 5, n).astype(float)),
-    "univariate, constant": univariate(lambda rng, n: np.full(n, 0.3)),
+    "univariate, constant": univariate(lambda rng, n: np.zeros(n)),
     "tiles, 1 column": tiles(1),
     "tiles, 2 columns": tiles(2),
     "tiles, 4 columns": tiles(4),
@@ -153,7 +152,6 @@ KERNELS = {
 }
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
-every_prediction = pytest.mark.parametrize("predictions", PREDICTIONS.values(), ids=PREDICTIONS)
 every_weight = pytest.mark.parametrize("weights", WEIGHTS.values(), ids=WEIGHTS)
 
 
@@ -165,17 +163,18 @@ def check(problem, u):
 
 
 @every_kernel
-@every_prediction
 @every_weight
-def test_equals_the_definition(kernel, predictions, weights, rng):
-    for n in SIZES:
-        check(kernel(rng, n, weights(rng, n)), predictions(rng, n))
+@pytest.mark.parametrize("n", SIZES)
+def test_equals_the_definition(kernel, weights, n, rng):
+    problem = kernel(rng, n, weights(rng, n))
+    for predictions in PREDICTIONS.values():
+        check(problem, predictions(rng, n))
 
 
 @every_kernel
 @pytest.mark.parametrize("n", LARGE)
 def test_equals_the_definition_over_several_stripes(kernel, n, rng):
-    problem = kernel(rng, n, WEIGHTS["some zero"](rng, n))
+    problem = kernel(rng, n, WEIGHTS["random, some zero"](rng, n))
     for predictions in ("distinct", "tied"):
         check(problem, PREDICTIONS[predictions](rng, n))
 
@@ -185,7 +184,7 @@ def test_the_definition_in_plain_python(rng):
     for n in range(6):
         u, weights, matrix = rng.integers(0, 3, n), rng.uniform(size=n), symmetric(rng, n)
         expected = [
-            sum(weights[j] * ((u[i] > u[j]) - (u[i] < u[j])) * matrix[i, j] for j in range(n)) for i in range(n)
+            sum(weights[j] * (int(u[i] > u[j]) - int(u[i] < u[j])) * matrix[i, j] for j in range(n)) for i in range(n)
         ]
         assert_allclose(_reference.signed_products(u, matrix, weights), expected, rtol=1e-14, atol=1e-14)
 
@@ -204,10 +203,8 @@ def test_univariate_distance_sums(n, rng):
         weights = rng.integers(0, 3, n).astype(float)
         expected = np.abs(np.subtract.outer(z, z)) @ weights
         assert_allclose(_kernels.univariate_distance_sums(z, weights), expected, rtol=1e-12, atol=1e-12 * n)
-        order = np.argsort(z, kind="stable")
-        assert_allclose(
-            _kernels.univariate_distance_sums(z, weights, order=order), expected, rtol=1e-12, atol=1e-12 * n
-        )
+        ordered = _kernels.univariate_distance_sums(z, weights, order=np.argsort(z, kind="stable"))
+        assert_allclose(ordered, expected, rtol=1e-12, atol=1e-12 * n)
 
 
 @pytest.mark.parametrize("dims", [(1,), (3,), (12,), (1, 5), (2, 0, 9)], ids=str)
