@@ -69,7 +69,8 @@ def sweep(
     const double[::1] weights,          # IN (n,)
     const double[:, ::1] features,      # IN (K, padded r), columns beyond r are zero
     double[::1] running,                # SCRATCH (padded r,)
-    double[::1] out,                    # OUT (n,) phi_i . sum_j weights[j] sign(u_i - u_j) phi_j, phi_i = features[codes[i]]
+    double[::1] out,                    # OUT (n,) phi_i . sum_j weights[j] sign(u_i - u_j) phi_j
+                                        # with phi_i = features[codes[i]]
 ):
     cdef:
         ptrdiff_t n = u.shape[0]

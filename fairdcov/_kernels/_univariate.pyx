@@ -3,7 +3,7 @@
 # Rows enter a Fenwick tree over the ranks of z in the order of u (Huo and Szekely 2016 use the same partial sums for
 # the value alone). With P(z) = sum of q_j and Q(z) = sum of q_j z_j over entered rows with z_j <= z,
 #     L_i = sum over entered j of q_j |z_i - z_j| = z_i (2 P(z_i) - P) - (2 Q(z_i) - Q).
-# Evaluated before and after the rows tied with u_i enter, L_i + L_i' - R_i is the signed sum, where R_i runs over all j.
+# Evaluated before and after the rows tied with u_i enter, L_i + L_i' - R_i is the signed sum; R_i runs over all j.
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t

@@ -36,7 +36,7 @@ def _parser():
     demo.add_argument("--output", default="fairdcov-demo", metavar="DIR", help="folder to write (%(default)s)")
     demo.add_argument("--force", action="store_true", help="replace the folder if it exists")
     demo.add_argument(
-        "--policies", type=int, default=40_000, metavar="N", help="size of the synthetic book (%(default)s)"
+        "--policies", type=int, default=30_000, metavar="N", help="size of the synthetic book (%(default)s)"
     )
     demo.add_argument(
         "--seed", type=int, default=0, help="seed of the book, the split and the permutations (%(default)s)"

@@ -34,7 +34,7 @@ from fairdcov.plots import CalibrationDisplay, FrontierDisplay, GroupDistributio
 __all__ = ["run_demo"]
 
 PENALTIES = {"ccdcov": CCDCovPenalty, "jdcov": JDCovPenalty, "dcov": DCovPenalty}
-STRENGTHS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 # The published comparison penalises in the units of the prediction, and measures counts with a fixed bandwidth.
 PUBLISHED_STRENGTHS = (10.0, 20.0, 40.0, 80.0, 150.0)
 PUBLISHED_BANDWIDTH = 0.15
