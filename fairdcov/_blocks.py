@@ -41,7 +41,8 @@ def combine_codes(columns):
     for column in columns[1:]:
         size = int(column.max(initial=0)) + 1
         if (int(combined.max(initial=0)) + 1) * size > np.iinfo(np.int64).max:
-            combined, _ = factorise(combined)
+            combined, column = factorise(combined)[0], factorise(column)[0]
+            size = int(column.max(initial=0)) + 1
         combined = combined * size + column
         if combined.max(initial=0) > len(combined):
             combined, _ = factorise(combined)

@@ -23,14 +23,16 @@ _FIRST_HALF = 3
 _YOUNG = 30
 _BASE_FREQUENCY = 0.14
 _SEVERITY_SHAPE = 2.0
+# Beyond it, logarithms of factors overflow or leave nothing to chance.
+_LARGEST_OPTION = 10.0
 
 
 def make_motor_portfolio(n_policies=20_000, *, intersectional_bias=0.4, proxy_strength=1.0, random_state=None):
     """Make a synthetic motor book with exposure, claims, proxies and a known intersectional bias.
 
-    Gender, region and age are protected. Claims fall on women and men alike, on every region alike and on every age
-    alike; yet women in three of the six regions, and men in the other three, have more claims than the others there,
-    most of all under 30. The features let a model that never sees the protected attributes learn it.
+    Gender, region and age are protected. The mean claim frequency is the same for women and men, for every region and
+    for every age; yet women in three of the six regions, and men in the other three, have more claims than the others
+    there, most of all under 30. The features let a model that never sees the protected attributes learn it.
 
     Parameters
     ----------
@@ -38,23 +40,24 @@ def make_motor_portfolio(n_policies=20_000, *, intersectional_bias=0.4, proxy_st
         Number of policies, at least 10.
     intersectional_bias : float, default=0.4
         Logarithm of the factor between a biased group and the average (before the correction that keeps averages);
-        doubled for drivers under 30. 0 makes a fair book.
+        doubled for drivers under 30. From 0, a fair book, to 10.
     proxy_strength : float, default=1.0
-        How closely the features follow the protected attributes; with 0 no feature tells anything about them.
-    random_state : int, Generator or None, default=None
-        Seed.
+        How closely the features follow the protected attributes, from 0, where no feature tells anything about them,
+        to 10.
+    random_state : int, Generator, RandomState or None, default=None
+        Seed. The same number gives the same book; a generator is advanced.
 
     Returns
     -------
     sklearn.utils.Bunch
         - ``data`` : DataFrame (n, 9) of rating factors, without protected attributes: ``density`` (people per km²),
-          ``vehicle_type``, ``vehicle_power``, ``vehicle_value``, ``vehicle_age``, ``mileage`` (1,000 km a year),
-          ``bonus_malus``, ``policy_duration`` (years), ``occupation``
+          ``vehicle_type``, ``vehicle_power`` (kW), ``vehicle_value`` (euros), ``vehicle_age`` (years), ``mileage``
+          (1,000 km a year), ``bonus_malus`` (percent, at least 50), ``policy_duration`` (years), ``occupation``
         - ``sensitive_features`` : DataFrame (n, 3) with ``gender``, ``region`` (categories) and ``age`` (whole years)
         - ``exposure`` : (n,) years in (0, 1]
         - ``claims`` : (n,) number of claims
-        - ``cost`` : (n,) total cost of the claims
-        - ``target`` : (n,) claim frequency, claims / exposure
+        - ``cost`` : (n,) total cost of the claims, euros
+        - ``target`` : (n,) claim frequency, claims / exposure; the exposure is the weight of a fit to it
         - ``true_rate`` : (n,) expected claims per year of exposure, bias included
         - ``fair_rate`` : (n,) the part of it that is independent of the protected attributes
         - ``frame`` : DataFrame of everything
@@ -64,23 +67,43 @@ def make_motor_portfolio(n_policies=20_000, *, intersectional_bias=0.4, proxy_st
     Raises
     ------
     ValueError
-        For fewer than 10 policies and for negative options.
+        For fewer than 10 policies, options out of range and a ``random_state`` that is no seed.
+    TypeError
+        For options that are no numbers.
 
     Notes
     -----
     With ``g = 1`` for women and -1 for men, ``r = 1`` in north, west and south and -1 elsewhere, and
-    ``b = intersectional_bias`` (twice that under 30),
+    ``b = intersectional_bias`` (twice that under 30)::
 
         true_rate = fair_rate * exp(b g r) / cosh(b),
-        fair_rate = 0.14 exp(0.35 m + 0.25 p - 0.2 d - 0.01),
+        fair_rate = 0.14 exp(0.35 m + 0.25 p - 0.2 (d - 5.2) / 4.5 - 0.01),
 
-    where ``m`` (driving habits), ``p`` (vehicle power) and ``d`` (policy duration) are independent of gender, region
-    and age. Gender is a fair coin, each half of the regions holds half of the policies, and gender, region and age are
-    independent: so the mean of ``exp(b g r) / cosh(b)`` is 1 given gender, given region and given age.
+    where ``m`` (driving habits) and ``p`` (size of the vehicle) are standard normal and ``d`` (policy duration) is
+    gamma of shape 1.3 and scale 4 years, cut at 25. They are independent of gender, region and age, and so is the fair
+    rate.
 
-    The proxies: ``mileage`` adds ``g r`` to the driving habits, ``density`` follows the region, ``vehicle_type`` and
-    ``occupation`` follow gender and age, ``bonus_malus`` follows age. Claims are Poisson of mean
-    ``exposure * true_rate``, single costs gamma with shape 2 and a mean that grows with the vehicle's value.
+    Gender is a fair coin; the regions have shares of 20, 16, 14, 22, 15 and 13 percent, so that each half of them holds
+    half of the policies; age is 18 plus a gamma variable of shape 2.6 and scale 9.5, in whole years up to 90. The three
+    are independent, ``g r`` is therefore 1 or -1 with probability one half given any *one* of them, and the mean of
+    ``exp(b g r) / cosh(b)`` is 1 given gender, given region and given age, and also given gender and age or region and
+    age. Gender and region alone leave the whole distribution of the rate unchanged; only its spread is larger under 30.
+
+    The proxies, with ``q = proxy_strength`` and independent standard normal ``z``:
+
+    - ``mileage = 12 exp(0.35 (m + 0.9 q g r))``, with 1.35 in place of 0.9 under 30: the intersection itself. It has
+      the same distribution for women and men, and in all regions.
+    - ``density = exp(4.7 + q (level of the region - 4.7) + 0.5 z)``, with levels from 3.7 (centre) to 5.6 (north).
+    - ``bonus_malus = 60 + 18 (0.6 z - q (age - 42) / 15) + 6 z'``, in steps of 5, between 50 and 200.
+    - ``vehicle_type`` and ``occupation`` are drawn with probabilities proportional to ``exp(q a)``, where ``a`` is 0
+      but for these. City: 0.8 [woman] + 0.4 [under 30], saloon: 0.3 [30 or more], estate: 0.4 [30 or more],
+      sports: 0.5 [under 30] + 0.6 [man], van: 0.3 [man]; employed: 0.3 [30 or more],
+      self-employed: 0.3 [man], public service: 0.4 [woman], student: 1.5 [under 30], retired: 2 [over 62].
+
+    Not proxies: ``vehicle_power = 90 + 25 p``, ``vehicle_value = 1000 exp(2.6 + 0.35 p + 0.4 z)`` and ``vehicle_age``,
+    gamma of shape 1.6 and scale 4, which has no effect. The exposure is a full year with probability 0.6 and uniform
+    between 0.05 and 1 otherwise, independent of everything. Claims are Poisson of mean ``exposure * true_rate``; single
+    costs are gamma of shape 2 and mean ``1200 sqrt(vehicle_value / 14000)``.
 
     Examples
     --------
@@ -98,9 +121,9 @@ def make_motor_portfolio(n_policies=20_000, *, intersectional_bias=0.4, proxy_st
     """
     if isinstance(n_policies, bool) or not isinstance(n_policies, numbers.Integral) or n_policies < 10:
         raise ValueError(f"n_policies must be a whole number >= 10; found {n_policies!r}")
-    bias = check_positive_number(intersectional_bias, "intersectional_bias", allow_zero=True)
-    proxy = check_positive_number(proxy_strength, "proxy_strength", allow_zero=True)
-    rng = np.random.default_rng(random_state)
+    bias = _check_option(intersectional_bias, "intersectional_bias")
+    proxy = _check_option(proxy_strength, "proxy_strength")
+    rng = _generator(random_state)
     n = int(n_policies)
 
     female = rng.random(n) < 0.5
@@ -167,9 +190,32 @@ def make_motor_portfolio(n_policies=20_000, *, intersectional_bias=0.4, proxy_st
         target=claims / exposure,
         frame=pd.concat([data, sensitive], axis=1).assign(**numbers_of),
         feature_names=list(data.columns),
-        DESCR="Synthetic motor book; see fairdcov.datasets.make_motor_portfolio for how it is made.",
+        DESCR=make_motor_portfolio.__doc__,
         **numbers_of,
     )
+
+
+def _check_option(value, name):
+    value = check_positive_number(value, name, allow_zero=True)
+    if value > _LARGEST_OPTION:
+        raise ValueError(f"{name} must be at most {_LARGEST_OPTION:g}; found {value!r}")
+    return value
+
+
+def _generator(random_state):
+    """Generator from what scikit-learn's users pass as ``random_state``."""
+    if isinstance(random_state, np.random.Generator):
+        return random_state
+    if isinstance(random_state, np.random.RandomState):
+        # Older NumPy refuses to build a generator from one, so it draws the seed.
+        return np.random.default_rng(random_state.randint(2**31))
+    whole = isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool)
+    if random_state is not None and (not whole or random_state < 0):
+        raise ValueError(
+            "random_state must be None, a whole number >= 0, a numpy Generator or a RandomState; "
+            f"found {random_state!r}"
+        )
+    return np.random.default_rng(random_state)
 
 
 def _choose(rng, levels, preferences, proxy):

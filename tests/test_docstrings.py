@@ -1,0 +1,82 @@
+"""The examples in the docstrings run and print what they say, and every public name has one."""
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import fairdcov
+import fairdcov.datasets
+import fairdcov.metrics
+
+
+def modules():
+    """All modules that import without a package of an extra."""
+    for info in pkgutil.walk_packages(fairdcov.__path__, "fairdcov."):
+        if info.name.endswith(".__main__"):
+            continue
+        try:
+            yield importlib.import_module(info.name)
+        except ImportError as error:
+            if "pip install" not in str(error):  # what fairdcov._optional says of a package that is not there
+                raise
+
+
+def examples():
+    """Every docstring with an example, once, under the name of the module that holds it."""
+    finder = doctest.DocTestFinder(exclude_empty=True)
+    for module in (fairdcov, *modules()):
+        for test in finder.find(module, module.__name__):
+            if test.examples:
+                yield test
+
+
+EXAMPLES = list(examples())
+
+
+def test_examples_are_found():
+    """An import that goes wrong must not leave the examples out without a word."""
+    names = {test.name for test in EXAMPLES}
+    assert {
+        "fairdcov.dependence._functions.distance_covariance",
+        "fairdcov.dependence._binding.bind_dependence",
+        "fairdcov.penalties.CCDCovPenalty",
+        "fairdcov._optional.import_optional",
+    } <= names
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=[test.name for test in EXAMPLES])
+def test_example(example, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    report = []
+    runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
+    result = runner.run(example, out=report.append, clear_globs=False)
+    assert result.attempted == len([e for e in example.examples if not e.options.get(doctest.SKIP)])
+    assert result.failed == 0, "".join(report)
+
+
+def public():
+    for module in (fairdcov, fairdcov.dependence, fairdcov.datasets, fairdcov.metrics):
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if inspect.isclass(thing) or inspect.isfunction(thing):
+                yield f"{module.__name__}.{name}", thing
+
+
+PUBLIC = dict(public())
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_public_names_are_documented(name):
+    """A numpydoc docstring: what goes in, what comes out, an example."""
+    thing = PUBLIC[name]
+    text = inspect.getdoc(thing) or ""
+    assert len(text.splitlines()[0]) > 10, f"{name} has no summary"
+    if inspect.isfunction(thing):
+        parameters = inspect.signature(thing).parameters
+        assert not parameters or "Parameters\n-----" in text
+        assert "Returns\n-----" in text or "Yields\n-----" in text or "->" in text
+        for parameter in parameters:
+            assert parameter in text, f"{name} does not describe {parameter}"
