@@ -406,7 +406,8 @@ def report_policies(results):
     print_table(header, comparison_rows(pairs, mean, error))
     print(
         "matched: the smallest strength whose CCdCov on the validation policies is at most the published one of that\n"
-        f"measure at λ = 40. JSD null: mean JSD of {N_NULL} permutations of the groups; with a bandwidth of 0.15 it grows\n"
+        f"measure at λ = 40. JSD null: mean JSD of {N_NULL} permutations of the groups; with a bandwidth of "
+        "0.15 it grows\n"
         "with the tail of the predictions. The published rows are one test set, without standard errors.\n"
     )
     print("### Own against published on the test policies (smaller is better in every column)\n")
@@ -424,8 +425,10 @@ def report_policies(results):
     pairs = [(values, f"{name}, λ = {strength}") for (name, strength), values in PUBLISHED_VALIDATION.items()]
     print_table(header, comparison_rows(pairs, mean, error))
     print(
-        "Published: ten seeds. JdCov is raw, as published: it contains the dependence of gender and region on each other\n"
-        "in those policies, at which the published column levels off (3e-4) and which no model can change. JdCov net is\n"
+        "Published: ten seeds. JdCov is raw, as published: it contains the dependence of gender and "
+        "region on each other\n"
+        "in those policies, at which the published column levels off (3e-4) and which no model can change. "
+        "JdCov net is\n"
         "without it.\n"
     )
 
@@ -455,8 +458,10 @@ def report_compas(results):
         met = sum(result["met"][name] for result in results)
         print(f"{name}: the null level was reached in cross-validation in {met} of {len(results)} splits")
     print(
-        f"\n(null): what {N_PERMUTATIONS} permutations of the groups stay below in 95 %. elbow: farthest from the chord of\n"
-        "Brier score against JSD over the folds. null level: smallest strength whose mean JSD is at most its null level,\n"
+        f"\n(null): what {N_PERMUTATIONS} permutations of the groups stay below in 95 %. "
+        "elbow: farthest from the chord of\n"
+        "Brier score against JSD over the folds. null level: smallest strength whose mean JSD "
+        "is at most its null level,\n"
         "or the lowest JSD where none is. Age groups: under 25, 25 to 45, over 45, for the comparison only.\n"
     )
 
