@@ -17,6 +17,7 @@ PACKAGE = Path(fairdcov.__file__).parent
 LEVELS = {
     "_kernels": 0,
     "_blocks": 1,
+    "_columns": 1,
     "_optional": 1,
     "_validation": 1,
     "exceptions": 1,
@@ -27,6 +28,7 @@ LEVELS = {
     "metrics": 3,
     "penalties": 3,
     "_objective": 4,
+    "actuarial": 4,
     "boosting": 5,
     "calibration": 5,
     "inference": 5,

@@ -1,14 +1,13 @@
 """The fit of every penalised linear model, in numbered stages, and the path over strengths."""
 
-import difflib
 import numbers
 import warnings
 
-import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from fairdcov._columns import drop_sensitive_columns, read_sensitive_columns
 from fairdcov._objective import CoefficientObjective, RawObjective
 from fairdcov._validation import check_positive_number, check_sample_weight
 from fairdcov.encoding import check_sensitive_features, select_rows
@@ -190,7 +189,9 @@ class PenalisedLinearModel(BaseEstimator):
 
     def _raw_predict(self, X):
         check_is_fitted(self, "coef_")
-        X = self._validate_features(self._without_sensitive_columns(X))
+        if self.drop_sensitive_columns:
+            X = drop_sensitive_columns(X, self.sensitive_columns, self.n_features_in_)
+        X = self._validate_features(X)
         return X @ np.ravel(self.coef_) + float(np.ravel(self.intercept_)[0])
 
     def _validate_features(self, X):
@@ -211,46 +212,6 @@ class PenalisedLinearModel(BaseEstimator):
         """
         return self._loss().response(self._raw_predict(X))
 
-    # -- protected attributes among the columns of X -------------------------------------------------------------------
-
-    def _split_sensitive_columns(self, X):
-        """X without its sensitive columns (unless they are to be kept), and those columns."""
-        frame = nw.from_native(X, eager_only=True, pass_through=True)
-        names = (
-            list(self.sensitive_columns) if not isinstance(self.sensitive_columns, str) else [self.sensitive_columns]
-        )
-        if isinstance(frame, nw.DataFrame):
-            for name in names:
-                if name not in frame.columns:
-                    near = difflib.get_close_matches(str(name), [str(column) for column in frame.columns], n=1)
-                    hint = f"; did you mean {near[0]!r}?" if near else ""
-                    raise ValueError(f"sensitive_columns names {name!r}, which is not a column of X{hint}")
-            sensitive = frame.select(names).to_native()
-            return (frame.drop(names).to_native() if self.drop_sensitive_columns else X), sensitive
-        if any(isinstance(name, str) for name in names):
-            raise ValueError(
-                f"sensitive_columns={self.sensitive_columns!r} needs X as a DataFrame; found {type(X).__name__}: give "
-                "column positions, or let the step before return a DataFrame with set_output(transform='pandas')"
-            )
-        array = np.asarray(X)
-        if array.ndim != 2 or not all(isinstance(i, numbers.Integral) and 0 <= i < array.shape[1] for i in names):
-            raise ValueError(f"sensitive_columns={names} are not column positions of X with shape {array.shape}")
-        return (np.delete(array, names, axis=1) if self.drop_sensitive_columns else X), array[:, names]
-
-    def _without_sensitive_columns(self, X):
-        if self.sensitive_columns is None or not self.drop_sensitive_columns:
-            return X
-        names = (
-            list(self.sensitive_columns) if not isinstance(self.sensitive_columns, str) else [self.sensitive_columns]
-        )
-        frame = nw.from_native(X, eager_only=True, pass_through=True)
-        if isinstance(frame, nw.DataFrame):
-            present = [name for name in names if name in frame.columns]
-            return frame.drop(present).to_native() if present else X
-        if getattr(X, "ndim", 0) == 2 and X.shape[1] == self.n_features_in_ + len(names):
-            return np.delete(np.asarray(X), names, axis=1)
-        return X
-
 
 class _Problem:
     """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
@@ -269,12 +230,9 @@ class _Problem:
         self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, _START_TOLERANCE)
 
         # 2. Data.
-        if estimator.sensitive_columns is not None:
-            if sensitive_features is not None:
-                raise ValueError(
-                    "sensitive_features were passed although sensitive_columns names columns of X: use one of the two"
-                )
-            X, sensitive_features = estimator._split_sensitive_columns(X)
+        X, sensitive_features = read_sensitive_columns(
+            X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns
+        )
         X, y = validate_data(
             estimator,
             X,
