@@ -9,7 +9,9 @@ from abc import ABC, abstractmethod
 import numpy as np
 from scipy.special import expit, xlogy
 
-__all__ = ["HalfBinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "PointwiseLoss"]
+from fairdcov._validation import check_choice
+
+__all__ = ["OBJECTIVES", "HalfBinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "PointwiseLoss", "regression_loss"]
 
 
 class PointwiseLoss(ABC):
@@ -49,7 +51,7 @@ class PointwiseLoss(ABC):
 
 
 class HalfSquaredError(PointwiseLoss):
-    """``(y - raw)^2 / 2`` with identity link.
+    """``(y - raw)^2 / 2`` with identity link, half the Tweedie deviance of power 0.
 
     Examples
     --------
@@ -57,6 +59,8 @@ class HalfSquaredError(PointwiseLoss):
     >>> HalfSquaredError().loss_gradient(np.array([1.0]), np.array([3.0]))
     (array([2.]), array([2.]))
     """
+
+    power = 0.0
 
     def loss_gradient(self, y, raw):
         """See :class:`PointwiseLoss`."""
@@ -214,3 +218,45 @@ class HalfTweedieLoss(PointwiseLoss):
         if self.power == 0:
             return mu**exponent
         return np.exp(exponent * log_mu)
+
+
+OBJECTIVES = ("squared_error", "poisson", "gamma", "tweedie")
+
+
+def regression_loss(objective, tweedie_power=1.5):
+    """Loss of a regressor by the name of its objective; all but the squared error have a log link.
+
+    Parameters
+    ----------
+    objective : {"squared_error", "poisson", "gamma", "tweedie"}
+        Family of the target.
+    tweedie_power : float, default=1.5
+        Power of the variance function for ``"tweedie"``, above 1 and below 2.
+
+    Returns
+    -------
+    PointwiseLoss
+        Its ``power`` is that of the deviance, as in ``sklearn.metrics.d2_tweedie_score``.
+
+    Raises
+    ------
+    ValueError
+        For another name or power.
+
+    Examples
+    --------
+    >>> from fairdcov._losses import regression_loss
+    >>> regression_loss("gamma").power
+    2.0
+    """
+    check_choice(objective, "objective", OBJECTIVES)
+    if objective == "squared_error":
+        return HalfSquaredError()
+    if objective == "tweedie":
+        if isinstance(tweedie_power, bool) or not 1 < tweedie_power < 2:
+            raise ValueError(
+                f"tweedie_power must be above 1 and below 2; found {tweedie_power!r} (1 is objective='poisson', 2 is "
+                "objective='gamma')"
+            )
+        return HalfTweedieLoss(float(tweedie_power))
+    return HalfTweedieLoss(1.0 if objective == "poisson" else 2.0)

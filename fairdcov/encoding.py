@@ -5,6 +5,7 @@ from copy import copy
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -63,12 +64,12 @@ def sensitive_columns_of(sensitive_features):
     return columns
 
 
-def select_rows(sensitive_features, keep):
-    """Rows of protected attributes by a boolean mask, in the type they came in."""
-    frame = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
+def select_rows(data, keep):
+    """Rows of a frame, matrix, vector or list by a boolean mask, in the type they came in."""
+    frame = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
     if isinstance(frame, nw.DataFrame | nw.Series):
         return frame.filter(keep.tolist()).to_native()
-    return np.asarray(sensitive_features)[keep]
+    return data[keep] if sp.issparse(data) else np.asarray(data)[keep]
 
 
 class SensitiveColumn:

@@ -2,22 +2,21 @@
 
 import numbers
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fairdcov._columns import drop_sensitive_columns, read_sensitive_columns
+from fairdcov._columns import drop_sensitive_columns
 from fairdcov._objective import CoefficientObjective, RawObjective
-from fairdcov._validation import check_positive_number, check_sample_weight
-from fairdcov.encoding import check_sensitive_features, select_rows
+from fairdcov._training import check_strengths, read_training_data, unchanged_on_error
+from fairdcov._validation import check_positive_number
 from fairdcov.exceptions import ConvergenceWarning
 from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
-from fairdcov.penalties import bind_penalty
 
 __all__ = ["PenalisedLinearModel"]
 
-_LEAST_PENALISED_ROWS = 4
 # Tolerance of an unpenalised fit that serves as a starting point only.
 _START_TOLERANCE = 1e-2
 
@@ -109,15 +108,11 @@ class PenalisedLinearModel(BaseEstimator):
         ConvergenceWarning
             When ``max_iter`` is reached; the message says what to do.
         """
-        before = self.__dict__.copy()
-        try:
+        with unchanged_on_error(self):
+            check_positive_number(self.strength, "strength", allow_zero=True)
             problem = _Problem(self, X, y, sample_weight, sensitive_features, [self.strength])
             _, attributes = problem.solve(self.strength, self._starting_parameters(problem))
             self.__dict__.update(attributes)
-        except BaseException:
-            self.__dict__.clear()
-            self.__dict__.update(before)
-            raise
         return self
 
     def strength_path(self, X, y, strengths, sample_weight=None, *, sensitive_features=None):
@@ -161,9 +156,7 @@ class PenalisedLinearModel(BaseEstimator):
         >>> penalties[0] > penalties[1] > penalties[2]
         True
         """
-        strengths = [check_positive_number(strength, "strengths", allow_zero=True) for strength in strengths]
-        if not strengths:
-            raise ValueError("strengths must have at least one value; found none")
+        strengths = check_strengths(strengths)
         problem = _Problem(clone(self), X, y, sample_weight, sensitive_features, strengths)
         return self._follow(problem, strengths)
 
@@ -219,8 +212,6 @@ class _Problem:
     def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths):
         # 1. Parameters.
         self.estimator = estimator
-        for strength in strengths:
-            check_positive_number(strength, "strength", allow_zero=True)
         check_positive_number(estimator.alpha, "alpha", allow_zero=True)
         check_positive_number(estimator.tol, "tol")
         if not isinstance(estimator.max_iter, numbers.Integral) or estimator.max_iter < 1:
@@ -230,49 +221,26 @@ class _Problem:
         self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, _START_TOLERANCE)
 
         # 2. Data.
-        X, sensitive_features = read_sensitive_columns(
-            X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns
-        )
-        X, y = validate_data(
+        data = read_training_data(
             estimator,
             X,
             y,
-            accept_sparse="csr",
-            dtype=np.float64,
-            y_numeric=is_regressor(estimator),
-            ensure_min_samples=_LEAST_PENALISED_ROWS if penalised else 1,
+            sample_weight,
+            sensitive_features,
+            penalised=penalised,
+            validate=partial(
+                validate_data, estimator, accept_sparse="csr", dtype=np.float64, y_numeric=is_regressor(estimator)
+            ),
+            encode_target=estimator._encode_target,
         )
-        weights = check_sample_weight(sample_weight, X.shape[0])
-        y = estimator._encode_target(y)
 
-        # 3. Rows of weight 0 take no part in anything: neither in the loss nor in the penalty or its encoder.
-        keep = weights > 0
-        if penalised and keep.sum() < _LEAST_PENALISED_ROWS:
-            raise ValueError(
-                f"a penalised fit needs at least {_LEAST_PENALISED_ROWS} rows of positive sample_weight; found "
-                f"{keep.sum()}"
-            )
-        if sensitive_features is not None:
-            check_sensitive_features(sensitive_features, X.shape[0])
-        if not keep.all():
-            X, y, weights = X[keep], y[keep], weights[keep]
-            if sensitive_features is not None:
-                sensitive_features = select_rows(sensitive_features, keep)
-
-        # 4. What depends on the target or on the protected attributes alone.
+        # 3. What depends on the target or on the protected attributes alone.
         loss = estimator._loss()
-        loss.check_target(y)
-        penalty = None
-        if sensitive_features is not None or penalised:
-            penalty = bind_penalty(
-                estimator.penalty,
-                sensitive_features,
-                None if sample_weight is None else weights,
-                n_threads=estimator.n_threads,
-            )
-        self.raw_objective = RawObjective(loss, y, weights / weights.sum(), penalty)
+        loss.check_target(data.y)
+        penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
+        self.raw_objective = RawObjective(loss, data.y, data.probabilities, penalty)
         self.objective = CoefficientObjective(
-            X, self.raw_objective, estimator._ridge(weights.sum()), estimator.fit_intercept
+            data.X, self.raw_objective, estimator._ridge(data.weights.sum()), estimator.fit_intercept
         )
         self._unpenalised = None
         self._preconditioner = None

@@ -3,10 +3,10 @@
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import d2_tweedie_score
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
+from fairdcov._training import encode_binary_target
 from fairdcov._validation import check_choice
 from fairdcov.linear_model._base import PenalisedLinearModel
 
@@ -367,15 +367,8 @@ class DCovLogisticRegression(ClassifierMixin, PenalisedLinearModel):
         return float(self.alpha) / total_weight
 
     def _encode_target(self, y):
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        kind = type_of_target(y, input_name="y")
-        if kind != "binary":
-            raise ValueError(f"Only binary classification is supported. The type of the target is {kind}.")
-        self.classes_ = np.unique(y)
-        if len(self.classes_) < 2:
-            raise ValueError(f"y must have two classes; found one class, {self.classes_[0]!r}")
-        return (y == self.classes_[1]).astype(np.float64)
+        self.classes_, target = encode_binary_target(y)
+        return target
 
     def _publish(self, coefficients, intercept):
         return {"coef_": coefficients[None, :], "intercept_": np.array([intercept])}
