@@ -13,7 +13,7 @@ from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeatures
 
 __all__ = ["BoundPenalty", "CCDCovPenalty", "DCovPenalty", "DependencePenalty", "JDCovPenalty", "resolve_penalty"]
 
-SCALES = ("response", "link")
+SCALES = ("response", "link", "total")
 
 
 class BoundPenalty:
@@ -23,6 +23,8 @@ class BoundPenalty:
     ----------
     scale : {"response", "link"}
         Which prediction of the model to pass in.
+    multiplier : (n,) array or None
+        What predictions are multiplied by before they are compared: the weights for ``scale="total"``.
     method : str
         Algorithm in use, see :func:`fairdcov.distance_covariance`.
     n_profiles : int
@@ -36,8 +38,9 @@ class BoundPenalty:
         The fitted encoder.
     """
 
-    def __init__(self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder):
+    def __init__(self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder, multiplier=None):
         self.scale = scale
+        self.multiplier = multiplier
         self.method = form.method
         self.n_profiles = n_profiles
         self.constant = form.constant
@@ -57,6 +60,12 @@ class BoundPenalty:
 
         A constant prediction depends on nothing: value and gradient are zero there (it is a kink of the penalty).
         """
+        if self.multiplier is not None:
+            value, gradient = self._value_gradient(u * self.multiplier)
+            return value, gradient * self.multiplier
+        return self._value_gradient(u)
+
+    def _value_gradient(self, u):
         order = np.argsort(u)
         if len(u) == 0 or u[order[0]] == u[order[-1]]:
             return 0.0, np.zeros(len(u))
@@ -135,11 +144,14 @@ class DependencePenalty(BaseEstimator):
             raise MissingSensitiveFeaturesError(f"{type(self).__name__}.bind needs sensitive_features; found None")
         n_samples = len(sensitive_features)
         check_sensitive_features(sensitive_features, n_samples)
-        weights = None
-        if self.weighted and sample_weight is not None:
+        weights = multiplier = None
+        if sample_weight is not None and (self.weighted or self.scale == "total"):
             weights = check_sample_weight(sample_weight, n_samples, reference="sensitive_features")
-            if (weights == weights[0]).all():
-                weights = None
+        if self.scale == "total":
+            # Totals of rows carry their weight themselves: the rows count once each.
+            weights, multiplier = None, weights
+        if weights is not None and (weights == weights[0]).all():
+            weights = None
         encoder = SensitiveEncoder() if self.encoder is None else clone(self.encoder)
         if weights is None or weights.all():
             blocks = encoder.fit_encode(sensitive_features, weights)
@@ -171,7 +183,8 @@ class DependencePenalty(BaseEstimator):
         )
         return BoundPenalty(
             form,
-            scale=self.scale,
+            scale="response" if self.scale == "total" else self.scale,
+            multiplier=multiplier,
             normalize=self.normalize,
             statistic=self.statistic,
             probabilities=None if weights is None else weights / weights.sum(),
@@ -189,8 +202,9 @@ _OPTIONS = """statistic : {"v", "u"}, default="v"
         penalty has the units of ``u`` (the published form), and so has the strength inversely.
     weighted : bool, default=True
         Whether the ``sample_weight`` of the fit (exposure) also weights the penalty.
-    scale : {"response", "link"}, default="response"
-        Penalise the prediction itself (a frequency, a probability) or the linear predictor.
+    scale : {"response", "link", "total"}, default="response"
+        Penalise the prediction itself (a frequency, a probability), the linear predictor, or the prediction times
+        ``sample_weight`` with all rows alike (expected counts where the weight is exposure: the published form).
     method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
         Algorithm; ``"auto"`` is exact but for more than 20,000 rows with too many distinct profiles, where it
         approximates and the bound penalty's ``error_bound`` says how well.
