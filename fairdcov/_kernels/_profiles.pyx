@@ -66,3 +66,44 @@ def sweep(
                 row = order[position]
                 balance[codes[row]] += weights[row] if weighted else 1.0
             first = last
+
+
+def values(
+    const double[::1] u,                # IN (n,) ascending
+    const int32_t[:, ::1] codes,        # IN (B, n) profile of each row, in B assignments of profiles to rows
+    const double[:, ::1] matrix,        # IN (K, padded K), symmetric, columns beyond K are zero
+    double[:, ::1] below_minus_above,   # SCRATCH (G, padded K): so many assignments go through one sweep together
+    double[::1] out,                    # OUT (B,) sum_{i != j} |u_i - u_j| matrix[k(i), k(j)]
+):
+    # Value alone, of many assignments: 2 sum_i u_i sum_j sign(i - j) matrix[k(i), k(j)]. Ties need no care, since the
+    # terms of two tied rows cancel. A row's count changes just before it is read again, which stalls the processor;
+    # the other assignments of the group fill the time.
+    cdef:
+        ptrdiff_t n = u.shape[0]
+        ptrdiff_t n_assignments = codes.shape[0]
+        ptrdiff_t width = matrix.shape[1]
+        ptrdiff_t group = below_minus_above.shape[0]
+        ptrdiff_t first, last, b, row
+        int32_t code
+        double *balance
+
+    with nogil:
+        first = 0
+        while first < n_assignments:
+            last = min(first + group, n_assignments)
+            below_minus_above[:, :] = 0.0
+            for b in range(first, last):
+                out[b] = 0.0
+                balance = &below_minus_above[b - first, 0]
+                for row in range(n):
+                    balance[codes[b, row]] -= 1.0
+            for row in range(n):
+                for b in range(first, last):
+                    code = codes[b, row]
+                    balance = &below_minus_above[b - first, 0]
+                    # The row itself is still above: of 2 (below) + itself - (all), itself is put in by hand.
+                    out[b] += u[row] * (fairdcov_padded_dot(&matrix[code, 0], balance, width) + matrix[code, code])
+                    balance[code] += 2.0
+            for b in range(first, last):
+                out[b] *= 2.0
+            first = last

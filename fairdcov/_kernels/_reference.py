@@ -88,6 +88,11 @@ def signed_products(u, matrix, weights):
     return (np.sign(np.subtract.outer(u, u)) * matrix) @ weights
 
 
+def pair_sum(u, matrix):
+    """``sum_{i != j} |u_i - u_j| M_ij``."""
+    return (distances(u) * matrix).sum()
+
+
 def gini_mean_difference(u, probabilities):
     """``sum_ij p_i p_j |u_i - u_j|``."""
     return probabilities @ distances(u) @ probabilities

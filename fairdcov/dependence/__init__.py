@@ -14,11 +14,13 @@ from fairdcov.dependence._functions import (
     gini_mean_difference,
     joint_distance_covariance,
 )
+from fairdcov.dependence._permutation import PermutableDependence
 
 __all__ = [
     "MEASURES",
     "METHODS",
     "DependenceForm",
+    "PermutableDependence",
     "bind_dependence",
     "concatenated_distance_covariance",
     "distance_covariance",

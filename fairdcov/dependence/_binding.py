@@ -12,13 +12,13 @@ from fairdcov._validation import check_choice, check_positive_number, check_samp
 from fairdcov.dependence._forms import FeatureForm, ProfileForm, SumForm, TileForm, UnivariateForm
 from fairdcov.dependence._sample import STATISTICS, Factor, Sample, distance_factor, product_of_factors
 
-__all__ = ["MEASURES", "METHODS", "bind_dependence"]
+__all__ = ["FEW_PROFILES", "MEASURES", "METHODS", "bind_dependence"]
 
 MEASURES = ("dcov", "jdcov", "ccdcov")
 METHODS = ("auto", "profiles", "univariate", "tiles", "approximate")
 
 # Up to this many profiles a K x K matrix is small change (2 MiB) whatever the number of rows.
-_FEW_PROFILES = 512
+FEW_PROFILES = 512
 # Up to this many (32 MiB) it is worth it as soon as profiles repeat at all, beyond only where they repeat a lot.
 _MANY_PROFILES = 2048
 # Beyond this many rows a penalised fit no longer pays O(n^2) tiles for every evaluation.
@@ -64,7 +64,7 @@ def _choose_method(blocks, method, *, univariate, approximate):
     if method != "auto":
         return method
     repeats = 2 if n_profiles <= _MANY_PROFILES else 8
-    if affordable and n_profiles <= _FEW_PROFILES:
+    if affordable and n_profiles <= FEW_PROFILES:
         return "profiles"
     if univariate:
         return "univariate"

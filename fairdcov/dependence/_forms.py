@@ -1,11 +1,15 @@
 """Forms ``sum_ij |u_i - u_j| M_ij``, one class for each way in which M can be represented."""
 
 from abc import ABC, abstractmethod
+from copy import copy
 
 import numpy as np
 
 from fairdcov import _kernels
 from fairdcov.dependence._sample import pivoted_cholesky
+
+# A centred W this small beside W itself is rounding: nothing can depend on such attributes.
+_ROUNDING = 1e-13
 
 __all__ = ["DependenceForm", "FeatureForm", "ProfileForm", "SumForm", "TileForm", "UnivariateForm"]
 
@@ -47,6 +51,31 @@ class DependenceForm(ABC):
         gradient = 2.0 * self.factor * self.signed_sums(u, order)
         return float((u - u.mean()) @ gradient), gradient
 
+    @abstractmethod
+    def norm(self):
+        """Length of the centred W, ``sqrt(sum_ij p_i p_j (CW)_ij^2)``, for U ``sqrt(sum_{i != j} .. / (n (n - 3)))``.
+
+        The value is the inner product of W with the centred distances of ``u``, so that by the inequality of Cauchy
+        and Schwarz it lies within the product of their norms. The norm of a distance covariance is the square root of
+        the distance variance. It is 0 where nothing can depend on the attributes.
+        """
+
+    def sorted_value(self, u, rows):
+        """Value without the constant for predictions ``u`` in ascending order that belong to the rows ``rows``.
+
+        With ``rows = order`` it is the value of the data; with any other permutation, that of attributes which have
+        been permuted against the predictions, without another sort. Only for forms without row weights, which would
+        stay with the attributes.
+        """
+        moved = np.empty_like(u)
+        moved[rows] = u
+        return self.value_gradient(moved, rows)[0]
+
+    def permuted_values(self, u, n_permutations, generator):
+        """:meth:`sorted_value` of random permutations, (n_permutations,)."""
+        rows = np.arange(self.n_samples)
+        return np.array([self.sorted_value(u, generator.permuted(rows)) for _ in range(n_permutations)])
+
 
 class ProfileForm(DependenceForm):
     """M given by a K x K matrix over the profiles."""
@@ -64,10 +93,34 @@ class ProfileForm(DependenceForm):
         else:
             self._row_weights = sample.q
         self._matrix = _kernels.pad_columns(centred)
+        self._sample = sample
+        self._largest = float(np.abs(matrix).max())
 
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""
         return _kernels.profile_signed_products(u, self._codes, self._matrix, weights=self._row_weights, order=order)
+
+    def norm(self):
+        """See :meth:`DependenceForm.norm`."""
+        sample = self._sample
+        centred = self._matrix[:, : len(self._matrix)] / sample.scale
+        if sample.uniform:
+            centred = centred / sample.q[0] ** 2
+        squares, weights = centred**2, sample.profile_weights
+        total = weights @ squares @ weights
+        if sample.statistic == "u":
+            total -= weights @ np.diag(squares)
+        norm = np.sqrt(sample.scale * max(total, 0.0))
+        return float(self.factor * norm) if norm > _ROUNDING * self._largest else 0.0
+
+    def sorted_value(self, u, rows):
+        """See :meth:`DependenceForm.sorted_value`."""
+        return float(self.factor * _kernels.profile_values(u - u.mean(), self._codes[rows][None], self._matrix)[0])
+
+    def permuted_values(self, u, n_permutations, generator):
+        """See :meth:`DependenceForm.permuted_values`; profiles are permuted instead of rows."""
+        codes = generator.permuted(np.tile(self._codes, (n_permutations, 1)), axis=1)
+        return self.factor * _kernels.profile_values(u - u.mean(), codes, self._matrix)
 
 
 class RowForm(DependenceForm):
@@ -83,6 +136,7 @@ class RowForm(DependenceForm):
         """``row_sums`` are ``sum_{j != i} q_j W_ij``, ``diagonal`` is ``W_ii``."""
         n = sample.n_samples
         self.n_samples = n
+        self._statistic = sample.statistic
         self._q = sample.q
         self._scale = sample.scale
         if sample.statistic == "u":
@@ -97,6 +151,21 @@ class RowForm(DependenceForm):
     @abstractmethod
     def _signed_products(self, u, order):
         """``sum_j q_j sign(u_i - u_j) W_ij``."""
+
+    @abstractmethod
+    def _squared_sum(self, diagonal):
+        """``sum_ij q_i q_j W_ij^2``, with or without the diagonal."""
+
+    def norm(self):
+        """See :meth:`DependenceForm.norm`; the square of W less what the centring takes off it."""
+        n, centring, grand = self.n_samples, self._excess + self.grand_mean, self.grand_mean
+        if self._statistic == "u":
+            raw = self._squared_sum(False)
+            taken = 2 * (n - 2) * (centring @ centring) - (n - 1) * (n - 2) * grand**2
+        else:
+            raw = self._squared_sum(True)
+            taken = 2 * self._q @ centring**2 - grand**2
+        return float(self.factor * np.sqrt(self._scale * (raw - taken))) if raw - taken > _ROUNDING * raw else 0.0
 
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""
@@ -125,6 +194,10 @@ class UnivariateForm(RowForm):
     def _signed_products(self, u, order):
         return -_kernels.univariate_signed_distances(u, self._z, self._ranks, self._q, self._distance_sums, order=order)
 
+    def _squared_sum(self, diagonal):
+        total = self._q.sum()
+        return 2 * total * (self._q @ (self._z - self._q @ self._z / total) ** 2)
+
 
 class TileForm(RowForm):
     """W recomputed tile by tile from the rows' coordinates: any blocks, exact, O(n^2) time and O(n) memory."""
@@ -144,6 +217,13 @@ class TileForm(RowForm):
             u, self._points, self._half, self._scales, self._q, n_threads=self._n_threads, order=order
         )
 
+    def _squared_sum(self, diagonal):
+        points, half, scales = self._points * 2, np.vstack([self._half] * 2), np.tile(self._scales, 2)
+        sums = _kernels.tile_row_sums(points, half, scales, self._q, n_threads=self._n_threads)
+        if diagonal:
+            sums = sums + self._q * np.prod(2 * half, axis=0)
+        return self._q @ sums
+
 
 class FeatureForm(RowForm):
     """W ~ Phi Phi', a Nystroem approximation by randomly pivoted Cholesky (Chen, Epperly, Tropp and Webber 2025).
@@ -160,18 +240,37 @@ class FeatureForm(RowForm):
         features, residual = pivoted_cholesky(
             factors, sample.profile_probabilities, n_components, np.random.default_rng(random_state)
         )
-        self.error_bound = float(sample.profile_probabilities @ residual)
+        self._residual = residual
         self.n_components = features.shape[1]
-        self._codes = sample.codes
         self._features = _kernels.pad_columns(features)
-        self._features_q = sample.q
+        self._bind(sample)
+
+    def _bind(self, sample):
+        features = self._features
+        self.error_bound = float(sample.profile_probabilities @ self._residual)
+        self._codes = sample.codes
+        self._profile_weights = sample.profile_weights
         squared_norms = np.einsum("kr,kr->k", features, features)[sample.codes]
         total = features.T @ sample.profile_weights
         row_sums = (features @ total)[sample.codes] - sample.q * squared_norms
-        super().__init__(sample, row_sums, squared_norms)
+        RowForm.__init__(self, sample, row_sums, squared_norms)
+
+    def rebound(self, sample):
+        """The same features with other row weights, or another assignment of the profiles to the rows."""
+        form = copy(self)
+        form._bind(sample)
+        return form
 
     def _signed_products(self, u, order):
         return _kernels.feature_signed_products(u, self._codes, self._features, self._q, order=order)
+
+    def _squared_sum(self, diagonal):
+        gram = (self._features.T * self._profile_weights) @ self._features
+        total = (gram**2).sum()
+        if not diagonal:
+            squared_norms = np.einsum("kr,kr->k", self._features, self._features)[self._codes]
+            total -= self._q**2 @ squared_norms**2
+        return total
 
 
 class SumForm(DependenceForm):
@@ -187,3 +286,11 @@ class SumForm(DependenceForm):
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""
         return sum(form.signed_sums(u, order) for form in self._forms)
+
+    def norm(self):
+        """Sum of the norms of the forms, which by the triangle inequality is not less than that of their sum."""
+        return self.factor * sum(form.norm() for form in self._forms)
+
+    def sorted_value(self, u, rows):
+        """See :meth:`DependenceForm.sorted_value`."""
+        return self.factor * sum(form.sorted_value(u, rows) for form in self._forms)

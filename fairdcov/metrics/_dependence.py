@@ -14,7 +14,7 @@ from fairdcov.encoding import SensitiveEncoder
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics._groups import is_constant
 
-__all__ = ["DependenceSample", "ccdcov", "dcov", "jdcov"]
+__all__ = ["DependenceSample", "ccdcov", "dcov", "encode_attributes", "jdcov"]
 
 _OPTIONS = """y_true : (n,) array or None
         Not used; there for scikit-learn's and fairlearn's convention.
@@ -44,7 +44,8 @@ def _document(function):
     return function
 
 
-def _encode(sensitive_features, encoder, sample_weight):
+def encode_attributes(sensitive_features, encoder, sample_weight):
+    """Profiles of the rows, by a fitted encoder as it is, or by a copy fitted to the rows."""
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("sensitive_features is needed to measure dependence; found None")
     if encoder is None:
@@ -84,7 +85,7 @@ class DependenceSample:
             self._weights = check_sample_weight(sample_weight, n, reference="y_pred")
             if (self._weights == self._weights[0]).all():
                 self._weights = None
-        self._blocks = _encode(sensitive_features, encoder, self._weights)
+        self._blocks = encode_attributes(sensitive_features, encoder, self._weights)
         check_consistent_rows(n, self._blocks.codes, "sensitive_features", reference="y_pred")
         self._measure, self._statistic, self._normalize, self._net = measure, statistic, normalize, net
         self._options = {"statistic": statistic, "method": method, "c": c}

@@ -86,6 +86,29 @@ def test_any_layout_and_number_type(numbers, layout):
             assert_array_equal(array, before[name], err_msg=f"{name} was changed")
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_values_of_any_layout_and_number_type(layout):
+    u, matrix = np.arange(8.0), np.add.outer(np.arange(8.0), np.arange(8.0))
+    codes = np.array([[0, 1, 2, 3, 4, 5, 6, 7], [3, 3, 0, 0, 7, 7, 1, 1], [0, 0, 0, 0, 0, 0, 0, 0]])
+    expected = _kernels.profile_values(u, codes, matrix)
+    ascending = u if layout is LAYOUTS["reversed"] else layout(u)
+    assert_array_equal(_kernels.profile_values(ascending, layout(codes), layout(matrix)), expected)
+
+
+def test_values_refuse_what_does_not_go_together():
+    """The compiled loop trusts lengths and codes; in any other order than the ascending one it would be wrong."""
+    u, codes, matrix = np.arange(3.0), np.zeros((2, 3), dtype=int), np.ones((2, 2))
+    for wrong in (u[::-1], np.array([0.0, np.nan, 1.0]), u[None]):
+        with pytest.raises(ValueError, match="u must be a vector in ascending order"):
+            _kernels.profile_values(wrong, codes, matrix)
+    for wrong in (codes[0], codes[:, :2], np.zeros((2, 4), dtype=int)):
+        with pytest.raises(ValueError, match=r"codes has shape .*, u has shape \(3,\)"):
+            _kernels.profile_values(u, wrong, matrix)
+    for code in (2, -1):
+        with pytest.raises(ValueError, match=r"codes must lie in range\(2\), found "):
+            _kernels.profile_values(u, np.full((2, 3), code), matrix)
+
+
 def test_lists_of_numbers():
     assert_array_equal(_kernels.signed_sums([3, 1, 2], [1, 1, 1]), [2, -2, 0])
     assert_array_equal(_kernels.univariate_distance_sums([3, 1, 2], [1, 1, 1]), [3, 3, 2])

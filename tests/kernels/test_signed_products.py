@@ -189,6 +189,37 @@ def test_the_definition_in_plain_python(rng):
         assert_allclose(_reference.signed_products(u, matrix, weights), expected, rtol=1e-14, atol=1e-14)
 
 
+@pytest.mark.parametrize("n_profiles", [1, 3, 8, 9, 16, 300])
+@pytest.mark.parametrize("n", SIZES)
+def test_values_of_several_assignments_of_profiles(n, n_profiles, rng):
+    """Value alone, for any number of assignments; ties and the group that a line falls into do not matter."""
+    matrix = symmetric(rng, n_profiles)
+    for name, predictions in PREDICTIONS.items():
+        u = np.sort(predictions(rng, n))
+        u -= u.mean() if n else 0.0
+        for n_assignments in (0, 1, 3, 4, 5, 9):
+            codes = rng.integers(0, n_profiles, (n_assignments, n))
+            values = _kernels.profile_values(u, codes, matrix)
+            terms = [matrix[np.ix_(line, line)] for line in codes]
+            expected = [_reference.pair_sum(u, rows) if n else 0.0 for rows in terms]
+            magnitude = np.abs(u).sum() * np.abs(matrix).max() * n
+            assert values.shape == (n_assignments,)
+            assert_allclose(values, expected, rtol=1e-12, atol=1e-14 * magnitude, err_msg=name)
+            alone = [_kernels.profile_values(u, line[None], matrix)[0] for line in codes]
+            assert_array_equal(values, alone)
+
+
+def test_values_agree_with_the_signed_products(rng):
+    """Too long for a matrix: by Euler's identity the value is u times its gradient."""
+    n, n_profiles = 100_000, 37
+    u, codes = np.sort(rng.integers(0, n // 3, n) / 7), rng.integers(0, n_profiles, (3, n))
+    u -= u.mean()
+    matrix = symmetric(rng, n_profiles)
+    expected = [2 * u @ _kernels.profile_signed_products(u, line, matrix) for line in codes]
+    scale = np.abs(u).sum() * np.sqrt(n)
+    assert_allclose(_kernels.profile_values(u, codes, matrix), expected, rtol=0, atol=1e-12 * scale)
+
+
 @pytest.mark.parametrize("columns", [1, 3, 8, 40])
 @pytest.mark.parametrize("n", [0, 1, 5, 257])
 def test_signed_sums_of_several_columns(n, columns, rng):
