@@ -14,7 +14,15 @@ from fairdcov._validation import check_consistent_rows, check_finite_vector, che
 from fairdcov.encoding import SensitiveColumn, sensitive_columns_of
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 
-__all__ = ["GroupedPredictions", "group_predictions", "is_constant", "make_groups", "sensitive_groups"]
+__all__ = [
+    "GroupedPredictions",
+    "describe_groups",
+    "fixed_bins",
+    "group_predictions",
+    "is_constant",
+    "make_groups",
+    "sensitive_groups",
+]
 
 # A numeric column with more distinct values than this is a measurement, not a code of categories: it needs bins.
 MAX_NUMERIC_LEVELS = 20
@@ -238,7 +246,8 @@ class GroupedPredictions:
         return self.totals(self.weights * self.predictions, codes) / self.totals(self.weights, codes)
 
 
-def _describe(labels, counts=None, shown=8):
+def describe_groups(labels, counts=None, shown=8):
+    """Names of groups for a message, with a count for each, the first few of them."""
     parts = []
     for position, label in enumerate(labels[:shown]):
         text = str(tuple(str(level) for level in label)) if len(label) > 1 else repr(str(label[0]))
@@ -296,7 +305,7 @@ def group_predictions(
     if len(absent):
         _warn(
             f"{len(absent)} group(s) have no row of positive weight and do not count: "
-            f"{_describe([labels[k] for k in absent])}"
+            f"{describe_groups([labels[k] for k in absent])}"
         )
     kept = np.flatnonzero(counts >= min_group_size)
     if len(kept) == 0:
@@ -308,7 +317,7 @@ def group_predictions(
     if omitted:
         _warn(
             f"{len(small)} group(s) have fewer than min_group_size={min_group_size} rows and are left out of the "
-            f"comparison: {_describe(omitted, counts[small])}"
+            f"comparison: {describe_groups(omitted, counts[small])}"
         )
     rows = slice(None)
     if len(kept) < len(labels) or not keep.all():
@@ -319,7 +328,7 @@ def group_predictions(
         predictions, weights, codes = predictions[rows], weights[rows], codes[rows]
         labels = [labels[k] for k in kept]
     if compare and len(labels) < 2:
-        _warn(f"all rows are in one group ({_describe(labels)}): there is nothing to compare, the measure is 0")
+        _warn(f"all rows are in one group ({describe_groups(labels)}): there is nothing to compare, the measure is 0")
     return GroupedPredictions(predictions, weights, codes, labels, names, omitted, rows)
 
 

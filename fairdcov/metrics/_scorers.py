@@ -54,8 +54,8 @@ def _is_classifier(estimator):
         return getattr(estimator, "_estimator_type", None) == "classifier"
 
 
-def _response(estimator, X, y_true, response_method):
-    """Observed values and predictions: for a binary classifier 0/1 and the probability of ``classes_[1]``."""
+def predictions_of(estimator, X, response_method="auto"):
+    """Predictions (n,) of a fitted estimator: for a classifier the probability of ``classes_[1]``."""
     if response_method == "auto":
         response_method = "predict_proba" if _is_classifier(estimator) else "predict"
     method = getattr(estimator, response_method, None)
@@ -72,6 +72,14 @@ def _response(estimator, X, y_true, response_method):
                 f"found shape {predictions.shape}"
             )
         predictions = predictions[:, 1]
+    return predictions
+
+
+def _response(estimator, X, y_true, response_method):
+    """Observed values and predictions: for a binary classifier 0/1 and the probability of ``classes_[1]``."""
+    predictions = predictions_of(estimator, X, response_method)
+    if response_method == "auto":
+        response_method = "predict_proba" if _is_classifier(estimator) else "predict"
     if response_method != "predict" and y_true is not None and hasattr(estimator, "classes_"):
         y_true = np.asarray(y_true)
         classes = np.asarray(estimator.classes_).tolist()

@@ -15,7 +15,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from fairdcov import CCDCovPenalty, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge, JSDivergenceCalibrator
-from fairdcov.calibration import _rule_elbow, take_rows
+from fairdcov.calibration._rules import elbow
+from fairdcov.calibration._sweep import take_rows
 from fairdcov.exceptions import CalibrationError, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics import (
     js_divergence,
@@ -125,10 +126,10 @@ def test_elbow_is_the_farthest_point_from_the_chord_and_knows_no_strengths():
         "mean_divergence": np.array([1.0, 0.2, 0.1, 0.0]),
         "mean_score": np.array([1.0, 0.9, 0.5, 0.0]),
     }
-    assert _rule_elbow(results, {}) == 1
-    assert _rule_elbow({**results, "strengths": np.array([0.0, 1e-6, 1e3, 1e9])}, {}) == 1
+    assert elbow(results) == 1
+    assert elbow({**results, "strengths": np.array([0.0, 1e-6, 1e3, 1e9])}) == 1
     with pytest.raises(CalibrationError, match="lowers the divergence"):
-        _rule_elbow({**results, "mean_divergence": np.array([0.1, 0.2, 0.2, 0.3])}, {})
+        elbow({**results, "mean_divergence": np.array([0.1, 0.2, 0.2, 0.3])})
 
 
 def test_callable_rule(book):
@@ -354,7 +355,7 @@ def test_groups_with_fewer_rows_than_folds_are_named(book):
     gender = book["people"]["gender"].to_numpy(dtype=object).copy()
     gender[:2] = "x"
     people = book["people"].assign(gender=gender)
-    with pytest.warns(SensitiveFeaturesWarning, match=r"fewer rows than the 5 folds.*'x'"):
+    with pytest.warns(SensitiveFeaturesWarning, match=r"fewer than min_group_size=1 rows in some of the 5 folds.*'x'"):
         calibrator = JSDivergenceCalibrator(
             DCovPoissonRegressor(alpha=1e-4), strengths=[1.0, 100.0], rule="elbow", **QUIET
         ).fit(book["X"], book["y"], sensitive_features=people)

@@ -1,23 +1,13 @@
-"""Choose the strength of a penalty by how far the predictions' distributions differ between groups.
-
-A meta-estimator that sweeps the strength in cross-validation, measures the Jensen-Shannon divergence between
-intersectional groups and the score on the rows held out, and picks by a rule that can be defended. It knows no
-estimator of this package: anything with a strength-like parameter will do, and what offers ``strength_path`` is swept
-along its path.
-"""
+"""The meta-estimator: checks, routing, folds, and delegation to the chosen model."""
 
 import inspect
 import numbers
-import time
 import warnings
 from collections import Counter
-from dataclasses import dataclass
 
-import narwhals.stable.v2 as nw
 import numpy as np
-import scipy.sparse as sp
 import sklearn
-from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone, is_classifier
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.pipeline import Pipeline
@@ -28,236 +18,16 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from tqdm import tqdm
 
+from fairdcov._columns import read_sensitive_columns
+from fairdcov._training import check_strengths
 from fairdcov._validation import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov.calibration._rules import RULES, apply_rule
+from fairdcov.calibration._sweep import Data, Sweep, count_rows, find_range, measure_fold, summarise_folds
 from fairdcov.encoding import check_sensitive_features
 from fairdcov.exceptions import CalibrationError, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
-from fairdcov.metrics import js_divergence, null_distribution
-from fairdcov.metrics._groups import fixed_bins, make_groups
+from fairdcov.metrics._groups import describe_groups, fixed_bins, make_groups
 
 __all__ = ["JSDivergenceCalibrator"]
-
-RULES = ("null_level", "threshold", "elbow", "score_budget")
-# Decades tried on each side of 1 when the range of strengths is looked for.
-_MOST_DECADES = 8
-# A divergence within this share of the one at strength 0 counts as unchanged.
-_UNCHANGED = 0.03
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Rows and paths
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def take_rows(data, rows):
-    """Rows of a frame, matrix, vector or list by position, in the type they came in."""
-    frame = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
-    if isinstance(frame, nw.Series):
-        return frame[rows].to_native()
-    if isinstance(frame, nw.DataFrame):
-        return frame[rows, :].to_native()
-    return data[rows] if sp.issparse(data) else np.asarray(data)[rows]
-
-
-def _take_metadata(params, rows, n_samples):
-    """Metadata of some rows; what is not one value per row goes through as it is."""
-    return {
-        name: take_rows(value, rows) if hasattr(value, "__len__") and len(value) == n_samples else value
-        for name, value in params.items()
-    }
-
-
-def _n_rows(X):
-    return X.shape[0] if hasattr(X, "shape") else len(X)
-
-
-def _consumed(consumer, method, params):
-    """The metadata that an object asks for."""
-    names = get_routing_for_object(consumer).consumes(method, params.keys())
-    return {name: params[name] for name in names}
-
-
-class _Sweep:
-    """Fits one estimator at many strengths; preprocessing and whatever else does not depend on them is done once.
-
-    ``models(...)`` yields fitted models that take features prepared by ``prepare``.
-    """
-
-    def __init__(self, estimator, param_name):
-        self.estimator = estimator
-        self.param_name = param_name
-        self._head = None
-        owner, _, name = param_name.rpartition("__")
-        self._last = None
-        if name != "strength":
-            return
-        if not owner and hasattr(estimator, "strength_path"):
-            self._last = estimator
-        elif isinstance(estimator, Pipeline) and owner == estimator.steps[-1][0]:
-            self._last = estimator[-1] if hasattr(estimator[-1], "strength_path") else None
-            if self._last is not None and len(estimator.steps) > 1:
-                self._head = clone(estimator[:-1])
-
-    def models(self, X, y, strengths, params):
-        if self._last is None:
-            for strength in strengths:
-                yield clone(self.estimator).set_params(**{self.param_name: strength}).fit(X, y, **params)
-            return
-        own, head = params, {}
-        if isinstance(self.estimator, Pipeline):
-            if sklearn.get_config()["enable_metadata_routing"]:
-                own = _consumed(self._last, "fit", params)
-                head = {} if self._head is None else _consumed(self._head, "fit_transform", params)
-            else:
-                prefix = self.estimator.steps[-1][0] + "__"
-                own = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
-                head = {name: value for name, value in params.items() if not name.startswith(prefix)}
-        if self._head is not None:
-            X = self._head.fit_transform(X, y, **head)
-        yield from clone(self._last).strength_path(X, y, strengths, **own)
-
-    def fit_last(self, X, y, strengths, params):
-        """The whole estimator at the last of the strengths, reached by the same path as in the folds.
-
-        The penalised objective is not convex: a fit from cold may end elsewhere than the models that were measured.
-        """
-        if self._last is None:
-            strengths = strengths[-1:]
-        *_, model = self.models(X, y, strengths, params)
-        if self._last is None or not isinstance(self.estimator, Pipeline):
-            return model
-        head = [] if self._head is None else self._head.steps
-        return clone(self.estimator).set_params(steps=[*head, (self.estimator.steps[-1][0], model)])
-
-    def prepare(self, X):
-        """Features as the models take them; after the first model has been made."""
-        return X if self._head is None else self._head.transform(X)
-
-
-def _response(model, X):
-    """Prediction whose distribution is compared: the probability of the second class, or the prediction."""
-    return model.predict_proba(X)[:, 1] if is_classifier(model) else model.predict(X)
-
-
-@dataclass(frozen=True)
-class _Data:
-    X: object
-    y: object
-    sensitive_features: object
-    sample_weight: object
-    fit_params: dict
-    score_params: dict
-
-    @property
-    def n_samples(self):
-        return _n_rows(self.X)
-
-    def part(self, rows):
-        n = self.n_samples
-        return _Data(
-            take_rows(self.X, rows),
-            take_rows(self.y, rows),
-            take_rows(self.sensitive_features, rows),
-            None if self.sample_weight is None else np.asarray(self.sample_weight)[rows],
-            _take_metadata(self.fit_params, rows, n),
-            _take_metadata(self.score_params, rows, n),
-        )
-
-
-def _measure_fold(sweep, data, train, test, strengths, scorer, n_permutations, divergence, seed, report=None):
-    """Divergence, its values under permuted groups, score and seconds for each strength, on the rows held out."""
-    fitted, held = data.part(train), data.part(test)
-    generator = check_random_state(seed)
-    rows, prepared = [], None
-    start = time.perf_counter()
-    with warnings.catch_warnings():
-        # Groups too small to compare have been reported for the whole sample.
-        warnings.simplefilter("ignore", SensitiveFeaturesWarning)
-        for model in sweep.models(fitted.X, fitted.y, strengths, fitted.fit_params):
-            seconds = time.perf_counter() - start
-            if prepared is None:
-                prepared = sweep.prepare(held.X)
-            null = null_distribution(
-                js_divergence,
-                held.y if not is_classifier(model) else None,
-                _response(model, prepared),
-                sensitive_features=held.sensitive_features,
-                sample_weight=held.sample_weight,
-                n_permutations=n_permutations,
-                random_state=generator,
-                **divergence,
-            )
-            rows.append((null.observed, null.values, scorer(model, prepared, held.y, **held.score_params), seconds))
-            if report is not None:
-                report()
-            start = time.perf_counter()
-    observed, permuted, scores, seconds = zip(*rows, strict=True)
-    return np.array(observed), np.array(permuted), np.array(scores, dtype=float), np.array(seconds)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Rules: calibration results -> index of the chosen strength
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _first_at_most(results, limit, what):
-    """Smallest strength whose mean divergence is at most the limit (one for each strength)."""
-    divergence = results["mean_divergence"]
-    met = np.flatnonzero(divergence <= limit)
-    if len(met):
-        return int(met[0])
-    best = int(np.argmin(divergence))
-    raise CalibrationError(
-        f"no strength brings the mean divergence down to {what}: the lowest reached is {divergence[best]:.4g} "
-        f"(standard error {results['std_error_divergence'][best]:.2g}) at strength {results['strengths'][best]:g}. "
-        "Allow more, try larger strengths, or see calibration_results on this error",
-        results,
-        best,
-    )
-
-
-def _rule_null_level(results, _options):
-    return _first_at_most(results, results["null_level"], "its null level (the one under permuted groups)")
-
-
-def _rule_threshold(results, options):
-    limit = options["max_divergence"]
-    return _first_at_most(results, limit, f"max_divergence={limit:g}")
-
-
-def _rule_elbow(results, _options):
-    """Farthest from the chord between the ends of the curve of score against divergence, both scaled to [0, 1].
-
-    The plane has no axis of strengths, so it does not matter whether they are spaced evenly or by factors.
-    """
-    divergence, score = results["mean_divergence"], results["mean_score"]
-    last = int(np.argmin(divergence))
-    gain = (divergence[0] - divergence[: last + 1]) / max(divergence[0] - divergence[last], np.finfo(float).tiny)
-    loss = score[0] - score[: last + 1]
-    cost = loss / loss[last] if loss[last] > 0 else np.zeros(last + 1)
-    if last == 0:
-        raise CalibrationError(
-            "rule='elbow' needs a strength that lowers the divergence: the lowest is at strength "
-            f"{results['strengths'][0]:g} ({divergence[0]:.4g})",
-            results,
-            0,
-        )
-    return int(np.argmax(gain - cost))
-
-
-def _rule_score_budget(results, options):
-    """Lowest divergence among the strengths whose score is within the budget of the first one's."""
-    score = results["mean_score"]
-    lowest = score[0] - options["score_budget"] * abs(score[0])
-    allowed = np.flatnonzero(score >= lowest)
-    return int(allowed[np.argmin(results["mean_divergence"][allowed])])
-
-
-_RULES = {
-    "null_level": _rule_null_level,
-    "threshold": _rule_threshold,
-    "elbow": _rule_elbow,
-    "score_budget": _rule_score_budget,
-}
 
 
 def _fitted_has(attribute):
@@ -268,6 +38,17 @@ def _fitted_has(attribute):
         return True
 
     return check
+
+
+def _takes_in_fit(estimator, name):
+    """Whether ``fit`` takes a metadata, by itself or (as searches do) for the estimator within."""
+    if has_fit_parameter(estimator, name):
+        return True
+    inner = getattr(estimator, "estimator", getattr(estimator, "regressor", None))
+    if inner is None:
+        return False
+    kinds = [parameter.kind for parameter in inspect.signature(estimator.fit).parameters.values()]
+    return inspect.Parameter.VAR_KEYWORD in kinds and _takes_in_fit(inner, name)
 
 
 class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
@@ -445,8 +226,9 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         sensitive_features : DataFrame, Series or array, (n,) or (n, d)
             Protected attributes. May be left out when the estimator reads them from X by ``sensitive_columns``.
         **fit_params
-            Further metadata, routed to the estimator, the scorer and the splitter; without metadata routing they are
-            passed to the estimator.
+            Further metadata, routed to the estimator, the scorer and the splitter. Without metadata routing ``groups``
+            goes to a splitter given as ``cv`` and the rest to the estimator's ``fit``. An estimator whose
+            ``strength_path`` does not take all of it is refitted at each strength.
 
         Returns
         -------
@@ -457,17 +239,20 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         CalibrationError
             When no strength meets the rule; its ``calibration_results`` keep what was computed.
         ValueError
-            For invalid parameters, a single group, and input that the estimator refuses.
+            For invalid parameters, a single group, folds without two groups to compare, and input that the estimator
+            refuses.
 
         Warns
         -----
         SensitiveFeaturesWarning
-            For groups with fewer rows than folds, and for a ``max_divergence`` below the null level.
+            For groups that are not compared in some fold because they have too few rows there, for a
+            ``max_divergence`` below the null level, and with ``strengths="auto"`` for predictions without any
+            divergence.
         """
-        options = self._check_parameters()
+        rule_options = self._check_parameters()
         param_name = self._find_parameter()
         sensitive_features = self._find_sensitive_features(X, sensitive_features)
-        n_samples = _n_rows(X)
+        n_samples = count_rows(X)
         check_sensitive_features(sensitive_features, n_samples)
         check_consistent_rows(n_samples, y, "y")
         weights = None if sample_weight is None else check_sample_weight(sample_weight, n_samples)
@@ -479,22 +264,33 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 f"sensitive_features has a single group, {labels[0]}: there is nothing to calibrate; fit the estimator "
                 "with strength 0"
             )
+        # Before routing, which would use up a generator of splits.
+        splitter = None if self._n_folds() else check_cv(self.cv)
         scorer = check_scoring(self.estimator, scoring=self.scoring)
         given = {"sensitive_features": sensitive_features, "sample_weight": weights, **fit_params}
         params, score_params, split_params = self._route(scorer, given)
-        data = _Data(X, y, sensitive_features, weights, params, score_params)
+        sweep = Sweep(self.estimator, param_name, params)
+        if self.scoring is None:
+            score_params = sweep.own_score_params(score_params)
+        data = Data(X, y, sensitive_features, weights, params, score_params)
 
-        splits = self._split(X, y, codes, labels, split_params)
-        sweep = _Sweep(self.estimator, param_name)
-        divergence = {
+        if splitter is None:
+            splits = self._stratified_splits(codes)
+        else:
+            splits = list(splitter.split(X, y, **split_params))
+        counted = np.ones(n_samples, dtype=bool) if weights is None else weights > 0
+        self._check_groups_in_folds(splits, codes, labels, counted)
+        options = {"n_permutations": self.n_permutations}
+        options["divergence"] = {
             "bandwidth": self.bandwidth,
             "group_weights": self.group_weights,
             "bins": bins,
             "min_group_size": self.min_group_size,
         }
-        strengths = self._strengths(sweep, data, splits[0], scorer, divergence)
-        results = self._sweep_folds(sweep, data, splits, strengths, scorer, divergence)
-        best = self._choose(results, options)
+        strengths = self._strengths(sweep, data, splits[0], scorer, options)
+        found = self._sweep_folds(sweep, data, splits, strengths, scorer, options)
+        results = summarise_folds(strengths, found, self.n_seeds, self.null_quantile)
+        best = self._choose(results, rule_options)
         model = sweep.fit_last(X, y, strengths[: best + 1].tolist(), params)
 
         self.calibration_results_ = results
@@ -510,8 +306,9 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         return self
 
     def _check_parameters(self):
+        """Check the parameters that need no data; the options of the rule."""
         if not callable(self.rule):
-            check_choice(self.rule, "rule", RULES)
+            check_choice(self.rule, "rule", tuple(RULES))
         check_choice(self.if_unmet, "if_unmet", ("raise", "warn"))
         if self.rule == "threshold":
             if self.max_divergence is None:
@@ -520,7 +317,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         check_positive_number(self.score_budget, "score_budget", allow_zero=True)
         if not 0 < self.null_quantile < 1:
             raise ValueError(f"null_quantile must be between 0 and 1; found {self.null_quantile!r}")
-        for name, least in (("n_permutations", 1), ("n_seeds", 1), ("n_strengths", 3)):
+        for name, least in (("n_permutations", 1), ("n_seeds", 1), ("n_strengths", 3), ("min_group_size", 1)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
                 raise ValueError(f"{name} must be a whole number >= {least}; found {value!r}")
@@ -529,17 +326,22 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 f"n_seeds={self.n_seeds} needs an estimator with a random_state; "
                 f"{type(self.estimator).__name__} has none"
             )
-        if not isinstance(self.strengths, str):
-            values = [check_positive_number(value, "strengths", allow_zero=True) for value in self.strengths]
-            if not values:
-                raise ValueError("strengths must have at least one value; found none")
-            if (np.diff(values) <= 0).any():
-                raise ValueError(
-                    f"strengths must increase; found {list(self.strengths)}: sort them, without repetition"
-                )
-        else:
+        if isinstance(self.scoring, list | tuple | set | dict):
+            raise ValueError(f"scoring must be one score, which the rules compare; found {self.scoring!r}")
+        self._check_strengths()
+        return {
+            "threshold": {"max_divergence": self.max_divergence},
+            "score_budget": {"budget": self.score_budget},
+        }.get(self.rule if isinstance(self.rule, str) else None, {})
+
+    def _check_strengths(self):
+        if isinstance(self.strengths, str):
             check_choice(self.strengths, "strengths", ("auto",))
-        return {"max_divergence": self.max_divergence, "score_budget": self.score_budget}
+            return
+        if np.ndim(self.strengths) != 1:
+            raise ValueError(f"strengths must be 'auto' or a sequence of numbers; found {self.strengths!r}")
+        if (np.diff(check_strengths(self.strengths)) <= 0).any():
+            raise ValueError(f"strengths must increase; found {list(self.strengths)}: sort them, without repetition")
 
     def _final_estimator(self):
         return self.estimator.steps[-1] if isinstance(self.estimator, Pipeline) else ("", self.estimator)
@@ -551,9 +353,11 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             step, _ = self._final_estimator()
             name = f"{step}__strength" if step else "strength"
         if name not in known:
+            near = sorted(key for key in known if key.endswith("__strength"))
             raise ValueError(
                 f"the estimator {type(self.estimator).__name__} has no parameter {name!r}: set param_name to its "
                 "strength-like parameter, for a step of a Pipeline as 'step__strength'"
+                + (f"; there is {near[0]!r}" if near else "")
             )
         return name
 
@@ -561,173 +365,149 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         step, final = self._final_estimator()
         return (f"{step}__random_state" if step else "random_state") if "random_state" in final.get_params() else None
 
+    def _sensitive_columns(self):
+        """Columns of X that the estimator, or an estimator within it, reads its protected attributes from."""
+        for name, value in self.estimator.get_params().items():
+            if name.rpartition("__")[2] == "sensitive_columns" and value is not None:
+                return [value] if isinstance(value, str) else list(value)
+        return None
+
     def _find_sensitive_features(self, X, sensitive_features):
         if sensitive_features is not None:
             return sensitive_features
-        columns = getattr(self._final_estimator()[1], "sensitive_columns", None)
-        frame = nw.from_native(X, eager_only=True, pass_through=True)
-        if columns is not None and isinstance(frame, nw.DataFrame):
-            return frame.select([columns] if isinstance(columns, str) else list(columns)).to_native()
+        columns = self._sensitive_columns()
+        # A position is one among the features of the last step, which are others than those of X.
+        named = columns is not None and all(isinstance(column, str) for column in columns)
+        if columns is not None and (named or not isinstance(self.estimator, Pipeline)):
+            return read_sensitive_columns(X, None, columns)[1]
         raise MissingSensitiveFeaturesError(
             "JSDivergenceCalibrator needs sensitive_features to form groups: pass fit(..., sensitive_features=S)"
         )
 
+    # -- routing ------------------------------------------------------------------------------------------------------
+
     def _route(self, scorer, given):
         """Metadata for fit, score and split."""
         given = {name: value for name, value in given.items() if value is not None}
-        step, final = self._final_estimator()
-        if getattr(final, "sensitive_columns", None) is not None:
-            given.pop("sensitive_features")
+        for_fit = given
+        if self._sensitive_columns() is not None:
+            # The estimator reads them from X, and would refuse to get them twice.
+            for_fit = {name: value for name, value in given.items() if name != "sensitive_features"}
         if sklearn.get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **given)
-            return dict(routed.estimator.fit), dict(routed.scorer.score), dict(routed.splitter.split)
+            own = routed if for_fit is given else process_routing(self, "fit", **for_fit)
+            return dict(own["estimator"]["fit"]), dict(routed["scorer"]["score"]), dict(routed["splitter"]["split"])
+        step, final = self._final_estimator()
         prefix = f"{step}__" if step else ""
-        params = {name: value for name, value in given.items() if name not in ("sensitive_features", "sample_weight")}
+        params = {name: value for name, value in for_fit.items() if name not in ("sensitive_features", "sample_weight")}
         for name in ("sensitive_features", "sample_weight"):
-            if name in given and has_fit_parameter(final, name):
-                params[prefix + name] = given[name]
+            if name in for_fit and _takes_in_fit(final, name):
+                params[prefix + name] = for_fit[name]
+        split_params = {}
+        if not self._n_folds() and "groups" in params:
+            split_params["groups"] = params.pop("groups")
         if self.scoring is None:
             accepted = inspect.signature(self.estimator.score).parameters
             score_params = {name: given[name] for name in ("sample_weight",) if name in given and name in accepted}
         else:
-            score_params = _consumed(scorer, "score", given)
-        return params, score_params, {}
+            names = get_routing_for_object(scorer).consumes("score", given.keys())
+            score_params = {name: given[name] for name in names}
+        return params, score_params, split_params
 
-    def _split(self, X, y, codes, labels, split_params):
-        n_splits = 5 if self.cv is None else self.cv
-        if not isinstance(n_splits, numbers.Integral):
-            splits = list(check_cv(self.cv).split(X, y, **split_params))
-            if not splits:
-                raise ValueError("cv gives no split")
-            return splits
-        counts = np.bincount(codes)
-        small = np.flatnonzero(counts < n_splits)
-        if len(small):
-            listed = ", ".join(f"{labels[k]}: {counts[k]}" for k in small[:8]) + (", ..." if len(small) > 8 else "")
-            warnings.warn(
-                f"{len(small)} group(s) have fewer rows than the {n_splits} folds and are missing from some of them: "
-                f"{listed}; set min_group_size, coarser bins or fewer folds",
-                SensitiveFeaturesWarning,
-                stacklevel=3,
-            )
-        if n_splits < 2 or n_splits > len(codes):
-            raise ValueError(f"cv must be between 2 and the number of rows, {len(codes)}; found {n_splits}")
+    # -- folds --------------------------------------------------------------------------------------------------------
+
+    def _n_folds(self):
+        """Number of stratified folds; None when ``cv`` is a splitter."""
+        n_folds = 5 if self.cv is None else self.cv
+        return n_folds if isinstance(n_folds, numbers.Integral) else None
+
+    def _stratified_splits(self, codes):
+        n_folds = self._n_folds()
+        if n_folds < 2 or n_folds > len(codes):
+            raise ValueError(f"cv must be between 2 and the number of rows, {len(codes)}; found {n_folds}")
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        folds = StratifiedKFold(n_splits, shuffle=True, random_state=seed)
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=seed)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
             # Groups too small to stratify share one stratum.
-            strata = np.where(np.isin(codes, small), -1, codes)
-            if Counter(strata.tolist()).most_common()[0][1] < n_splits:
+            strata = np.where(np.isin(codes, np.flatnonzero(np.bincount(codes) < n_folds)), -1, codes)
+            if Counter(strata.tolist()).most_common()[0][1] < n_folds:
                 strata = np.zeros_like(codes)
             return list(folds.split(np.zeros(len(codes)), strata))
 
-    def _strengths(self, sweep, data, split, scorer, divergence):
+    def _check_groups_in_folds(self, splits, codes, labels, counted):
+        """Name the groups that are not compared in some fold; raise where a fold has nothing to compare."""
+        if not splits:
+            raise ValueError("cv gives no split")
+        counts = np.array([np.bincount(codes[test][counted[test]], minlength=len(labels)) for _, test in splits])
+        compared = counts >= self.min_group_size
+        empty = np.flatnonzero(compared.sum(axis=1) < 2)
+        if len(empty):
+            raise ValueError(
+                f"{len(empty)} of {len(splits)} folds hold out fewer than two groups of at least "
+                f"min_group_size={self.min_group_size} rows, the first of them fold {empty[0]}, where nothing can be "
+                "compared: choose folds that mix the groups (such as cv=5), coarser bins or a smaller min_group_size"
+            )
+        missing = (~compared).sum(axis=0)
+        small = np.flatnonzero(missing)
+        if len(small):
+            warnings.warn(
+                f"{len(small)} group(s) have fewer than min_group_size={self.min_group_size} rows in some of the "
+                f"{len(splits)} folds and are not compared there (group: number of such folds): "
+                f"{describe_groups([labels[k] for k in small], missing[small])}; set coarser bins or fewer folds",
+                SensitiveFeaturesWarning,
+                stacklevel=3,
+            )
+
+    def _strengths(self, sweep, data, split, scorer, options):
         if not isinstance(self.strengths, str):
             values = np.array(self.strengths, dtype=np.float64)
             return values if values[0] == 0 else np.append(0.0, values)
-        low, high = self._range(sweep, data, split, scorer, divergence)
-        return np.append(0.0, np.geomspace(low, high, self.n_strengths - 1))
-
-    def _range(self, sweep, data, split, scorer, divergence):
-        """From the smallest strength that changes the divergence to the one where it reaches its null level."""
 
         def measure(strengths):
-            observed, permuted, _, _ = _measure_fold(
-                sweep, data, *split, strengths, scorer, self.n_permutations, divergence, self.random_state
+            observed, permuted, _, _ = measure_fold(
+                sweep, data, split, strengths, scorer, seed=self.random_state, **options
             )
             return observed, np.quantile(permuted, self.null_quantile, axis=1)
 
-        (start, at_one), (_, level) = measure([0.0, 1.0])
-        low = high = 1.0
-        if at_one >= (1 - _UNCHANGED) * start:
-            # Too weak: go up to the first decade that changes something.
-            for _ in range(_MOST_DECADES):
-                high *= 10.0
-                (_, reached), (_, level) = measure([0.0, high])
-                if reached < (1 - _UNCHANGED) * start:
-                    break
-                low = high
-            else:
-                raise ValueError(
-                    f"strengths='auto' found no strength up to {high:g} that changes the divergence of "
-                    f"{start:.4g}: pass strengths, and check that the penalty sees the groups' attributes"
-                )
-        else:
-            reached = at_one
-            for _ in range(_MOST_DECADES):
-                (_, value), _ = measure([0.0, low / 10.0])
-                low /= 10.0
-                if value >= (1 - _UNCHANGED) * start:
-                    break
-        best = reached
-        for _ in range(_MOST_DECADES):
-            if reached <= level:
-                break
-            (_, reached), (_, level) = measure([0.0, 10.0 * high])
-            if reached > (1 - _UNCHANGED) * best:
-                break
-            best = min(best, reached)
-            high *= 10.0
-        # Half a decade of room, since one fold has decided.
-        return low, max(high, 10.0 * low) * 10.0**0.5
+        found = find_range(measure)
+        if found is None:
+            warnings.warn(
+                "strengths='auto' found no divergence at strength 0, where the predictions of the first fold are "
+                "constant: only that strength is measured; check the features, or pass strengths",
+                SensitiveFeaturesWarning,
+                stacklevel=3,
+            )
+            return np.zeros(1)
+        return np.append(0.0, np.geomspace(*found, self.n_strengths - 1))
 
-    def _sweep_folds(self, sweep, data, splits, strengths, scorer, divergence):
+    def _sweep_folds(self, sweep, data, splits, strengths, scorer, options):
+        """What ``measure_fold`` finds in each fold and, within it, for each seed of the learner."""
         generator = check_random_state(self.random_state)
         tasks = []
-        seed_name = self._seed_name()
-        for train, test in splits:
-            for _ in range(self.n_seeds):
-                seed = int(generator.randint(np.iinfo(np.int32).max))
-                estimator = self.estimator
+        for split in splits:
+            # One for the permutations of a fold, which its learners share.
+            seed, *learner_seeds = generator.randint(np.iinfo(np.int32).max, size=1 + self.n_seeds).tolist()
+            for learner_seed in learner_seeds:
+                fold_sweep = sweep
                 if self.n_seeds > 1:
-                    estimator = clone(estimator).set_params(**{seed_name: seed})
-                tasks.append((_Sweep(estimator, sweep.param_name), data, train, test, strengths, scorer))
-                tasks[-1] += (self.n_permutations, divergence, seed)
+                    learner = clone(self.estimator).set_params(**{self._seed_name(): learner_seed})
+                    fold_sweep = sweep.with_estimator(learner, data.fit_params)
+                tasks.append(((fold_sweep, data, split, strengths, scorer), {"seed": seed, **options}))
         sequential = self.n_jobs in (None, 1)
         total = len(tasks) * (len(strengths) if sequential else 1)
         unit = "fit" if sequential else "fold"
         found = []
         with tqdm(total=total, desc="calibrating", unit=unit, disable=not self.verbose, leave=False) as bar:
             if sequential:
-                found = [_measure_fold(*task, report=bar.update) for task in tasks]
-            else:
-                workers = Parallel(n_jobs=self.n_jobs, return_as="generator")
-                for result in workers(delayed(_measure_fold)(*task) for task in tasks):
-                    found.append(result)
-                    bar.update()
-        observed, permuted, scores, seconds = (np.stack(parts, axis=-1) for parts in zip(*found, strict=True))
-        # A draw of the mean divergence under permuted groups is the mean over the folds of one draw each.
-        null = permuted.mean(axis=-1)
-
-        def standard_error(values):
-            return (
-                values.std(axis=1, ddof=1) / np.sqrt(values.shape[1]) if values.shape[1] > 1 else np.zeros(len(values))
-            )
-
-        return {
-            "strengths": np.asarray(strengths),
-            "mean_divergence": observed.mean(axis=1),
-            "std_error_divergence": standard_error(observed),
-            "mean_score": scores.mean(axis=1),
-            "std_error_score": standard_error(scores),
-            "null_mean": null.mean(axis=1),
-            "null_level": np.quantile(null, self.null_quantile, axis=1),
-            "mean_fit_seconds": seconds.mean(axis=1),
-            "fold_divergence": observed,
-            "fold_score": scores,
-        }
+                return [measure_fold(*task, report=bar.update, **named) for task, named in tasks]
+            workers = Parallel(n_jobs=self.n_jobs, return_as="generator")
+            for result in workers(delayed(measure_fold)(*task, **named) for task, named in tasks):
+                found.append(result)
+                bar.update()
+        return found
 
     def _choose(self, results, options):
-        if not np.isfinite(results["mean_divergence"]).all():
-            raise ValueError("some fold has a divergence that is not finite: check the estimator's predictions")
-        if callable(self.rule):
-            index = self.rule(results)
-            if not isinstance(index, numbers.Integral) or not 0 <= index < len(results["strengths"]):
-                raise ValueError(
-                    f"the rule must return an index into the {len(results['strengths'])} strengths; found {index!r}"
-                )
-            return int(index)
         if self.rule == "threshold" and self.max_divergence < results["null_mean"].min():
             warnings.warn(
                 f"max_divergence={self.max_divergence:g} is below the mean divergence under permuted groups, "
@@ -737,7 +517,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 stacklevel=3,
             )
         try:
-            return _RULES[self.rule](results, options)
+            return apply_rule(self.rule, results, **options)
         except CalibrationError as error:
             if self.if_unmet == "raise":
                 raise

@@ -1,0 +1,90 @@
+"""Rules: from the results of a calibration and the options of the rule to the index of the chosen strength."""
+
+import numbers
+
+import numpy as np
+
+from fairdcov.exceptions import CalibrationError
+
+__all__ = ["RULES", "apply_rule"]
+
+
+def _first_at_most(results, limit, what):
+    """Smallest strength whose mean divergence is at most the limit (one for each strength)."""
+    divergence = results["mean_divergence"]
+    met = np.flatnonzero(divergence <= limit)
+    if len(met):
+        return int(met[0])
+    best = int(np.argmin(divergence))
+    raise CalibrationError(
+        f"no strength brings the mean divergence down to {what}: the lowest reached is {divergence[best]:.4g} "
+        f"(standard error {results['std_error_divergence'][best]:.2g}) at strength {results['strengths'][best]:g}. "
+        "Allow more, try larger strengths, or see calibration_results on this error",
+        results,
+        best,
+    )
+
+
+def null_level(results):
+    """Smallest strength whose mean divergence is at most its null level."""
+    return _first_at_most(results, results["null_level"], "its null level (the one under permuted groups)")
+
+
+def threshold(results, *, max_divergence):
+    """Smallest strength whose mean divergence is at most ``max_divergence``."""
+    return _first_at_most(results, max_divergence, f"max_divergence={max_divergence:g}")
+
+
+def elbow(results):
+    """Farthest from the chord between the ends of the curve of score against divergence, both scaled to [0, 1].
+
+    The plane has no axis of strengths, so it does not matter whether they are spaced evenly or by factors.
+    """
+    divergence, score = results["mean_divergence"], _finite_scores(results, "elbow")
+    last = int(np.argmin(divergence))
+    if last == 0:
+        raise CalibrationError(
+            "rule='elbow' needs a strength that lowers the divergence: the lowest is at strength "
+            f"{results['strengths'][0]:g} ({divergence[0]:.4g})",
+            results,
+            0,
+        )
+    gain = (divergence[0] - divergence[: last + 1]) / (divergence[0] - divergence[last])
+    loss = score[0] - score[: last + 1]
+    cost = loss / loss[last] if loss[last] > 0 else np.zeros(last + 1)
+    return int(np.argmax(gain - cost))
+
+
+def score_budget(results, *, budget):
+    """Lowest divergence among the strengths whose score is within the budget, a share, of the first one's."""
+    score = _finite_scores(results, "score_budget")
+    allowed = np.flatnonzero(score >= score[0] - budget * abs(score[0]))
+    return int(allowed[np.argmin(results["mean_divergence"][allowed])])
+
+
+def _finite_scores(results, rule):
+    score = results["mean_score"]
+    if not np.isfinite(score).all():
+        position = int(np.flatnonzero(~np.isfinite(score))[0])
+        raise ValueError(
+            f"rule={rule!r} compares scores, and some fold has none that is finite at strength "
+            f"{results['strengths'][position]:g}: check the scorer"
+        )
+    return score
+
+
+# Each with the options that it takes.
+RULES = {"null_level": null_level, "threshold": threshold, "elbow": elbow, "score_budget": score_budget}
+
+
+def apply_rule(rule, results, **options):
+    """Index of the strength that a rule by name, or a function of the results, chooses; errors for what is no index."""
+    if not np.isfinite(results["mean_divergence"]).all():
+        raise ValueError("some fold has a divergence that is not finite: check the estimator's predictions")
+    if not callable(rule):
+        return RULES[rule](results, **options)
+    index = rule(results)
+    n_strengths = len(results["strengths"])
+    if isinstance(index, bool) or not isinstance(index, numbers.Integral) or not 0 <= index < n_strengths:
+        raise ValueError(f"the rule must return an index into the {n_strengths} strengths; found {index!r}")
+    return int(index)

@@ -1,0 +1,318 @@
+"""The sweep: one estimator fitted at many strengths, and what is measured on the rows held out.
+
+Rows are cut and metadata handed on as scikit-learn's searches do it; preprocessing that does not depend on the strength
+is fitted once in each fold.
+"""
+
+import inspect
+import time
+import warnings
+from dataclasses import dataclass
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import scipy.sparse as sp
+import sklearn
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+
+from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.metrics import js_divergence, null_distribution
+from fairdcov.metrics._scorers import predictions_of
+
+__all__ = ["Data", "Sweep", "count_rows", "find_range", "measure_fold", "route_to", "summarise_folds", "take_rows"]
+
+# Decades tried on each side of 1 when the range of strengths is looked for.
+_MOST_DECADES = 8
+# A divergence within this share of the one at strength 0 counts as unchanged.
+_UNCHANGED = 0.03
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Rows and metadata
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def count_rows(X):
+    """Number of rows of a frame, matrix or list."""
+    return X.shape[0] if hasattr(X, "shape") else len(X)
+
+
+def take_rows(data, rows):
+    """Rows of a frame, matrix, vector or list by position, in the type they came in."""
+    frame = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
+    if isinstance(frame, nw.Series):
+        return frame[rows].to_native()
+    if isinstance(frame, nw.DataFrame):
+        return frame[rows, :].to_native()
+    return data[rows] if sp.issparse(data) else np.asarray(data)[rows]
+
+
+def _is_per_row(value, n_samples):
+    if isinstance(value, str | bytes | dict) or not (hasattr(value, "shape") or hasattr(value, "__len__")):
+        return False
+    return np.ndim(value) != 0 and count_rows(value) == n_samples
+
+
+def take_metadata(params, rows, n_samples):
+    """Metadata of some rows; what is not one value per row goes through as it is."""
+    return {name: take_rows(value, rows) if _is_per_row(value, n_samples) else value for name, value in params.items()}
+
+
+def route_to(consumer, method, params):
+    """What a consumer's or router's method is to be called with, under the names that it uses itself."""
+    router = MetadataRouter(owner=consumer).add(
+        consumer=consumer, method_mapping=MethodMapping().add(caller="fit", callee=method)
+    )
+    return dict(router.route_params(caller="fit", params=params)["consumer"][method])
+
+
+@dataclass(frozen=True)
+class Data:
+    """Rows with their metadata, for ``fit`` and for the scorer."""
+
+    X: object
+    y: object
+    sensitive_features: object
+    sample_weight: object
+    fit_params: dict
+    score_params: dict
+
+    def part(self, rows):
+        """Some of the rows."""
+        n_samples = count_rows(self.X)
+        return Data(
+            take_rows(self.X, rows),
+            take_rows(self.y, rows),
+            take_rows(self.sensitive_features, rows),
+            None if self.sample_weight is None else self.sample_weight[rows],
+            take_metadata(self.fit_params, rows, n_samples),
+            take_metadata(self.score_params, rows, n_samples),
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Paths
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _takes(function, names):
+    parameters = inspect.signature(function).parameters
+    return any(p.kind is p.VAR_KEYWORD for p in parameters.values()) or set(names) <= set(parameters)
+
+
+class Sweep:
+    """Fits one estimator at many strengths; preprocessing and whatever else does not depend on them is done once.
+
+    ``models(...)`` yields fitted models that take features prepared by ``prepare``. Where there is no path, or it does
+    not take all the metadata that ``fit`` gets (such as a validation set), each model is fitted from cold.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Estimator, or Pipeline.
+    param_name : str
+        Its strength-like parameter.
+    params : dict
+        Metadata that its ``fit`` will get; only the names are looked at.
+    """
+
+    def __init__(self, estimator, param_name, params):
+        self.estimator = estimator
+        self.param_name = param_name
+        self._head = self._last = None
+        owner, _, name = param_name.rpartition("__")
+        if name != "strength":
+            return
+        last, head = estimator, None
+        if owner:
+            # A pipeline that transforms metadata on their way (transform_input) has to do it itself.
+            if not isinstance(estimator, Pipeline) or owner != estimator.steps[-1][0] or estimator.transform_input:
+                return
+            last = estimator[-1]
+            head = clone(estimator[:-1]) if len(estimator.steps) > 1 else None
+        if not hasattr(last, "strength_path"):
+            return
+        self._head, self._last = head, last
+        if not _takes(last.strength_path, self._split(params)[1]):
+            self._head = self._last = None
+
+    def with_estimator(self, estimator, params):
+        """The same sweep of another estimator."""
+        return Sweep(estimator, self.param_name, params)
+
+    @property
+    def has_path(self):
+        """Whether models are fitted along a path."""
+        return self._last is not None
+
+    def _split(self, params):
+        """Metadata for the steps before the last, and for the last."""
+        if not isinstance(self.estimator, Pipeline):
+            return {}, params
+        if sklearn.get_config()["enable_metadata_routing"]:
+            head = {} if self._head is None else route_to(self._head, "fit_transform", params)
+            return head, route_to(self._last, "fit", params)
+        prefix = self.estimator.steps[-1][0] + "__"
+        last = {name.removeprefix(prefix): value for name, value in params.items() if name.startswith(prefix)}
+        return {name: value for name, value in params.items() if not name.startswith(prefix)}, last
+
+    def models(self, X, y, strengths, params):
+        """Fitted models, one for each strength, made as they are asked for."""
+        if self._last is None:
+            for strength in strengths:
+                yield clone(self.estimator).set_params(**{self.param_name: strength}).fit(X, y, **params)
+            return
+        head, last = self._split(params)
+        if self._head is not None:
+            X = self._head.fit_transform(X, y, **head)
+        yield from clone(self._last).strength_path(X, y, strengths, **last)
+
+    def prepare(self, X):
+        """Features as the models take them; after the first model has been made."""
+        return X if self._head is None else self._head.transform(X)
+
+    def own_score_params(self, params):
+        """What the models' own ``score`` takes of the metadata for the estimator's ``score``."""
+        if self._last is None or not isinstance(self.estimator, Pipeline):
+            return params
+        routing = sklearn.get_config()["enable_metadata_routing"]
+        return route_to(self._last, "score", params) if routing else params
+
+    def fit_last(self, X, y, strengths, params):
+        """The whole estimator at the last of the strengths, reached by the same path as in the folds.
+
+        The penalised objective is not convex: a fit from cold may end elsewhere than the models that were measured.
+        """
+        if self._last is None:
+            strengths = strengths[-1:]
+        *_, model = self.models(X, y, strengths, params)
+        if self._last is None or not isinstance(self.estimator, Pipeline):
+            return model
+        head = [] if self._head is None else self._head.steps
+        return clone(self.estimator).set_params(steps=[*head, (self.estimator.steps[-1][0], model)])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Measurements
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, divergence, seed, report=None):
+    """Divergence, its values under permuted groups, score and seconds for each strength, on the rows held out.
+
+    All strengths are compared with the same permutations, so that the null level is a smooth function of the strength.
+    """
+    fitted, held = (data.part(rows) for rows in split)
+    rows, prepared = [], None
+    start = time.perf_counter()
+    with warnings.catch_warnings():
+        # Groups too small to compare have been reported for all folds together.
+        warnings.simplefilter("ignore", SensitiveFeaturesWarning)
+        for model in sweep.models(fitted.X, fitted.y, strengths, fitted.fit_params):
+            seconds = time.perf_counter() - start
+            if prepared is None:
+                prepared = sweep.prepare(held.X)
+            null = null_distribution(
+                js_divergence,
+                None,
+                predictions_of(model, prepared),
+                sensitive_features=held.sensitive_features,
+                sample_weight=held.sample_weight,
+                n_permutations=n_permutations,
+                random_state=seed,
+                **divergence,
+            )
+            rows.append((null.observed, null.values, scorer(model, prepared, held.y, **held.score_params), seconds))
+            if report is not None:
+                report()
+            start = time.perf_counter()
+    observed, permuted, scores, seconds = zip(*rows, strict=True)
+    return np.array(observed), np.array(permuted), np.array(scores, dtype=float), np.array(seconds)
+
+
+def summarise_folds(strengths, found, n_seeds, null_quantile):
+    """Results of a calibration from what ``measure_fold`` found in each fold and, within it, for each seed.
+
+    Seeds share the rows of their fold: they are averaged first, and the standard errors are those over the folds.
+    """
+    observed, permuted, scores, seconds = (np.stack(parts, axis=-1) for parts in zip(*found, strict=True))
+    # A draw of the mean divergence under permuted groups is the mean over the folds of one draw each.
+    null = permuted.mean(axis=-1)
+
+    def mean_and_error(values):
+        folds = values.reshape(len(strengths), -1, n_seeds).mean(axis=-1)
+        n_folds = folds.shape[1]
+        error = folds.std(axis=1, ddof=1) / np.sqrt(n_folds) if n_folds > 1 else np.zeros(len(strengths))
+        return folds.mean(axis=1), error
+
+    divergence, divergence_error = mean_and_error(observed)
+    score, score_error = mean_and_error(scores)
+    return {
+        "strengths": np.asarray(strengths),
+        "mean_divergence": divergence,
+        "std_error_divergence": divergence_error,
+        "mean_score": score,
+        "std_error_score": score_error,
+        "null_mean": null.mean(axis=1),
+        "null_level": np.quantile(null, null_quantile, axis=1),
+        "mean_fit_seconds": seconds.mean(axis=1),
+        "fold_divergence": observed,
+        "fold_score": scores,
+    }
+
+
+def find_range(measure):
+    """From the smallest strength that changes the divergence to the one where it reaches its null level.
+
+    Parameters
+    ----------
+    measure : callable
+        Strengths to their divergences and null levels.
+
+    Returns
+    -------
+    (float, float) or None
+        None when there is no divergence to be changed.
+
+    Raises
+    ------
+    ValueError
+        When no strength changes anything.
+    """
+    (start, at_one), (_, level) = measure([0.0, 1.0])
+    if start == 0:
+        return None
+    low = high = 1.0
+    if at_one >= (1 - _UNCHANGED) * start:
+        # Too weak: go up to the first decade that changes something.
+        for _ in range(_MOST_DECADES):
+            high *= 10.0
+            (_, reached), (_, level) = measure([0.0, high])
+            if reached < (1 - _UNCHANGED) * start:
+                break
+            low = high
+        else:
+            raise ValueError(
+                f"strengths='auto' found no strength up to {high:g} that changes the divergence of "
+                f"{start:.4g}: pass strengths, and check that the penalty sees the groups' attributes"
+            )
+    else:
+        reached = at_one
+        for _ in range(_MOST_DECADES):
+            (_, value), _ = measure([0.0, low / 10.0])
+            low /= 10.0
+            if value >= (1 - _UNCHANGED) * start:
+                break
+    best = reached
+    for _ in range(_MOST_DECADES):
+        if reached <= level:
+            break
+        (_, reached), (_, level) = measure([0.0, 10.0 * high])
+        if reached > (1 - _UNCHANGED) * best:
+            break
+        best = min(best, reached)
+        high *= 10.0
+    # Half a decade of room, since one fold has decided.
+    return low, max(high, 10.0 * low) * 10.0**0.5
