@@ -150,9 +150,9 @@ def independence_test(
 
     The permutation test is exact at any sample size: if the hypothesis is true, the data with the rows of the
     attributes permuted are as likely as the data found, and the p-value ``(1 + #{T* >= T}) / (1 + n_permutations)`` is
-    at most ``alpha`` with probability at most ``alpha``. The chi-square test needs no permutations and is good for any
-    number of rows; it is conservative: it rejects a true hypothesis at the 5 % level in 5 % of samples for two binary
-    variables and in fewer the more levels or values there are.
+    at most ``alpha`` with probability at most ``alpha``. The chi-square test needs no permutations; it is an
+    approximation for large samples, on the safe side in the limit (4.3 % to 6.2 % of samples rejected at the 5 % level
+    in simulations with 60 and 500 rows).
 
     With many rows every dependence is significant, however small. Read ``effect_size`` beside the p-value.
 
@@ -178,8 +178,11 @@ def independence_test(
     sample_weight : (n,) array, optional
         Row weights such as exposure, for the permutation test. Rows of weight 0 are left out. The weights stay with
         their predictions, so that the hypothesis is that the attributes are independent of *prediction and weight*
-        together. If the weights depend on the attributes while the prediction depends on neither, the level is
-        approximate: the statistic still estimates 0, only its spread differs from that of the permuted ones.
+        together: this is what makes permuted rows as likely as those found. Where the weights themselves depend on the
+        attributes the hypothesis is false, and the p-value says less about the prediction, in either direction (from
+        0 % to 12 % rejected at the 5 % level in simulations of an independent prediction with weights half as
+        large again in one group). Test the weights in place of the predictions to see; if they depend, test the
+        predictions without weights.
     c : float, default=1.0
         Weight of the lower orders in ``"jdcov"``, at least 0.
     encoder : SensitiveEncoder, optional
