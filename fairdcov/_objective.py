@@ -47,23 +47,52 @@ class RawObjective:
 
     def terms(self, raw):
         """Mean loss, penalty, and the gradient (n,) of ``loss + strength * penalty``; not finite where undefined."""
-        losses, gradient = self.loss.loss_gradient(self.y, raw)
-        value = float(self.probabilities @ losses)
-        gradient = gradient * self.probabilities
+        value, gradient = self._loss(raw)
         if self.penalty is None or self.strength == 0 or not np.isfinite(value):
             return value, 0.0, gradient
-        if self.penalty.scale == "link":
-            penalty, slope = self.penalty.value_gradient(raw)
-        else:
-            penalty, slope = self.penalty.value_gradient(self.loss.response(raw))
-            slope = slope * self.loss.response_slope(raw)
-        return value, penalty, gradient + self.strength * slope
+        penalty, slope = self.penalty.value_gradient(self._penalised(raw))
+        return value, penalty, gradient + self.strength * slope * self._penalised_slope(raw)
+
+    def terms_curvature(self, raw):
+        """:meth:`terms` and a curvature (n,), never negative, for learners that divide the gradient by one.
+
+        The Fisher weights of the loss plus the penalty's own curvature, without the bend of the inverse link.
+        """
+        value, gradient = self._loss(raw)
+        curvature = self.probabilities * self.loss.curvature(raw)
+        if self.penalty is None or self.strength == 0 or not np.isfinite(value):
+            return value, 0.0, gradient, curvature
+        penalty, slope, bend = self.penalty.value_gradient_curvature(self._penalised(raw))
+        chain = self._penalised_slope(raw)
+        return (
+            value,
+            penalty,
+            gradient + self.strength * slope * chain,
+            curvature + self.strength * bend * chain**2,
+        )
+
+    def _loss(self, raw):
+        losses, gradient = self.loss.loss_gradient(self.y, raw)
+        return float(self.probabilities @ losses), gradient * self.probabilities
+
+    def _penalised(self, raw):
+        """The prediction that the penalty takes."""
+        return raw if self.penalty.scale == "link" else self.loss.response(raw)
+
+    def _penalised_slope(self, raw):
+        """Its derivative with respect to ``raw``."""
+        return 1.0 if self.penalty.scale == "link" else self.loss.response_slope(raw)
+
+    def constant_loss(self):
+        """Mean loss of the best constant model."""
+        raw = np.full(len(self.y), self.loss.intercept(float(self.probabilities @ self.y)))
+        return self._loss(raw)[0]
 
     def penalty_value(self, raw):
         """Penalty of raw predictions, also where ``strength`` is 0; NaN without a penalty."""
         if self.penalty is None:
             return float("nan")
-        return self.penalty.value(raw if self.penalty.scale == "link" else self.loss.response(raw))
+        return self.penalty.value(self._penalised(raw))
 
 
 class CoefficientObjective:

@@ -2,12 +2,13 @@
 
 import warnings
 from abc import abstractmethod
+from functools import cached_property, partial
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from fairdcov._validation import check_choice, check_sample_weight
-from fairdcov.dependence import bind_dependence, gini_mean_difference
+from fairdcov.dependence import bind_dependence, gini_mean_difference, pull_bounds
 from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 
@@ -38,7 +39,9 @@ class BoundPenalty:
         The fitted encoder.
     """
 
-    def __init__(self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder, multiplier=None):
+    def __init__(
+        self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder, find_pulls, multiplier=None
+    ):
         self.scale = scale
         self.multiplier = multiplier
         self.method = form.method
@@ -50,6 +53,7 @@ class BoundPenalty:
         self._normalize = normalize
         self._statistic = statistic
         self._probabilities = probabilities
+        self._find_pulls = find_pulls
 
     def value(self, u):
         """Penalty of the predictions ``u`` (n,), net of :attr:`constant`."""
@@ -60,23 +64,65 @@ class BoundPenalty:
 
         A constant prediction depends on nothing: value and gradient are zero there (it is a kink of the penalty).
         """
-        if self.multiplier is not None:
-            value, gradient = self._value_gradient(u * self.multiplier)
-            return value, gradient * self.multiplier
-        return self._value_gradient(u)
+        value, gradient, _, _ = self._evaluate(u)
+        return value, gradient
 
-    def _value_gradient(self, u):
+    def value_gradient_curvature(self, u):
+        """Penalty of the predictions ``u`` (n,), its gradient, and a positive curvature for each row, all but one (n,).
+
+        The penalty is piecewise linear and has no second derivative, but its gradient turns as rows pass each other. At
+        independence its smoothed Hessian is ``4 f(u_i) delta(u_i - u_j) (-M_ij)``, with the density f of the
+        predictions; the curvature ``4 f(u_i) sum_j |M_ij|`` bounds it from above, so that steps of a learner which
+        divides by it do not overshoot. It is zero where the gradient is.
+        """
+        value, gradient, spread, order = self._evaluate(u)
+        if order is None:
+            return value, gradient, np.zeros(len(u))
+        totals = u if self.multiplier is None else u * self.multiplier
+        curvature = 4.0 * _local_density(totals, order, self._probabilities) * self._pulls / spread
+        return value, gradient, curvature if self.multiplier is None else curvature * self.multiplier**2
+
+    def _evaluate(self, u):
+        """Value, gradient, what they were divided by, and the order of the rows (None for a constant prediction)."""
+        if self.multiplier is not None:
+            u = u * self.multiplier
         order = np.argsort(u)
         if len(u) == 0 or u[order[0]] == u[order[-1]]:
-            return 0.0, np.zeros(len(u))
+            return 0.0, np.zeros(len(u)), 1.0, None
         value, gradient = self._form.value_gradient(u, order)
+        spread = 1.0
         if self._normalize:
             spread, spread_gradient = gini_mean_difference(
                 u, self._probabilities, statistic=self._statistic, order=order
             )
             value /= spread
             gradient = (gradient - value * spread_gradient) / spread
-        return value, gradient
+        if self.multiplier is not None:
+            gradient = gradient * self.multiplier
+        return value, gradient, spread, order
+
+    @cached_property
+    def _pulls(self):
+        return self._find_pulls()
+
+
+def _local_density(u, order, probabilities):
+    """Density of the predictions at each row, from the width of the window of about 3 % of the rows around it."""
+    n = len(u)
+    half = max(1, n // 64)
+    ranks = np.arange(n)
+    low, high = np.maximum(ranks - half, 0), np.minimum(ranks + half, n - 1)
+    sorted_u = u[order]
+    if probabilities is None:
+        mass = (high - low) / n
+    else:
+        below = np.cumsum(probabilities[order])
+        mass = below[high] - below[low]
+    # Where many rows are tied the window has no width; a learner sees the kink as a steep bend.
+    least = 1e-3 * (sorted_u[-1] - sorted_u[0])
+    density = np.empty(n)
+    density[order] = mass / np.maximum(sorted_u[high] - sorted_u[low], least)
+    return density
 
 
 class DependencePenalty(BaseEstimator):
@@ -170,16 +216,15 @@ class DependencePenalty(BaseEstimator):
                 SensitiveFeaturesWarning,
                 stacklevel=3,
             )
+        measure = {"statistic": self.statistic, "sample_weight": weights, **self._measure_options()}
         form = bind_dependence(
             blocks,
             self._measure,
-            statistic=self.statistic,
-            sample_weight=weights,
             method=self.method,
             n_threads=n_threads,
             n_components=self.n_components,
             random_state=self.random_state,
-            **self._measure_options(),
+            **measure,
         )
         return BoundPenalty(
             form,
@@ -190,6 +235,7 @@ class DependencePenalty(BaseEstimator):
             probabilities=None if weights is None else weights / weights.sum(),
             n_profiles=blocks.n_profiles,
             encoder=encoder,
+            find_pulls=partial(pull_bounds, blocks, self._measure, **measure),
         )
 
 

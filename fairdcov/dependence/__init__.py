@@ -7,6 +7,7 @@ view of the same thing. This is the only package that calls the kernels.
 """
 
 from fairdcov.dependence._binding import MEASURES, METHODS, bind_dependence
+from fairdcov.dependence._curvature import pull_bounds
 from fairdcov.dependence._forms import DependenceForm
 from fairdcov.dependence._functions import (
     concatenated_distance_covariance,
@@ -26,4 +27,5 @@ __all__ = [
     "distance_covariance",
     "gini_mean_difference",
     "joint_distance_covariance",
+    "pull_bounds",
 ]

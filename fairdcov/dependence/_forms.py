@@ -122,6 +122,14 @@ class ProfileForm(DependenceForm):
         codes = generator.permuted(np.tile(self._codes, (n_permutations, 1)), axis=1)
         return self.factor * _kernels.profile_values(u - u.mean(), codes, self._matrix)
 
+    def absolute_row_sums(self):
+        """``sum_j |M_ij|`` for every row, (n,)."""
+        sample = self._sample
+        matrix = np.abs(self._matrix[:, : len(self._matrix)])
+        if sample.uniform:
+            return abs(self.factor) * (matrix @ np.bincount(self._codes, minlength=len(matrix)))[self._codes]
+        return abs(self.factor) * self._row_weights * (matrix @ sample.profile_weights)[self._codes]
+
 
 class RowForm(DependenceForm):
     """M is a centred W of which only signed sums over rows can be had.
