@@ -61,6 +61,9 @@ HEAVY = {
     "torch",
     "xgboost",
 }
+# The one exception: classes that derive from torch's are made where torch is imported. Only functions import these
+# modules, so that no public module loads torch.
+TORCH_MODULES = "fairdcov.neural._torch_"
 
 
 @dataclass(frozen=True)
@@ -126,6 +129,8 @@ def _reasons(module, top, target, *, deferred):
     if package == "fairdcov":
         yield from _internal_reasons(module, top, target, deferred=deferred)
     elif package in HEAVY and not deferred:
+        if package == "torch" and module.startswith(TORCH_MODULES):
+            return
         yield f"{package} is imported inside functions only"
     elif top == "_kernels" and package not in KERNEL_PACKAGES | sys.stdlib_module_names:
         yield f"_kernels needs nothing but {', '.join(sorted(KERNEL_PACKAGES))}"
@@ -145,6 +150,8 @@ def _internal_reasons(module, top, target, *, deferred):
             yield "only dependence calls the kernels"
         return
     if other == top:
+        if target.startswith(TORCH_MODULES) and not (deferred or module.startswith(TORCH_MODULES)):
+            yield f"{target} imports torch: import it inside functions only"
         return
     if other is None:
         yield "modules import each other, not the package that gathers them"
@@ -236,6 +243,9 @@ def test_importing_the_package_loads_no_heavy_package():
         ("fairdcov.plots", "import matplotlib.pyplot as plt", "matplotlib is imported inside functions only"),
         ("fairdcov.plots", "try:\n    import matplotlib\nexcept ImportError:\n    pass", "inside functions only"),
         ("fairdcov.plots", "plt = import_optional('matplotlib.pyplot', 'plots')", "inside functions only"),
+        ("fairdcov.neural._base", "torch = import_optional('torch', 'a network')", "inside functions only"),
+        ("fairdcov.neural._base", "from fairdcov.neural._torch_loss import DependenceLoss", "inside functions only"),
+        ("fairdcov.neural._torch_loss", "import matplotlib", "inside functions only"),
         ("fairdcov.cli", "from fairdcov.datasets import make_motor_portfolio", "inside its functions only"),
         ("fairdcov.cli", "from fairdcov.cli._demo import run_demo", "inside its functions only"),
         ("fairdcov", "from fairdcov import cli", "does not load cli"),
@@ -257,6 +267,8 @@ def test_a_forbidden_import_is_found(module, source, reason):
         ("fairdcov.dependence._binding", "from fairdcov.dependence._forms import SumForm\nimport numpy as np"),
         ("fairdcov.plots", "def plot():\n    import matplotlib.pyplot as plt\n    return plt"),
         ("fairdcov.plots", "def plot():\n    return import_optional('matplotlib.pyplot', 'plots')"),
+        ("fairdcov.neural._torch_loss", "torch = import_optional('torch', 'DependenceLoss')"),
+        ("fairdcov.neural", "def __getattr__(name):\n    from fairdcov.neural._torch_loss import DependenceLoss"),
         ("fairdcov.cli", "import argparse\ndef main():\n    from fairdcov.cli._demo import run_demo"),
         ("fairdcov.cli._demo", "from fairdcov import DCovRidge\nfrom fairdcov.metrics import gini"),
         ("fairdcov.linear_model", "from fairdcov.linear_model._base import PenalisedLinearModel"),

@@ -1,0 +1,398 @@
+"""The estimators: a regressor for four families, and a binary classifier."""
+
+import numpy as np
+from sklearn.base import ClassifierMixin, RegressorMixin
+from sklearn.metrics import d2_tweedie_score
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from fairdcov._losses import HalfBinomialLoss, regression_loss
+from fairdcov._training import encode_binary_target
+from fairdcov.neural._base import PenalisedNetwork
+
+__all__ = ["DCovMLPClassifier", "DCovMLPRegressor"]
+
+_PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
+        Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
+    strength : float, default=1.0
+        Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives an ordinary
+        network. :class:`fairdcov.CCDCovPenalty` says what ``normalize=False`` means for it.
+    alpha : float, default=1e-4
+        Weight decay: multiplier of ``|coefs|^2 / 2`` beside the weighted *sum* of losses, as in scikit-learn's
+        networks. It acts on standardised features. On large samples it takes values of the order of n / 1000 to matter.
+    learning_rate_init : float, default=1e-3
+        Step of Adam, for the loss.
+    batch_size : int or "auto", default="auto"
+        Rows of a mini-batch of the loss; ``"auto"`` makes about a hundred of an epoch, of 32 to 1,024 rows. The penalty
+        is always that of the full sample.
+    max_epochs : int, default=200
+        Epochs at most, of the loss.
+    max_iter : int, default=200
+        Iterations at most on the full sample, of loss and penalty.
+    early_stopping : bool, default=True
+        Hold back part of the rows, keep the parameters with the best ``validation_curve_``, and stop when it has not
+        improved for ``n_iter_no_change`` steps. Otherwise the objective of the training rows decides.
+    validation_fraction : float, default=0.1
+        Share of the rows that are held back, at least 4 rows; of no meaning when ``fit`` gets an ``eval_set``.
+    n_iter_no_change : int, default=10
+        Epochs, and iterations, without improvement after which to stop.
+    tol : float, default=1e-4
+        Improvements of less than this share do not count.
+    warm_start : bool, default=False
+        Start from the parameters of the previous fit, if it had the same layers.
+    random_state : int, RandomState instance or None, default=None
+        Seed of the initial parameters, of the order of the rows and of the part that is held back. The same seed and
+        the same number of threads give the same bits; torch's own generator is neither used nor changed.
+    sensitive_columns : list of str or int, optional
+        Columns of X that hold the protected attributes, instead of ``sensitive_features``.
+    drop_sensitive_columns : bool, default=True
+        Whether these columns are no features. They are then not needed in ``predict``.
+    n_threads : int, optional
+        Threads of PyTorch during the fit, and of the tile kernels; what they are set to for None.
+    verbose : int, default=0
+        1 shows progress bars."""
+
+_ATTRIBUTES = """coefs_ : list of arrays
+        Weights of each layer, (inputs, outputs), for features in their own units.
+    intercepts_ : list of arrays
+        Intercepts of each layer.
+    n_iter_ : int
+        Epochs and iterations taken.
+    n_epochs_ : int
+        Epochs taken by the loss alone; 0 for a fit that started from another one.
+    converged_ : bool
+        Whether it stopped before ``max_epochs`` and ``max_iter``.
+    loss_curve_ : (n_iter_,) array
+        Mean loss of the training rows after each epoch and iteration.
+    penalty_curve_ : (n_iter_,) array
+        Their penalty after each iteration; NaN for the epochs, which do not evaluate it.
+    validation_curve_ : (n_iter_,) array or None
+        What early stopping goes by: the loss of the rows held back, plus ``strength`` times the penalty of all rows
+        together (a functional of a sample is not well measured on a small part), or of the ``eval_set``.
+    loss_value_ : float
+        Weighted mean loss (half deviance) on the rows passed to ``fit``, held back or not.
+    penalty_value_ : float
+        Penalty on these rows, before ``strength`` and net of the terms without predictions; NaN when fitted without
+        protected attributes.
+    objective_value_ : float
+        ``loss_value_ + strength * penalty_value_`` plus the weight decay.
+    penalty_method_ : str or None
+        Algorithm the penalty used.
+    penalty_error_bound_ : float or None
+        Bound on the error of the normalised penalty; 0 unless ``penalty_method_`` is ``"approximate"``.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : (p,) array of str
+        Names of the features, where X had names."""
+
+
+def _document(cls):
+    """Describe the common parameters and attributes in one place."""
+    cls.__doc__ = cls.__doc__.replace("<parameters>", _PARAMETERS).replace("<attributes>", _ATTRIBUTES)
+    return cls
+
+
+@_document
+class DCovMLPRegressor(RegressorMixin, PenalisedNetwork):
+    """Fully connected network for regression whose predictions do not depend on protected attributes.
+
+    Minimises ``sum_i w_i loss(y_i, u_i) / sum_i w_i + strength * penalty(u, S) + alpha |coefs|^2 / (2 sum_i w_i)``:
+    first the loss alone, by Adam on mini-batches, then the whole, by L-BFGS on the full sample with the exact penalty.
+    The output layer's intercept is settled last, so that with the default penalty and a Poisson loss the total
+    predicted for the rows passed to ``fit`` equals the observed total.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or tuple of int, default=(64, 64)
+        Width of each hidden layer; ``()`` is a generalised linear model.
+    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
+        Of the hidden layers.
+    objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
+        Loss: half the deviance of the family. All but the squared error have a log link.
+    tweedie_power : float, default=1.5
+        Power of the variance function for ``objective="tweedie"``, above 1 and below 2.
+    <parameters>
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    fairdcov.DCovPoissonRegressor : The linear model.
+    fairdcov.neural.DependenceLoss : The penalty for networks of one's own.
+
+    Notes
+    -----
+    Training needs PyTorch, ``pip install 'fairdcov[neural]'``. Predictions are matrix products in NumPy, so that a
+    fitted model can be used, pickled and loaded where PyTorch is not installed.
+
+    Examples
+    --------
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> from fairdcov.neural import DCovMLPRegressor
+    >>> book = make_motor_portfolio(3_000, random_state=0)
+    >>> X = book.data.select_dtypes("number")
+    >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
+    >>> settings = {"objective": "poisson", "random_state": 0}
+    >>> unaware = DCovMLPRegressor((16,), strength=0, **settings).fit(X, book.target, **data)
+    >>> fair = DCovMLPRegressor((16,), strength=10.0, **settings).fit(X, book.target, **data)
+    >>> fair.penalty_value_ < 0.5 * unaware.penalty_value_
+    True
+    >>> total = (fair.predict(X) * book.exposure).sum()
+    >>> bool(abs(total / book.claims.sum() - 1) < 1e-6)
+    True
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(64, 64),
+        activation="relu",
+        *,
+        objective="squared_error",
+        tweedie_power=1.5,
+        penalty="ccdcov",
+        strength=1.0,
+        alpha=1e-4,
+        learning_rate_init=1e-3,
+        batch_size="auto",
+        max_epochs=200,
+        max_iter=200,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        random_state=None,
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        n_threads=None,
+        verbose=0,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.objective = objective
+        self.tweedie_power = tweedie_power
+        self.penalty = penalty
+        self.strength = strength
+        self.alpha = alpha
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.sensitive_columns = sensitive_columns
+        self.drop_sensitive_columns = drop_sensitive_columns
+        self.n_threads = n_threads
+        self.verbose = verbose
+
+    def _loss(self):
+        return regression_loss(self.objective, self.tweedie_power)
+
+    def predict(self, X):
+        """Predict the mean of ``y``; no protected attribute is needed.
+
+        Parameters
+        ----------
+        X : array or DataFrame, (n, p)
+            Features; ``sensitive_columns`` may be there or not.
+
+        Returns
+        -------
+        (n,) array
+            Predictions on the scale of ``y``: for a frequency model, expected claims per unit of exposure.
+        """
+        return self._loss().response(self._raw_predict(X))
+
+    def score(self, X, y, sample_weight=None):
+        """Share of the deviance that the model explains, D^2; R^2 for the squared error.
+
+        Parameters
+        ----------
+        X : array or DataFrame, (n, p)
+            Features.
+        y : (n,) array
+            Target.
+        sample_weight : (n,) array, optional
+            Row weights, such as exposure.
+
+        Returns
+        -------
+        float
+            1 at best; 0 for the constant model.
+        """
+        return d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=self._loss().power)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.objective != "squared_error"
+        return tags
+
+
+@_document
+class DCovMLPClassifier(ClassifierMixin, PenalisedNetwork):
+    """Fully connected network for binary classification whose probabilities do not depend on protected attributes.
+
+    Minimises the weighted mean log loss, plus ``strength * penalty(p, S)`` with the probability ``p`` of the second
+    class (or, with ``scale="link"`` in the penalty, its logit), plus weight decay, as :class:`DCovMLPRegressor` does.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or tuple of int, default=(64, 64)
+        Width of each hidden layer; ``()`` is logistic regression.
+    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
+        Of the hidden layers.
+    <parameters>
+
+    Attributes
+    ----------
+    classes_ : (2,) array
+        Class labels.
+    <attributes>
+
+    See Also
+    --------
+    fairdcov.DCovLogisticRegression : The linear model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov.neural import DCovMLPClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> gender = rng.choice(["f", "m"], size=600)
+    >>> X = np.column_stack([(gender == "f") + rng.normal(size=600), rng.normal(size=600)])
+    >>> y = X.sum(axis=1) + rng.normal(size=600) > 0
+    >>> unaware = DCovMLPClassifier((8,), strength=0, random_state=0).fit(X, y, sensitive_features=gender)
+    >>> fair = DCovMLPClassifier((8,), strength=10.0, random_state=0).fit(X, y, sensitive_features=gender)
+    >>> fair.penalty_value_ < 0.2 * unaware.penalty_value_
+    True
+    >>> fair.predict_proba(X).shape
+    (600, 2)
+    """
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(64, 64),
+        activation="relu",
+        *,
+        penalty="ccdcov",
+        strength=1.0,
+        alpha=1e-4,
+        learning_rate_init=1e-3,
+        batch_size="auto",
+        max_epochs=200,
+        max_iter=200,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        random_state=None,
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        n_threads=None,
+        verbose=0,
+    ):
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.penalty = penalty
+        self.strength = strength
+        self.alpha = alpha
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.sensitive_columns = sensitive_columns
+        self.drop_sensitive_columns = drop_sensitive_columns
+        self.n_threads = n_threads
+        self.verbose = verbose
+
+    def _loss(self):
+        return HalfBinomialLoss()
+
+    def _encode_target(self, y):
+        self.classes_, target = encode_binary_target(y)
+        return target
+
+    def _encode_known_target(self, y):
+        y = column_or_1d(y, warn=True)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has the label {unknown[0]!r}, which is none of {self.classes_.tolist()}")
+        return (y == self.classes_[1]).astype(np.float64)
+
+    def decision_function(self, X):
+        """Log odds of the second class.
+
+        Parameters
+        ----------
+        X : array or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n,) array
+        """
+        return self._raw_predict(X)
+
+    def predict_proba(self, X):
+        """Probability of each class; no protected attribute is needed.
+
+        Parameters
+        ----------
+        X : array or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n, 2) array
+            Columns in the order of ``classes_``.
+        """
+        raw = self._raw_predict(X)
+        loss = self._loss()
+        return np.column_stack([loss.response(-raw), loss.response(raw)])
+
+    def predict_log_proba(self, X):
+        """Logarithm of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        X : array or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n, 2) array
+        """
+        raw = self._raw_predict(X)
+        return np.column_stack([-np.logaddexp(0.0, raw), -np.logaddexp(0.0, -raw)])
+
+    def predict(self, X):
+        """Predict the more probable class.
+
+        Parameters
+        ----------
+        X : array or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n,) array of class labels
+        """
+        check_is_fitted(self, "coefs_")
+        return self.classes_[(self._raw_predict(X) > 0).astype(int)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags

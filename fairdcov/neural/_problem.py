@@ -1,0 +1,398 @@
+"""All of a fit that does not depend on the strength, in numbered stages, and the solution at a strength."""
+
+import math
+import numbers
+import warnings
+from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
+
+import numpy as np
+from sklearn.base import is_classifier, is_regressor
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import validate_data
+from tqdm import tqdm
+
+from fairdcov._objective import Parts, RawObjective
+from fairdcov._training import LEAST_PENALISED_ROWS, read_training_data
+from fairdcov._validation import check_choice, check_positive_number
+from fairdcov.encoding import select_rows
+from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.neural._layers import ACTIVATIONS, Layers, Units, check_hidden_layer_sizes, raw_predictions
+from fairdcov.neural._training import (
+    RAMP_ITERATIONS,
+    Watch,
+    adam_phase,
+    penalised_phase,
+    settle_output,
+    strength_ramp,
+)
+
+__all__ = ["Problem"]
+
+# Batches by default: a hundred to an epoch, of these sizes.
+_FEWEST_BATCHES = 100
+_AUTO_BATCH = (32, 1024)
+
+
+def _check_whole_number(value, name, least=1):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}; found {value!r}")
+
+
+class Problem:
+    """Checked rows, bound penalties, units, and the network.
+
+    Parameters
+    ----------
+    estimator : PenalisedNetwork
+        Its parameters; validation leaves what it learns about X and y on it.
+    X, y, sample_weight, sensitive_features
+        As passed to ``fit``.
+    evaluation : tuple or None
+        ``eval_set``, its weights and its protected attributes, as passed to ``fit``.
+    strengths : list of float
+        All strengths that will be asked for.
+    """
+
+    def __init__(self, estimator, X, y, sample_weight, sensitive_features, evaluation, strengths):
+        # 1. Parameters, and PyTorch, before any work is done.
+        self.estimator = estimator
+        self._check_parameters()
+        from fairdcov.neural import _torch_network
+
+        self._torch = _torch_network
+        penalised = any(strengths)
+
+        # 2. Data: rows to train on, rows to watch, and all rows of the fit.
+        validate = partial(validate_data, estimator, dtype=np.float64)
+        data = read_training_data(
+            estimator,
+            X,
+            y,
+            sample_weight,
+            sensitive_features,
+            penalised=penalised,
+            validate=partial(validate, y_numeric=is_regressor(estimator)),
+            encode_target=estimator._encode_target,
+        )
+        loss = estimator._loss()
+        loss.check_target(data.y)
+        self._random_state = check_random_state(estimator.random_state)
+        held = np.zeros(len(data.y), dtype=bool)
+        evaluated = None
+        if evaluation is not None:
+            evaluated = _read_evaluation(estimator, *evaluation, loss, penalised=penalised, validate=validate)
+        elif estimator.early_stopping:
+            held = self._hold_back(data)
+
+        # 3. What depends on the target or on the protected attributes alone.
+        self._whole = self._objective_of(data, loss, penalised)
+        self._train, self._watched = self._whole, None
+        with warnings.catch_warnings():
+            # A part may well hold people of one kind only; the whole has been looked at.
+            warnings.simplefilter("ignore", SensitiveFeaturesWarning)
+            if held.any():
+                self._train = self._objective_of(_select(data, ~held), loss, penalised)
+                part = _select(data, held)
+                self._watched = RawObjective(loss, part.y, part.probabilities)
+            elif evaluated is not None:
+                self._watched = self._objective_of(evaluated, loss, penalised)
+
+        # 4. Units and layers.
+        self._X = data.X
+        self._units = units = Units(data.X, data.y, data.probabilities, loss)
+        self._layers = Layers(data.X.shape[1], check_hidden_layer_sizes(estimator.hidden_layer_sizes))
+        standardised = units.standardise(data.X)
+        self._network = _torch_network.Network(standardised[~held], self._layers.shapes, estimator.activation)
+        self._held = held
+        self._X_watched = None
+        if held.any():
+            self._X_watched = self._network.tensor(standardised)
+        elif evaluated is not None:
+            self._X_watched = self._network.tensor(units.standardise(evaluated.X))
+        # The objective in units in which the constant model has curvature 1, whatever the target is counted in.
+        curvature = float(loss.curvature(np.array([units.shift]))[0]) * units.spread**2
+        self._unit = curvature if np.isfinite(curvature) and curvature > 0 else 1.0
+        self._shrinkage = float(estimator.alpha) / data.weights.sum()
+        self._constant_loss = {
+            id(objective): objective.terms(np.full(len(objective.y), units.shift))[0]
+            for objective in (self._whole, self._train, self._watched)
+            if objective is not None
+        }
+        self._unpenalised = None
+
+    def _check_parameters(self):
+        estimator = self.estimator
+        check_hidden_layer_sizes(estimator.hidden_layer_sizes)
+        check_choice(estimator.activation, "activation", tuple(ACTIVATIONS))
+        check_positive_number(estimator.alpha, "alpha", allow_zero=True)
+        check_positive_number(estimator.learning_rate_init, "learning_rate_init")
+        check_positive_number(estimator.tol, "tol", allow_zero=True)
+        for name in ("max_epochs", "max_iter", "n_iter_no_change"):
+            _check_whole_number(getattr(estimator, name), name)
+        if estimator.batch_size != "auto":
+            _check_whole_number(estimator.batch_size, "batch_size")
+        fraction = check_positive_number(estimator.validation_fraction, "validation_fraction")
+        if fraction >= 1:
+            raise ValueError(f"validation_fraction must be below 1; found {fraction!r}")
+
+    def _hold_back(self, data):
+        """Mask of the rows that are held back, at random."""
+        n_rows = len(data.y)
+        n_watched = max(LEAST_PENALISED_ROWS, math.ceil(self.estimator.validation_fraction * n_rows))
+        if n_rows - n_watched < LEAST_PENALISED_ROWS:
+            raise ValueError(
+                f"early_stopping holds back {n_watched} rows and needs at least {LEAST_PENALISED_ROWS} more to train "
+                f"on; found n_samples = {n_rows} of positive sample_weight: set early_stopping=False"
+            )
+        stratify = None
+        if is_classifier(self.estimator) and min(data.y.sum(), (1 - data.y).sum()) >= 2:
+            stratify = data.y
+        _, rows = train_test_split(
+            np.arange(n_rows), test_size=n_watched, random_state=self._random_state, stratify=stratify
+        )
+        held = np.zeros(n_rows, dtype=bool)
+        held[rows] = True
+        return held
+
+    def _objective_of(self, data, loss, penalised):
+        estimator = self.estimator
+        penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
+        return RawObjective(loss, data.y, data.probabilities, penalty)
+
+    # -- solve ---------------------------------------------------------------------------------------------------------
+
+    def solve(self, strength, parameters=None):
+        """Parameters at a strength, from given ones or from the unpenalised network, and the fitted attributes."""
+        estimator = self.estimator
+        curves = {"loss_curve_": [], "penalty_curve_": [], "validation_curve_": []}
+        with self._torch.training(estimator.n_threads), np.errstate(over="ignore", invalid="ignore"):
+            n_epochs = n_iterations = 0
+            if parameters is None or strength == 0:
+                unpenalised = self._solve_unpenalised(parameters)
+                parameters, converged, n_epochs = unpenalised.parameters, unpenalised.converged, unpenalised.n_epochs
+                for name, curve in unpenalised.curves.items():
+                    curves[name].extend(curve)
+            if strength > 0:
+                parameters, converged, n_iterations = self._solve_penalised(strength, parameters, curves)
+        if not converged:
+            self._warn(strength)
+        attributes = self._attributes(parameters, strength)
+        attributes.update({name: np.array(curve) for name, curve in curves.items()})
+        if self._watched is None:
+            attributes["validation_curve_"] = None
+        attributes.update(converged_=converged, n_epochs_=n_epochs, n_iter_=max(1, n_epochs + n_iterations))
+        return parameters, attributes
+
+    def starting_parameters(self, coefs, intercepts):
+        """Parameters of fitted layers; None if they do not fit these data."""
+        return self._layers.read(coefs, intercepts, self._units)
+
+    def _solve_unpenalised(self, parameters):
+        if self._unpenalised is None:
+            estimator, objective = self.estimator, self._train
+            self._set_strength(0.0)
+            if parameters is None:
+                parameters = self._layers.initial(estimator.activation, self._random_state)
+            n_rows = len(objective.y)
+            watch = Watch(estimator.tol, estimator.n_iter_no_change)
+            losses = []
+            bar = self._progress("loss", estimator.max_epochs, "epoch")
+
+            def report(score):
+                bar.set_postfix_str(f"{score:.6g}", refresh=False)
+                bar.update()
+
+            def slope_of(rows, output):
+                # A batch stands for the whole: its weights are enlarged to the sum that they have there on average.
+                probabilities = objective.probabilities[rows] * (n_rows / len(rows))
+                batch = RawObjective(objective.loss, objective.y[rows], probabilities)
+                _, _, gradient = batch.terms(self._raw(output))
+                return gradient * (self._units.spread / self._unit)
+
+            def score_of(parameters):
+                loss, _, _ = objective.terms(self._raw(self._network.raw(parameters)))
+                losses.append(loss)
+                return loss + self._ridge(parameters) if self._watched is None else self._watched_score(parameters)
+
+            options = SimpleNamespace(
+                n_rows=n_rows,
+                batch_size=min(self._batch_size(n_rows), n_rows),
+                learning_rate=float(estimator.learning_rate_init),
+                shrinkage=self._shrinkage / self._unit,
+                max_epochs=estimator.max_epochs,
+                random_state=self._random_state,
+                report=report,
+            )
+            with bar:
+                converged = adam_phase(self._network, parameters, slope_of, score_of, watch, options)
+            curves = {
+                "loss_curve_": losses[1:],
+                "penalty_curve_": [np.nan] * (len(losses) - 1),
+                "validation_curve_": watch.scores[1:],
+            }
+            self._unpenalised = SimpleNamespace(
+                parameters=watch.parameters, converged=converged, n_epochs=len(watch.scores) - 1, curves=curves
+            )
+        return self._unpenalised
+
+    def _solve_penalised(self, strength, start, curves):
+        estimator, objective = self.estimator, self._train
+        self._set_strength(strength)
+        loss, penalty, _ = objective.terms(self._raw(self._network.raw(start)))
+        if penalty == 0:
+            # Constant attributes or a constant model: nothing to penalise, and the kink of the penalty.
+            return start, True, 0
+
+        bar = self._progress(f"strength {strength:g}", estimator.max_iter, "iteration")
+
+        def report(parts):
+            curves["loss_curve_"].append(parts.loss)
+            curves["penalty_curve_"].append(parts.penalty)
+            bar.set_postfix_str(f"loss {parts.loss:.6g}, penalty {parts.penalty:.4g}", refresh=False)
+            bar.update()
+
+        def training_score(parameters, parts):
+            return parts.total
+
+        def score_of(parameters, parts):
+            score = parts.total if self._watched is None else self._watched_score(parameters)
+            curves["validation_curve_"].append(score)
+            return score
+
+        limit = max(loss, self._constant_loss[id(objective)])
+        left = estimator.max_iter
+        with bar:
+            for passing in strength_ramp(strength, loss, penalty, limit):
+                self._set_strength(passing)
+                watch = Watch(estimator.tol, estimator.n_iter_no_change)
+                budget = min(RAMP_ITERATIONS, left - 1)
+                penalised_phase(self._value_gradient, start, limit, watch, training_score, budget, report)
+                curves["validation_curve_"].extend([np.nan] * (len(watch.scores) - 1))
+                start, left = watch.parameters, left - (len(watch.scores) - 1)
+            self._set_strength(strength)
+            watch = Watch(estimator.tol, estimator.n_iter_no_change)
+            converged = penalised_phase(self._value_gradient, start, limit, watch, score_of, left, report)
+        # The score of the start belongs to no iteration.
+        del curves["validation_curve_"][-len(watch.scores)]
+        return watch.parameters, converged, estimator.max_iter - left + len(watch.scores) - 1
+
+    def _value_gradient(self, parameters):
+        """The objective of the training rows, and its gradient with respect to the parameters."""
+        objective = self._train
+
+        def of_output(output):
+            loss, penalty, gradient = objective.terms(self._raw(output))
+            return (loss, penalty), gradient * self._units.spread
+
+        (loss, penalty), gradient = self._network.value_gradient(parameters, of_output)
+        gradient = gradient + self._shrinkage * np.where(self._layers.is_weight, parameters, 0.0)
+        ridge = self._ridge(parameters)
+        return Parts(loss, penalty, ridge, loss + objective.strength * penalty + ridge), gradient
+
+    def _attributes(self, parameters, strength):
+        """Fitted attributes: the output settled on all rows, and the terms of the objective there."""
+        estimator, units, objective = self.estimator, self._units, self._whole
+        self._set_strength(strength)
+        coefs, intercepts = self._layers.publish(parameters, units)
+        raw = raw_predictions(self._X, coefs, intercepts, estimator.activation)
+        slope, offset = settle_output(raw, objective, units.shift, self._constant_loss[id(objective)])
+        coefs[-1] = coefs[-1] * slope
+        intercepts[-1] = units.shift + slope * (intercepts[-1] - units.shift) + offset
+        raw = units.shift + slope * (raw - units.shift) + offset
+        loss, penalty, _ = objective.terms(raw)
+        bound = objective.penalty
+        return {
+            "coefs_": coefs,
+            "intercepts_": intercepts,
+            "loss_value_": loss,
+            "penalty_value_": objective.penalty_value(raw),
+            "objective_value_": loss + strength * penalty + self._ridge(parameters),
+            "penalty_method_": None if bound is None else bound.method,
+            "penalty_error_bound_": None if bound is None else bound.error_bound,
+        }
+
+    # -- parts ---------------------------------------------------------------------------------------------------------
+
+    def _raw(self, output):
+        return self._units.shift + self._units.spread * output
+
+    def _ridge(self, parameters):
+        weights = parameters[self._layers.is_weight]
+        return 0.5 * self._shrinkage * float(weights @ weights)
+
+    def _watched_score(self, parameters):
+        """What early stopping goes by."""
+        raw = self._raw(self._network.raw(parameters, self._X_watched))
+        if not self._held.any():
+            loss, penalty, _ = self._watched.terms(raw)
+        else:
+            # A part is too small to tell the penalty of a good model from that of a better one. The loss of new rows
+            # is what full-batch training spoils; the penalty is a functional of all rows, and is taken of all.
+            loss, _, _ = self._watched.terms(raw[self._held])
+            penalty = self._whole.penalty_value(raw) if self._whole.strength > 0 else 0.0
+        if self._whole.strength > 0 and loss > self._constant_loss[id(self._watched)]:
+            return np.inf
+        return loss + self._whole.strength * penalty
+
+    def _set_strength(self, strength):
+        for objective in (self._whole, self._train, self._watched):
+            if objective is not None:
+                objective.strength = strength
+
+    def _batch_size(self, n_rows):
+        if self.estimator.batch_size != "auto":
+            return self.estimator.batch_size
+        return int(np.clip(n_rows // _FEWEST_BATCHES, *_AUTO_BATCH))
+
+    def _progress(self, description, total, unit):
+        return tqdm(total=total, desc=description, unit=unit, disable=not self.estimator.verbose, leave=False)
+
+    def _warn(self, strength):
+        estimator = self.estimator
+        limit = f"max_epochs={estimator.max_epochs}" if strength == 0 else f"max_iter={estimator.max_iter}"
+        warnings.warn(
+            f"{type(estimator).__name__} with strength={strength:g} was still getting better when it stopped "
+            f"({limit}): increase it or tol, or set early_stopping=True",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+
+
+def _select(data, keep):
+    """Some of the rows."""
+    sensitive_features = data.sensitive_features
+    if sensitive_features is not None:
+        sensitive_features = select_rows(sensitive_features, keep)
+    return replace(
+        data, X=data.X[keep], y=data.y[keep], weights=data.weights[keep], sensitive_features=sensitive_features
+    )
+
+
+def _read_evaluation(estimator, eval_set, sample_weight, sensitive_features, loss, *, penalised, validate):
+    """The rows to watch that were passed to ``fit``."""
+    if isinstance(eval_set, list) and len(eval_set) == 1:
+        (eval_set,) = eval_set
+    if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
+        raise ValueError(f"eval_set must be a pair (X, y); found {type(eval_set).__name__} of length {len(eval_set)}")
+    if penalised and sensitive_features is None and estimator.sensitive_columns is None:
+        raise MissingSensitiveFeaturesError(
+            "eval_set needs protected attributes of its own when strength > 0: pass eval_sensitive_features"
+        )
+    try:
+        data = read_training_data(
+            estimator,
+            *eval_set,
+            sample_weight,
+            sensitive_features,
+            penalised=penalised,
+            validate=partial(validate, reset=False, y_numeric=is_regressor(estimator)),
+            encode_target=estimator._encode_known_target,
+        )
+        if is_regressor(estimator):
+            loss.check_target(data.y)
+    except ValueError as error:
+        raise type(error)(f"eval_set: {error}") from error
+    return data
