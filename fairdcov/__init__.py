@@ -6,6 +6,7 @@ penalty on the whole sample. See the documentation's theory page for the mathema
 
 from importlib.metadata import PackageNotFoundError, version
 
+from fairdcov.boosting import DCovLGBMClassifier, DCovLGBMRegressor, DCovXGBRegressor
 from fairdcov.calibration import JSDivergenceCalibrator
 from fairdcov.dependence import (
     concatenated_distance_covariance,
@@ -30,11 +31,14 @@ except PackageNotFoundError:  # a source tree that was never installed
 __all__ = [
     "CCDCovPenalty",
     "DCovGammaRegressor",
+    "DCovLGBMClassifier",
+    "DCovLGBMRegressor",
     "DCovLogisticRegression",
     "DCovPenalty",
     "DCovPoissonRegressor",
     "DCovRidge",
     "DCovTweedieRegressor",
+    "DCovXGBRegressor",
     "JDCovPenalty",
     "JSDivergenceCalibrator",
     "SensitiveEncoder",

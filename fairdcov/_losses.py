@@ -45,6 +45,10 @@ class PointwiseLoss(ABC):
     def intercept(self, mean):
         """Raw prediction of the constant model whose response is ``mean``."""
 
+    def best_shift(self, y, raw, probabilities):
+        """What added to all raw predictions gives the lowest mean loss; None where that has no closed form."""
+        return
+
     def check_target(self, y):
         """Raise a ValueError if ``y`` has values outside the range of the family; here none is."""
         return
@@ -82,6 +86,10 @@ class HalfSquaredError(PointwiseLoss):
     def intercept(self, mean):
         """See :class:`PointwiseLoss`."""
         return mean
+
+    def best_shift(self, y, raw, probabilities):
+        """See :class:`PointwiseLoss`."""
+        return float(probabilities @ (y - raw))
 
 
 class HalfBinomialLoss(PointwiseLoss):
@@ -188,6 +196,14 @@ class HalfTweedieLoss(PointwiseLoss):
     def intercept(self, mean):
         """See :class:`PointwiseLoss`."""
         return np.log(mean) if self.link == "log" else mean
+
+    def best_shift(self, y, raw, probabilities):
+        """See :class:`PointwiseLoss`; with a log link and p = 1 the shift that balances the totals."""
+        if self.link != "log":
+            return None
+        mu = np.exp(raw)
+        observed = probabilities @ (y * self._power(mu, raw, 1 - self.power))
+        return float(np.log(observed / (probabilities @ self._power(mu, raw, 2 - self.power))))
 
     def check_target(self, y):
         """See :class:`PointwiseLoss`."""

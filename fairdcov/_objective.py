@@ -83,6 +83,21 @@ class RawObjective:
         """Its derivative with respect to ``raw``."""
         return 1.0 if self.penalty.scale == "link" else self.loss.response_slope(raw)
 
+    def best_shift(self, raw):
+        """What added to all raw predictions gives the lowest objective, 0 where it has no closed form.
+
+        The loss alone decides where a shift leaves the penalty alone: always on the scale on which it is added, and
+        with a log link for a scale-free penalty. So totals stay in balance however far the penalty moves predictions.
+        """
+        if self.penalty is not None and self.strength > 0:
+            same_scale = self.penalty.scale == "link" or (
+                self.loss.link == "identity" and self.penalty.multiplier is None
+            )
+            if not same_scale and not (self.loss.link == "log" and self.penalty.scale_free):
+                return 0.0
+        shift = self.loss.best_shift(self.y, raw, self.probabilities)
+        return shift if shift is not None and np.isfinite(shift) else 0.0
+
     def constant_loss(self):
         """Mean loss of the best constant model."""
         raw = np.full(len(self.y), self.loss.intercept(float(self.probabilities @ self.y)))

@@ -35,6 +35,8 @@ class BoundPenalty:
         change it.
     error_bound : float
         Bound on the approximation error of the normalised value; 0 for exact methods.
+    scale_free : bool
+        Whether the value stays the same when all predictions are multiplied by a number.
     encoder : SensitiveEncoder
         The fitted encoder.
     """
@@ -50,7 +52,7 @@ class BoundPenalty:
         self.error_bound = form.error_bound
         self.encoder = encoder
         self._form = form
-        self._normalize = normalize
+        self.scale_free = normalize
         self._statistic = statistic
         self._probabilities = probabilities
         self._find_pulls = find_pulls
@@ -73,13 +75,18 @@ class BoundPenalty:
         The penalty is piecewise linear and has no second derivative, but its gradient turns as rows pass each other. At
         independence its smoothed Hessian is ``4 f(u_i) delta(u_i - u_j) (-M_ij)``, with the density f of the
         predictions; the curvature ``4 f(u_i) sum_j |M_ij|`` bounds it from above, so that steps of a learner which
-        divides by it do not overshoot. It is zero where the gradient is.
+        divides by it do not overshoot. In the tails, where a step leads to denser places, f counts as at least a
+        quarter of the inverse Gini mean difference. For a constant prediction the curvature is zero, as the gradient.
         """
         value, gradient, spread, order = self._evaluate(u)
         if order is None:
             return value, gradient, np.zeros(len(u))
         totals = u if self.multiplier is None else u * self.multiplier
-        curvature = 4.0 * _local_density(totals, order, self._probabilities) * self._pulls / spread
+        width = spread
+        if not self.scale_free:
+            width, _ = gini_mean_difference(totals, self._probabilities, statistic=self._statistic, order=order)
+        density = _local_density(totals, order, self._probabilities, 0.25 / width)
+        curvature = 4.0 * density * self._pulls / spread
         return value, gradient, curvature if self.multiplier is None else curvature * self.multiplier**2
 
     def _evaluate(self, u):
@@ -91,7 +98,7 @@ class BoundPenalty:
             return 0.0, np.zeros(len(u)), 1.0, None
         value, gradient = self._form.value_gradient(u, order)
         spread = 1.0
-        if self._normalize:
+        if self.scale_free:
             spread, spread_gradient = gini_mean_difference(
                 u, self._probabilities, statistic=self._statistic, order=order
             )
@@ -106,7 +113,7 @@ class BoundPenalty:
         return self._find_pulls()
 
 
-def _local_density(u, order, probabilities):
+def _local_density(u, order, probabilities, floor):
     """Density of the predictions at each row, from the width of the window of about 3 % of the rows around it."""
     n = len(u)
     half = max(1, n // 64)
@@ -121,7 +128,7 @@ def _local_density(u, order, probabilities):
     # Where many rows are tied the window has no width; a learner sees the kink as a steep bend.
     least = 1e-3 * (sorted_u[-1] - sorted_u[0])
     density = np.empty(n)
-    density[order] = mass / np.maximum(sorted_u[high] - sorted_u[low], least)
+    density[order] = np.maximum(mass / np.maximum(sorted_u[high] - sorted_u[low], least), floor)
     return density
 
 

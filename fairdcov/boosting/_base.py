@@ -1,0 +1,518 @@
+"""What the penalised boosters share: the fit in numbered stages, the path over strengths, and predictions."""
+
+import numbers
+from functools import partial
+from itertools import pairwise
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_regressor
+from sklearn.metrics import d2_tweedie_score
+from sklearn.utils import check_array, check_random_state
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+
+from fairdcov._columns import drop_sensitive_columns, read_sensitive_columns
+from fairdcov._losses import HalfBinomialLoss, regression_loss
+from fairdcov._objective import RawObjective
+from fairdcov._training import (
+    TrainingData,
+    check_strengths,
+    encode_binary_target,
+    read_training_data,
+    unchanged_on_error,
+)
+from fairdcov._validation import check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov.boosting._fair_rounds import FairRounds, Monitor
+from fairdcov.exceptions import MissingSensitiveFeaturesError
+
+__all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds"]
+
+# On the link scale, before the learning rate.
+_LARGEST_LEAF = 2.0
+
+
+def as_features(X):
+    """Data frames as pandas, which the learners know; anything else as it is."""
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    if isinstance(frame, nw.DataFrame) and not isinstance(X, pd.DataFrame):
+        return frame.to_pandas()
+    return X
+
+
+def fair_bounds(loss, parameters):
+    """Parameters of a learner for fair rounds: no leaf moves raw predictions by more than a few times the link's unit.
+
+    The curvature takes the inverse link for straight; on the logarithmic and logistic scales steps beyond about 2 would
+    not be short enough for that. ``max_delta_step`` of the user goes first.
+    """
+    if loss.link == "identity" or parameters.get("max_delta_step"):
+        return {}
+    return {"max_delta_step": _LARGEST_LEAF}
+
+
+class PenalisedBooster(BaseEstimator):
+    """Trees grown on ``mean loss + strength * penalty``, after an unpenalised booster.
+
+    Subclasses say which learner grows them.
+    """
+
+    # Requested by the class, so that pipelines and searches route them without set_fit_request.
+    __metadata_request__fit = {  # noqa: RUF012
+        "sensitive_features": True,
+        "sample_weight": True,
+        "eval_set": True,
+        "eval_sample_weight": True,
+        "eval_sensitive_features": True,
+        "callbacks": True,
+    }
+    __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
+
+    # -- what subclasses provide ---------------------------------------------------------------------------------------
+
+    def _loss(self):
+        """Pointwise loss of the family."""
+        raise NotImplementedError
+
+    def _encode_target(self, y, classes=None):
+        """Target as floats; ``classes`` are those of the fit for a target beside it."""
+        raise NotImplementedError
+
+    def _check_learner(self):
+        """Raise for parameters that the learner does not combine with a penalty."""
+        return
+
+    def _start(self, data, monitored, seed, callbacks):
+        """Fit the unpenalised booster; what grows trees on it."""
+        raise NotImplementedError
+
+    # -- fit -----------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        sensitive_features=None,
+        eval_set=None,
+        eval_sample_weight=None,
+        eval_sensitive_features=None,
+        callbacks=None,
+    ):
+        """Fit the unpenalised booster and, for ``strength > 0``, the fair rounds.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features, with missing values and, in data frames, categorical columns as the learner takes them.
+        y : (n,) array
+            Target. For a claim frequency: claims / exposure, with exposure as ``sample_weight``.
+        sample_weight : (n,) array, optional
+            Row weights of the loss and (unless the penalty says ``weighted=False``) of the penalty. Rows of weight 0
+            take no part.
+        sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
+            Protected attributes of any type, needed when ``strength > 0`` and never in ``predict``.
+        eval_set : tuple (X, y), or list of one such tuple, optional
+            Rows to watch the objective on; with ``early_stopping_rounds`` they end both phases of the training.
+        eval_sample_weight : (m,) array, optional
+            Row weights of ``eval_set``.
+        eval_sensitive_features : DataFrame, Series or array, (m,) or (m, d), optional
+            Protected attributes of ``eval_set``, needed when ``strength > 0``.
+        callbacks : list of callables, optional
+            Callbacks of the learner. They see two trainings: the unpenalised rounds, then the fair ones with
+            ``objective``, ``loss`` and ``penalty`` as metrics.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For invalid values anywhere; ``MissingSensitiveFeaturesError`` when a penalty lacks its attributes. A fit
+            that fails leaves the estimator as it was.
+        ImportError
+            When the learner is not installed.
+        """
+        with unchanged_on_error(self):
+            check_positive_number(self.strength, "strength", allow_zero=True)
+            problem = _Problem(
+                self,
+                X,
+                y,
+                sample_weight,
+                sensitive_features,
+                [self.strength],
+                eval_set=eval_set,
+                eval_sample_weight=eval_sample_weight,
+                eval_sensitive_features=eval_sensitive_features,
+                callbacks=callbacks,
+            )
+            self.__dict__.update(problem.solve(self.strength))
+        return self
+
+    def strength_path(self, X, y, strengths, sample_weight=None, *, sensitive_features=None, **fit_params):
+        """Fit a model for each strength, each by fair rounds on top of the one before.
+
+        The unpenalised booster is fitted once for the whole path. A model further along has more trees.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+        y : (n,) array
+            Target.
+        strengths : sequence of float
+            Increasing strengths.
+        sample_weight : (n,) array, optional
+            Row weights, as in :meth:`fit`.
+        sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
+            Protected attributes; needed unless all strengths are 0.
+        **fit_params
+            ``eval_set`` and its companions, and ``callbacks``, as in :meth:`fit`.
+
+        Returns
+        -------
+        iterator of estimators
+            Fitted clones of this estimator that differ in ``strength``, made as they are asked for.
+
+        Raises
+        ------
+        ValueError
+            At once, for invalid input as in :meth:`fit`, and for strengths that are empty, negative or do not increase.
+        """
+        strengths = check_strengths(strengths)
+        if any(later <= earlier for earlier, later in pairwise(strengths)):
+            raise ValueError(f"strengths must increase along a path of fair rounds; found {strengths}")
+        problem = _Problem(clone(self), X, y, sample_weight, sensitive_features, strengths, **fit_params)
+        return self._follow(problem, strengths)
+
+    def _follow(self, problem, strengths):
+        for strength in strengths:
+            attributes = problem.solve(strength)
+            model = clone(problem.estimator).set_params(strength=strength)
+            # Beside the solution: what validation found out about X and y.
+            learnt = {name: value for name, value in vars(problem.estimator).items() if name.endswith("_")}
+            model.__dict__.update(learnt, **attributes)
+            yield model
+
+    def _validate_training(self, X, y, *, ensure_min_samples):
+        X = as_features(X)
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, skip_check_array=True)
+            y = column_or_1d(y, warn=True)
+            if is_regressor(self):
+                y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+            check_consistent_length(X, y)
+            if len(X) < ensure_min_samples:
+                raise ValueError(f"X must have at least {ensure_min_samples} rows; found {len(X)}")
+            return X, y
+        return validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            y_numeric=is_regressor(self),
+            ensure_min_samples=max(ensure_min_samples, 2),
+        )
+
+    # -- predict -------------------------------------------------------------------------------------------------------
+
+    def _features(self, X):
+        """Features as the fitted booster takes them."""
+        check_is_fitted(self, "booster_")
+        if self.drop_sensitive_columns:
+            X = drop_sensitive_columns(X, self.sensitive_columns, self.n_features_in_)
+        X = as_features(X)
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, skip_check_array=True, reset=False)
+            return X
+        return validate_data(
+            self,
+            X,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite="allow-nan",
+            reset=False,
+        )
+
+    def _raw_predict(self, X):
+        """Raw (link-scale) predictions, the initial score of the training included, (n,)."""
+        raise NotImplementedError
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.input_tags.allow_nan = True
+        return tags
+
+
+class _Problem:
+    """All of a fit that does not depend on the strength: checked data, bound penalties and the unpenalised booster."""
+
+    def __init__(
+        self,
+        estimator,
+        X,
+        y,
+        sample_weight,
+        sensitive_features,
+        strengths,
+        *,
+        eval_set=None,
+        eval_sample_weight=None,
+        eval_sensitive_features=None,
+        callbacks=None,
+    ):
+        # 1. Parameters.
+        self.estimator = estimator
+        for name in ("n_estimators", "n_fair_rounds"):
+            _check_count(getattr(estimator, name), name)
+        for name in ("learning_rate", "fair_learning_rate"):
+            check_positive_number(getattr(estimator, name), name)
+        if estimator.early_stopping_rounds is not None:
+            _check_count(estimator.early_stopping_rounds, "early_stopping_rounds")
+            if eval_set is None:
+                raise ValueError(
+                    f"early_stopping_rounds={estimator.early_stopping_rounds} needs rows to watch: pass "
+                    "fit(..., eval_set=(X, y), eval_sensitive_features=S)"
+                )
+        estimator._check_learner()
+        penalised = any(strengths)
+
+        # 2. Data.
+        loss = estimator._loss()
+        data = read_training_data(
+            estimator,
+            X,
+            y,
+            sample_weight,
+            sensitive_features,
+            penalised=penalised,
+            validate=estimator._validate_training,
+            encode_target=estimator._encode_target,
+        )
+        loss.check_target(data.y)
+        monitored = None
+        if eval_set is not None:
+            monitored = self._read_monitored(
+                eval_set, eval_sample_weight, eval_sensitive_features, loss, penalised=penalised
+            )
+
+        # 3. What depends on the protected attributes alone.
+        bind = partial(TrainingData.bind, penalty=estimator.penalty, penalised=penalised, n_threads=estimator.n_jobs)
+        self.objective = RawObjective(loss, data.y, data.probabilities, bind(data))
+        monitor = None
+        if monitored is not None:
+            objective = RawObjective(loss, monitored.y, monitored.probabilities, bind(monitored))
+            monitor = Monitor(objective, estimator.early_stopping_rounds)
+
+        # 4. The unpenalised booster.
+        seed = estimator.random_state
+        if seed is not None:
+            seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
+        self.callbacks = list(callbacks or ())
+        self.grower = estimator._start(data, monitored, seed, self.callbacks)
+        self.n_unpenalised = self.grower.n_trees()
+        self.rounds = FairRounds(
+            self.objective, self.grower, data.weights.sum(), float(estimator.fair_learning_rate), monitor
+        )
+        self._n_fair = 0
+
+    def _read_monitored(self, eval_set, sample_weight, sensitive_features, loss, *, penalised):
+        """Rows to watch, checked as the training rows are."""
+        estimator = self.estimator
+        sets = [eval_set] if isinstance(eval_set, tuple) else list(eval_set)
+        if len(sets) != 1 or len(sets[0]) != 2:
+            raise ValueError(f"eval_set must be one pair (X, y), or a list of one; found {len(sets)} set(s)")
+        if isinstance(sample_weight, list) and len(sample_weight) == 1 and np.ndim(sample_weight[0]) == 1:
+            (sample_weight,) = sample_weight
+        if isinstance(sensitive_features, list) and len(sensitive_features) == 1:
+            (sensitive_features,) = sensitive_features
+        X, y = sets[0]
+        X, sensitive_features = read_sensitive_columns(
+            X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns
+        )
+        if penalised and sensitive_features is None:
+            raise MissingSensitiveFeaturesError(
+                "strength > 0 and eval_set need eval_sensitive_features: pass fit(..., eval_sensitive_features=S), or "
+                "leave eval_set out"
+            )
+        X = as_features(X)
+        if isinstance(X, pd.DataFrame):
+            validate_data(estimator, X, skip_check_array=True, reset=False)
+        else:
+            X = validate_data(
+                estimator,
+                X,
+                accept_sparse="csr",
+                dtype=[np.float64, np.float32],
+                ensure_all_finite="allow-nan",
+                reset=False,
+            )
+        y = estimator._encode_target(column_or_1d(y), getattr(estimator, "classes_", None))
+        n_samples = X.shape[0]
+        check_consistent_rows(n_samples, y, "y of eval_set", reference="X of eval_set")
+        if not np.isfinite(y).all():
+            raise ValueError(f"y of eval_set must be finite; found {int((~np.isfinite(y)).sum())} NaN or infinite")
+        loss.check_target(y)
+        weights = check_sample_weight(sample_weight, n_samples, name="eval_sample_weight", reference="X of eval_set")
+        if sensitive_features is not None:
+            check_consistent_rows(n_samples, sensitive_features, "eval_sensitive_features", reference="X of eval_set")
+        keep = np.ones(n_samples, dtype=bool)
+        return TrainingData(X, y, weights, sensitive_features, sample_weight is not None, keep)
+
+    def solve(self, strength):
+        """Fitted attributes at a strength: fair rounds on top of what is there."""
+        estimator = self.estimator
+        if strength > 0:
+            n_rounds, end = self.rounds.train(
+                strength, estimator.n_fair_rounds, self.grower.after_round(self.callbacks, estimator.n_fair_rounds)
+            )
+            self._n_fair += n_rounds
+            loss, penalty, shift = end.loss, end.penalty, end.shift
+        else:
+            raw, shift = self.grower.raw(), 0.0
+            self.objective.strength = 0.0
+            loss, _, _ = self.objective.terms(raw)
+            penalty = self.objective.penalty_value(raw)
+        bound = self.objective.penalty
+        if estimator.verbose:
+            print(
+                f"strength {strength:g}: {self._n_fair} fair rounds, loss {loss:.8g}, penalty {penalty:.4g}", flush=True
+            )
+        return {
+            "booster_": self.grower.snapshot(shift),
+            "n_unpenalised_rounds_": self.n_unpenalised,
+            "n_fair_rounds_": self._n_fair,
+            "loss_value_": loss,
+            "penalty_value_": penalty,
+            "objective_value_": loss + (strength * penalty if strength > 0 else 0.0),
+            "penalty_method_": None if bound is None else bound.method,
+            "penalty_error_bound_": None if bound is None else bound.error_bound,
+            "history_": {name: np.array(values) for name, values in self.rounds.history.items()},
+        }
+
+
+def _check_count(value, name):
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
+        raise ValueError(f"{name} must be a whole number >= 1; found {value!r}")
+
+
+class BoostedRegressor(RegressorMixin, PenalisedBooster):
+    """Regression by objective; scores by the share of deviance explained."""
+
+    def _loss(self):
+        return regression_loss(self.objective, self.tweedie_power)
+
+    def _encode_target(self, y, classes=None):
+        return y.astype(np.float64)
+
+    def predict(self, X):
+        """Predict the mean of ``y``; no protected attribute is needed.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features; ``sensitive_columns`` may be there or not.
+
+        Returns
+        -------
+        (n,) array
+            Predictions on the scale of ``y``: for a frequency model, expected claims per unit of exposure.
+        """
+        return self._loss().response(self._raw_predict(X))
+
+    def score(self, X, y, sample_weight=None):
+        """Share of the deviance that the model explains, D^2; R^2 for the squared error.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+        y : (n,) array
+            Target.
+        sample_weight : (n,) array, optional
+            Row weights, such as exposure.
+
+        Returns
+        -------
+        float
+            1 at best; 0 for the constant model.
+        """
+        return d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=self._loss().power)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self.objective != "squared_error"
+        return tags
+
+
+class BoostedClassifier(ClassifierMixin, PenalisedBooster):
+    """Two classes by the log loss."""
+
+    def _loss(self):
+        return HalfBinomialLoss()
+
+    def _encode_target(self, y, classes=None):
+        if classes is None:
+            self.classes_, target = encode_binary_target(y)
+            return target
+        unknown = np.setdiff1d(y, classes)
+        if len(unknown):
+            raise ValueError(f"y of eval_set has labels that y does not have: {unknown.tolist()}")
+        return (y == classes[1]).astype(np.float64)
+
+    def decision_function(self, X):
+        """Log odds of the second class.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n,) array
+        """
+        return self._raw_predict(X)
+
+    def predict_proba(self, X):
+        """Probability of each class; no protected attribute is needed.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n, 2) array
+            Columns in the order of ``classes_``.
+        """
+        raw = self._raw_predict(X)
+        loss = self._loss()
+        return np.column_stack([loss.response(-raw), loss.response(raw)])
+
+    def predict(self, X):
+        """Predict the more probable class.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n,) array of class labels
+        """
+        check_is_fitted(self, "booster_")
+        return self.classes_[(self._raw_predict(X) > 0).astype(int)]
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_class = False
+        return tags

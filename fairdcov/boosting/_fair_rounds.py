@@ -1,0 +1,191 @@
+"""Boosting rounds on loss plus penalty, for any learner that grows a tree on a gradient and a curvature.
+
+Starts from the raw predictions of an unpenalised booster. In each round a tree is grown on the gradient of the full
+objective, with the curvature that :meth:`fairdcov.penalties.BoundPenalty.value_gradient_curvature` gives the penalty
+besides that of the loss, and it is kept only if the exact objective of the whole sample falls; otherwise it is dropped
+and grown again with half the learning rate.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+__all__ = ["FairRounds", "Monitor", "State"]
+
+# A round gives up after so many halvings of the learning rate; four rounds in a row that give up end the training.
+_MOST_HALVINGS = 8
+_MOST_FAILURES = 4
+# What is gained below this share of the objective is rounding.
+_RELATIVE_NOISE = 1e-12
+
+
+@dataclass(eq=False)
+class Monitor:
+    """Objective on rows that are not trained on, and the round at which it was lowest.
+
+    Attributes
+    ----------
+    objective : RawObjective
+        Loss and penalty of these rows.
+    patience : int or None
+        Rounds without improvement after which the training ends and goes back to the best round; None only watches.
+    best : float
+        Lowest objective so far.
+    best_round : int
+        Round in which it was reached; 0 is the start.
+    """
+
+    objective: object
+    patience: int | None
+    best: float = np.inf
+    best_round: int = 0
+
+    def restart(self, raw, strength):
+        """Begin to watch at a strength, from the raw predictions ``raw``."""
+        self.objective.strength = strength
+        self.best, self.best_round = np.inf, 0
+        return self.update(0, raw)
+
+    def update(self, round_number, raw):
+        """Mean loss, penalty and objective of these rows after a round."""
+        loss, penalty, _ = self.objective.terms(raw)
+        total = loss + self.objective.strength * penalty
+        if total < self.best:
+            self.best, self.best_round = total, round_number
+        return loss, penalty, total
+
+    def is_over(self, round_number):
+        """Whether the last improvement was ``patience`` rounds ago."""
+        return self.patience is not None and round_number - self.best_round >= self.patience
+
+    def n_worse(self, round_number):
+        """How many of the rounds are to be taken back."""
+        return 0 if self.patience is None else round_number - self.best_round
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Objective at the raw predictions of a grower plus a shift, and its derivatives."""
+
+    loss: float
+    penalty: float
+    total: float
+    gradient: np.ndarray
+    curvature: np.ndarray
+    shift: float
+
+
+@dataclass(eq=False)
+class FairRounds:
+    """Grows trees on the full objective.
+
+    Parameters
+    ----------
+    objective : RawObjective
+        Loss, penalty and strength on the training rows.
+    grower : object
+        ``grow(gradient, curvature, learning_rate)`` adds a tree and says whether it has a split; ``drop()`` takes the
+        last one away; ``raw()`` gives the raw predictions of the training rows, ``monitored_raw()`` those of the rows
+        that the monitor watches.
+    total_weight : float
+        Sum of the row weights: the learner's own thresholds mean sums over rows, the objective is a mean.
+    learning_rate : float
+        Share of a Newton step that a round takes.
+    monitor : Monitor, optional
+        Ends the training early.
+
+    Attributes
+    ----------
+    history : dict of lists
+        Objective, loss and penalty at the start of each strength and after each round that was kept, of the training
+        rows and of the monitored ones.
+    """
+
+    objective: object
+    grower: object
+    total_weight: float
+    learning_rate: float
+    monitor: Monitor | None = None
+    history: dict = field(default_factory=dict)
+
+    def train(self, strength, n_rounds, after_round=None):
+        """Grow up to ``n_rounds`` trees at a strength; the objective never rises.
+
+        Parameters
+        ----------
+        strength : float
+            Multiplier of the penalty.
+        n_rounds : int
+            Rounds at most.
+        after_round : callable, optional
+            Called with the number of the round and the last entries of :attr:`history`; a true answer ends the
+            training.
+
+        Returns
+        -------
+        n_kept : int
+            Trees added. With a monitor those after its best round have been dropped.
+        end : State
+            Where the training rows are, among others ``loss``, ``penalty`` and the ``shift`` of all raw predictions
+            against those of the grower.
+        """
+        self.objective.strength = strength
+        state = self._state()
+        # A model worse than the constant one is none, whatever its penalty: at huge strengths it would be preferred.
+        highest_loss = max(state.loss, self.objective.constant_loss())
+        kept, failures, learning_rate = [state], 0, self.learning_rate
+        monitored = None
+        if self.monitor is not None:
+            monitored = self.monitor.restart(self.grower.monitored_raw() + state.shift, strength)
+        self._record(state, monitored)
+        while len(kept) <= n_rounds and failures < _MOST_FAILURES:
+            following, learning_rate = self._round(state, learning_rate, highest_loss)
+            if following is None:
+                failures += 1
+                learning_rate = self.learning_rate
+                continue
+            failures, state = 0, following
+            kept.append(state)
+            # After a halving the full rate comes back within a few rounds.
+            learning_rate = min(self.learning_rate, 1.5 * learning_rate)
+            number = len(kept) - 1
+            if self.monitor is not None:
+                monitored = self.monitor.update(number, self.grower.monitored_raw() + state.shift)
+            self._record(state, monitored)
+            if after_round is not None and after_round(number, {name: row[-1] for name, row in self.history.items()}):
+                break
+            if self.monitor is not None and self.monitor.is_over(number):
+                break
+        if self.monitor is not None:
+            for _ in range(self.monitor.n_worse(len(kept) - 1)):
+                self.grower.drop()
+                kept.pop()
+        return len(kept) - 1, kept[-1]
+
+    def _round(self, state, learning_rate, highest_loss):
+        """State after one more tree and the learning rate it took; no state where no rate lowers the objective."""
+        gradient, curvature = self.total_weight * state.gradient, self.total_weight * state.curvature
+        noise = _RELATIVE_NOISE * max(abs(state.total), 1.0)
+        for _ in range(_MOST_HALVINGS):
+            if not self.grower.grow(gradient, curvature, learning_rate):
+                return None, learning_rate
+            following = self._state()
+            # Written so that an objective that is not a number counts as no improvement.
+            if following.total < state.total - noise and following.loss <= highest_loss:
+                return following, learning_rate
+            self.grower.drop()
+            learning_rate /= 2
+        return None, learning_rate
+
+    def _state(self):
+        raw = self.grower.raw()
+        shift = self.objective.best_shift(raw)
+        loss, penalty, gradient, curvature = self.objective.terms_curvature(raw + shift)
+        return State(loss, penalty, loss + self.objective.strength * penalty, gradient, curvature, shift)
+
+    def _record(self, state, monitored):
+        row = {"objective": state.total, "loss": state.loss, "penalty": state.penalty}
+        if monitored is not None:
+            row.update(zip(("validation_loss", "validation_penalty", "validation_objective"), monitored, strict=True))
+        for name, value in row.items():
+            self.history.setdefault(name, []).append(float(value))

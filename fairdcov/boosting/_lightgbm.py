@@ -1,0 +1,521 @@
+"""LightGBM: how it grows trees on a given gradient, and the two estimators."""
+
+from sklearn.utils.validation import check_is_fitted
+
+from fairdcov._optional import import_optional
+from fairdcov._validation import resolve_n_threads
+from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds
+from fairdcov.boosting._parameters import PassThroughParameters
+
+__all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
+
+_OBJECTIVES = {"squared_error": "regression", "poisson": "poisson", "gamma": "gamma", "tweedie": "tweedie"}
+_REFUSED = {
+    "fobj": "the fair rounds have their own objective",
+    "application": "use objective",
+    "app": "use objective",
+    "loss": "use objective",
+    "tweedie_variance_power": "use tweedie_power",
+    "num_class": "one raw prediction for each row is penalised",
+    "linear_tree": "fair rounds need trees of constant leaves",
+    "num_iterations": "use n_estimators and n_fair_rounds",
+    "num_boost_round": "use n_estimators and n_fair_rounds",
+    "early_stopping_round": "use early_stopping_rounds",
+    "num_threads": "use n_jobs",
+    "seed": "use random_state",
+    "verbosity": "use verbose",
+}
+
+
+class LightGBMGrower:
+    """Adds trees to a LightGBM booster on gradients of our own.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        In training; its objective is switched off.
+    objective : str
+        Objective that the finished booster is to have, so that its own ``predict`` is on the scale of the target.
+    bounds : dict
+        Parameters of LightGBM for these trees alone.
+    """
+
+    def __init__(self, booster, objective, bounds):
+        self.booster = booster
+        self._objective = objective
+        self._bounds = bounds
+        self._learning_rate = None
+        # LightGBM shows scores on the scale of the target as long as it has an objective of its own.
+        booster.reset_parameter({"objective": "none"})
+
+    def n_trees(self):
+        """Trees so far."""
+        return self.booster.current_iteration()
+
+    def grow(self, gradient, curvature, learning_rate):
+        """Add a tree; False if it would not have split."""
+        if learning_rate != self._learning_rate:
+            self.booster.reset_parameter({"learning_rate": learning_rate, **self._bounds})
+            self._learning_rate = learning_rate
+        return not self.booster.update(fobj=lambda raw, data: (gradient, curvature))
+
+    def drop(self):
+        """Take the last tree away."""
+        self.booster.rollback_one_iter()
+
+    def raw(self):
+        """Raw predictions of the training rows, (n,)."""
+        return self._scores(self.booster.eval_train)
+
+    def monitored_raw(self):
+        """Raw predictions of the second data set, (m,)."""
+        return self._scores(self.booster.eval_valid)
+
+    @staticmethod
+    def _scores(evaluate):
+        """The scores that LightGBM keeps up to date, by way of a metric, the public way to see them."""
+        seen = []
+
+        def look(raw, data):
+            seen.append(raw.copy())
+            return "", 0.0, True
+
+        evaluate(feval=look)
+        return seen[-1]
+
+    def after_round(self, callbacks, n_rounds):
+        """What is to be called after a fair round: the callbacks, with objective, loss and penalty as metrics."""
+        callbacks = [callback for callback in callbacks if not getattr(callback, "before_iteration", False)]
+        if not callbacks:
+            return None
+        callback_module = import_optional("lightgbm.callback", "DCovLGBMRegressor")
+        callbacks.sort(key=lambda callback: getattr(callback, "order", 0))
+        first = self.n_trees()
+
+        def call(number, row):
+            environment = callback_module.CallbackEnv(
+                model=self.booster,
+                params={},
+                iteration=first + number - 1,
+                begin_iteration=first,
+                end_iteration=first + n_rounds,
+                evaluation_result_list=[
+                    _result("valid_0" if name.startswith("validation_") else "training", name, value)
+                    for name, value in row.items()
+                ],
+            )
+            try:
+                for callback in callbacks:
+                    callback(environment)
+            except callback_module.EarlyStopException:
+                return True
+            return False
+
+        return call
+
+    def snapshot(self, shift):
+        """A booster of its own with ``shift`` added to its raw predictions; it predicts on the scale of the target."""
+        lightgbm = import_optional("lightgbm", "DCovLGBMRegressor")
+        lines = self.booster.model_to_string(num_iteration=-1, start_iteration=0).split("\n")
+        # The objective of the trees grown on our gradients is "none", which would leave predictions on the link scale.
+        lines = [line for line in lines if not line.startswith("objective=")]
+        position = next(k for k, line in enumerate(lines) if line.startswith("feature_names="))
+        lines.insert(position, f"objective={self._objective}")
+        booster = lightgbm.Booster(model_str="\n".join(lines))
+        if shift:
+            (first,) = booster.dump_model(num_iteration=1)["tree_info"]
+            for leaf in range(first["num_leaves"]):
+                booster.set_leaf_output(0, leaf, booster.get_leaf_output(0, leaf) + shift)
+        return booster
+
+
+def _result(data_name, metric, value):
+    """An entry of evaluation_result_list; a named tuple since LightGBM 4.7."""
+    basic = import_optional("lightgbm.basic", "DCovLGBMRegressor")
+    return getattr(basic, "EvalResult", lambda *entries: entries)(
+        data_name, metric.removeprefix("validation_"), value, False
+    )
+
+
+class _LightGBMModel(PassThroughParameters):
+    """What the regressor and the classifier share."""
+
+    def _learner_parameters(self, seed):
+        parameters = {
+            "boosting": self.boosting_type,
+            "num_leaves": self.num_leaves,
+            "max_depth": self.max_depth,
+            "learning_rate": self.learning_rate,
+            "min_split_gain": self.min_split_gain,
+            "min_child_weight": self.min_child_weight,
+            "min_child_samples": self.min_child_samples,
+            "subsample": self.subsample,
+            "subsample_freq": self.subsample_freq,
+            "colsample_bytree": self.colsample_bytree,
+            "reg_alpha": self.reg_alpha,
+            "reg_lambda": self.reg_lambda,
+            "num_threads": resolve_n_threads(self.n_jobs),
+            "verbosity": 1 if self.verbose > 1 else -1,
+            **self._learner_objective(),
+            **self._further_parameters(),
+        }
+        if seed is not None:
+            parameters["seed"] = seed
+        return parameters
+
+    def _check_learner(self):
+        if self.boosting_type not in ("gbdt", "goss"):
+            raise ValueError(
+                f"boosting_type must be 'gbdt' or 'goss': fair rounds never change earlier trees; found "
+                f"{self.boosting_type!r}"
+            )
+        self._check_further(_REFUSED)
+
+    def _start(self, data, monitored, seed, callbacks):
+        lightgbm = import_optional("lightgbm", type(self).__name__)
+        parameters = self._learner_parameters(seed)
+        train = lightgbm.Dataset(data.X, data.y, weight=data.weights if data.weighted else None, params=parameters)
+        callbacks = list(callbacks)
+        watched = []
+        if monitored is None:
+            parameters.setdefault("metric", "none")
+        else:
+            watched = [
+                lightgbm.Dataset(
+                    monitored.X, monitored.y, weight=monitored.weights if monitored.weighted else None, reference=train
+                )
+            ]
+            if self.early_stopping_rounds is not None:
+                callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
+        booster = lightgbm.train(
+            parameters,
+            train,
+            self.n_estimators,
+            valid_sets=watched,
+            callbacks=callbacks,
+            keep_training_booster=True,
+        )
+        for _ in range(booster.current_iteration() - booster.best_iteration if booster.best_iteration > 0 else 0):
+            booster.rollback_one_iter()
+        return LightGBMGrower(booster, self._finished_objective(), fair_bounds(self._loss(), parameters))
+
+    def _raw_predict(self, X):
+        X = self._features(X)
+        return self.booster_.predict(X, raw_score=True, num_threads=resolve_n_threads(self.n_jobs))
+
+    @property
+    def feature_importances_(self):
+        """Importance of each feature over all trees, fair ones included, (p,); see ``importance_type``."""
+        check_is_fitted(self, "booster_")
+        return self.booster_.feature_importance(importance_type=self.importance_type)
+
+    def shap_values(self, X):
+        """Contribution of each feature to each raw prediction (SHAP values of the trees).
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n, p + 1) array
+            On the link scale; the last column is the expected raw prediction, so that rows sum to the raw prediction.
+        """
+        X = self._features(X)
+        return self.booster_.predict(X, pred_contrib=True, num_threads=resolve_n_threads(self.n_jobs))
+
+
+_PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
+        Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
+    strength : float, default=1.0
+        Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives LightGBM's
+        model.
+    <objective>
+    n_estimators : int, default=100
+        Unpenalised rounds.
+    learning_rate : float, default=0.1
+        Of the unpenalised rounds.
+    n_fair_rounds : int, default=100
+        Rounds on loss plus penalty that follow, at most; for each strength of a path.
+    fair_learning_rate : float, default=0.2
+        Share of a Newton step that a fair round takes.
+    early_stopping_rounds : int, optional
+        Rounds without improvement on ``eval_set`` that end the unpenalised rounds (by LightGBM's metric) and the fair
+        rounds (by loss plus penalty on ``eval_set``); both go back to their best round.
+    boosting_type : {"gbdt", "goss"}, default="gbdt"
+        How LightGBM samples rows.
+    num_leaves, max_depth, min_split_gain, min_child_weight, min_child_samples, subsample, subsample_freq, \
+colsample_bytree, reg_alpha, reg_lambda
+        As in ``lightgbm.LGBMModel``, in all rounds.
+    random_state : int, RandomState or None, default=None
+        Seed of LightGBM.
+    n_jobs : int, optional
+        Threads of LightGBM and of the tile kernels; all available for None.
+    importance_type : {"split", "gain"}, default="split"
+        Of ``feature_importances_``.
+    sensitive_columns : list of str or int, optional
+        Columns of X that hold the protected attributes, instead of ``sensitive_features``.
+    drop_sensitive_columns : bool, default=True
+        Whether these columns are no features. They are then not needed in ``predict``.
+    verbose : int, default=0
+        1 prints a line for each strength, 2 LightGBM's messages as well.
+    **lightgbm_parameters
+        Any other parameter of LightGBM, by its name there."""
+
+_ATTRIBUTES = """booster_ : lightgbm.Booster
+        All trees. Its own ``predict`` is on the scale of the target.
+    n_unpenalised_rounds_ : int
+        Trees of the unpenalised start.
+    n_fair_rounds_ : int
+        Trees grown on loss plus penalty.
+    loss_value_ : float
+        Weighted mean loss (half deviance) on the training rows.
+    penalty_value_ : float
+        Penalty on the training rows, before ``strength`` and net of the terms without predictions; NaN when fitted
+        without protected attributes.
+    objective_value_ : float
+        ``loss_value_ + strength * penalty_value_``.
+    penalty_method_ : str or None
+        Algorithm the penalty used.
+    penalty_error_bound_ : float or None
+        Bound on the error of the normalised penalty; 0 unless ``penalty_method_`` is ``"approximate"``.
+    history_ : dict of arrays
+        ``objective``, ``loss`` and ``penalty`` after each fair round, and with ``eval_set`` the same with the prefix
+        ``validation_``.
+    feature_importances_ : (p,) array
+        Importance of each feature.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : (p,) array of str
+        Names of the features, where X had names."""
+
+
+def _document(objective):
+    """Describe the common parameters and attributes in one place."""
+
+    def decorate(cls):
+        parameters = _PARAMETERS.replace("\n    <objective>", objective)
+        cls.__doc__ = cls.__doc__.replace("<parameters>", parameters).replace("<attributes>", _ATTRIBUTES)
+        return cls
+
+    return decorate
+
+
+@_document(
+    """
+    objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
+        Family of the target; all but the first have a log link.
+    tweedie_power : float, default=1.5
+        Power of the variance function for ``objective="tweedie"``."""
+)
+class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
+    """LightGBM regression whose predictions do not depend on protected attributes.
+
+    Minimises ``sum_i w_i loss_i / sum_i w_i + strength * penalty(u, S)`` over sums of trees: ``n_estimators`` rounds of
+    LightGBM, then up to ``n_fair_rounds`` trees on the gradient of the whole objective, each kept only if the exact
+    objective of the whole sample falls. For claim frequencies pass ``objective="poisson"``, ``y = claims / exposure``
+    and ``sample_weight = exposure``. Categorical columns, missing values, constraints and all other parameters of
+    LightGBM work as there.
+
+    Parameters
+    ----------
+    <parameters>
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    lightgbm.LGBMRegressor : The same model with ``strength=0``.
+    fairdcov.DCovPoissonRegressor : The linear model.
+
+    Notes
+    -----
+    The penalty is piecewise linear in the predictions and gives second-order learners no curvature, so that a plain
+    custom objective overshoots at large strengths. Here the Hessian of LightGBM's split gains and leaf values has a
+    term for the penalty, the bound of its smoothed second derivative that the theory page of the documentation derives.
+
+    Examples
+    --------
+    >>> from fairdcov import DCovLGBMRegressor
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> book = make_motor_portfolio(4_000, random_state=0)
+    >>> X = book.data.select_dtypes("number")
+    >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
+    >>> model = DCovLGBMRegressor(strength=30.0, objective="poisson", n_estimators=20, n_fair_rounds=20, num_leaves=8)
+    >>> unaware = model.fit(X, book.target, **data).set_params(strength=0).fit(X, book.target, **data)
+    >>> before = unaware.penalty_value_
+    >>> fair = model.set_params(strength=30.0).fit(X, book.target, **data)
+    >>> fair.penalty_value_ < 0.5 * before
+    True
+    >>> fair.predict(X).shape
+    (4000,)
+    """
+
+    def __init__(
+        self,
+        penalty="ccdcov",
+        strength=1.0,
+        *,
+        objective="squared_error",
+        tweedie_power=1.5,
+        n_estimators=100,
+        learning_rate=0.1,
+        n_fair_rounds=100,
+        fair_learning_rate=0.2,
+        early_stopping_rounds=None,
+        boosting_type="gbdt",
+        num_leaves=31,
+        max_depth=-1,
+        min_split_gain=0.0,
+        min_child_weight=1e-3,
+        min_child_samples=20,
+        subsample=1.0,
+        subsample_freq=0,
+        colsample_bytree=1.0,
+        reg_alpha=0.0,
+        reg_lambda=0.0,
+        random_state=None,
+        n_jobs=None,
+        importance_type="split",
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        verbose=0,
+        **lightgbm_parameters,
+    ):
+        self.penalty = penalty
+        self.strength = strength
+        self.objective = objective
+        self.tweedie_power = tweedie_power
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.n_fair_rounds = n_fair_rounds
+        self.fair_learning_rate = fair_learning_rate
+        self.early_stopping_rounds = early_stopping_rounds
+        self.boosting_type = boosting_type
+        self.num_leaves = num_leaves
+        self.max_depth = max_depth
+        self.min_split_gain = min_split_gain
+        self.min_child_weight = min_child_weight
+        self.min_child_samples = min_child_samples
+        self.subsample = subsample
+        self.subsample_freq = subsample_freq
+        self.colsample_bytree = colsample_bytree
+        self.reg_alpha = reg_alpha
+        self.reg_lambda = reg_lambda
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.importance_type = importance_type
+        self.sensitive_columns = sensitive_columns
+        self.drop_sensitive_columns = drop_sensitive_columns
+        self.verbose = verbose
+        self._set_further(lightgbm_parameters)
+
+    def _learner_objective(self):
+        parameters = {"objective": _OBJECTIVES[self.objective]}
+        if self.objective == "tweedie":
+            parameters["tweedie_variance_power"] = self.tweedie_power
+        return parameters
+
+    def _finished_objective(self):
+        # Also for Tweedie the power plays no part in predictions.
+        return _OBJECTIVES[self.objective]
+
+
+@_document("")
+class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
+    """LightGBM classification of two classes whose probabilities do not depend on protected attributes.
+
+    As :class:`DCovLGBMRegressor` with the log loss; the probability of the second class is penalised (or, with
+    ``scale="link"`` in the penalty, its logit).
+
+    Parameters
+    ----------
+    <parameters>
+
+    Attributes
+    ----------
+    classes_ : (2,) array
+        Class labels.
+    <attributes>
+
+    See Also
+    --------
+    lightgbm.LGBMClassifier : The same model with ``strength=0``.
+    fairdcov.DCovLogisticRegression : The linear model.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov import DCovLGBMClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> gender = rng.choice(["f", "m"], size=500)
+    >>> X = np.column_stack([(gender == "f") + rng.normal(size=500), rng.normal(size=500)])
+    >>> y = X.sum(axis=1) + rng.normal(size=500) > 0
+    >>> model = DCovLGBMClassifier(strength=10.0, n_estimators=20, n_fair_rounds=20, num_leaves=4)
+    >>> model.fit(X, y, sensitive_features=gender).predict_proba(X).shape
+    (500, 2)
+    """
+
+    def __init__(
+        self,
+        penalty="ccdcov",
+        strength=1.0,
+        *,
+        n_estimators=100,
+        learning_rate=0.1,
+        n_fair_rounds=100,
+        fair_learning_rate=0.2,
+        early_stopping_rounds=None,
+        boosting_type="gbdt",
+        num_leaves=31,
+        max_depth=-1,
+        min_split_gain=0.0,
+        min_child_weight=1e-3,
+        min_child_samples=20,
+        subsample=1.0,
+        subsample_freq=0,
+        colsample_bytree=1.0,
+        reg_alpha=0.0,
+        reg_lambda=0.0,
+        random_state=None,
+        n_jobs=None,
+        importance_type="split",
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        verbose=0,
+        **lightgbm_parameters,
+    ):
+        self.penalty = penalty
+        self.strength = strength
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.n_fair_rounds = n_fair_rounds
+        self.fair_learning_rate = fair_learning_rate
+        self.early_stopping_rounds = early_stopping_rounds
+        self.boosting_type = boosting_type
+        self.num_leaves = num_leaves
+        self.max_depth = max_depth
+        self.min_split_gain = min_split_gain
+        self.min_child_weight = min_child_weight
+        self.min_child_samples = min_child_samples
+        self.subsample = subsample
+        self.subsample_freq = subsample_freq
+        self.colsample_bytree = colsample_bytree
+        self.reg_alpha = reg_alpha
+        self.reg_lambda = reg_lambda
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.importance_type = importance_type
+        self.sensitive_columns = sensitive_columns
+        self.drop_sensitive_columns = drop_sensitive_columns
+        self.verbose = verbose
+        self._set_further(lightgbm_parameters)
+
+    def _learner_objective(self):
+        return {"objective": "binary"}
+
+    def _finished_objective(self):
+        return "binary sigmoid:1"

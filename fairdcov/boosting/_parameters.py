@@ -1,0 +1,70 @@
+"""Further parameters of a learner, passed through as keywords and kept as attributes like all others."""
+
+import difflib
+
+__all__ = ["PassThroughParameters"]
+
+# A name this much like one of ours is a slip of the pen, not a parameter of the learner.
+_SIMILAR = 0.8
+
+
+class PassThroughParameters:
+    """Mixin of an estimator whose ``__init__`` takes ``**parameters`` for its learner."""
+
+    def _set_further(self, parameters):
+        for name, value in parameters.items():
+            setattr(self, name, value)
+
+    def _further_parameters(self):
+        """What was passed beyond the parameters that ``__init__`` names."""
+        named = self._get_param_names()
+        return {
+            name: value
+            for name, value in vars(self).items()
+            if name not in named and not name.startswith("_") and not name.endswith("_")
+        }
+
+    def _check_further(self, refused):
+        """Raise for names that are nearly ours, and for those the penalty does not go with.
+
+        Parameters
+        ----------
+        refused : dict of str to str
+            Reason for each name of a parameter that must not be passed.
+        """
+        for name in self._further_parameters():
+            near = difflib.get_close_matches(name, self._get_param_names(), n=1, cutoff=_SIMILAR)
+            if near:
+                raise TypeError(f"{type(self).__name__} has no parameter {name!r}; did you mean {near[0]!r}?")
+            if name in refused:
+                raise ValueError(f"{name} cannot be passed to {type(self).__name__}: {refused[name]}")
+
+    def get_params(self, deep=True):
+        """Parameters, those for the learner included.
+
+        Parameters
+        ----------
+        deep : bool, default=True
+            Whether to go into nested objects such as the penalty.
+
+        Returns
+        -------
+        dict
+        """
+        return {**super().get_params(deep=deep), **self._further_parameters()}
+
+    def set_params(self, **parameters):
+        """Set parameters, also those for the learner that have not been set before.
+
+        Parameters
+        ----------
+        **parameters
+            Values by name; ``penalty__c`` and the like go into the penalty.
+
+        Returns
+        -------
+        self
+        """
+        known = self.get_params(deep=True)
+        self._set_further({name: value for name, value in parameters.items() if name not in known and "__" not in name})
+        return super().set_params(**parameters)

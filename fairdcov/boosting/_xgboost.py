@@ -1,0 +1,324 @@
+"""XGBoost: how it grows trees on a given gradient, and the estimator."""
+
+import json
+
+import numpy as np
+from sklearn.utils.validation import check_is_fitted
+
+from fairdcov._optional import import_optional
+from fairdcov._validation import resolve_n_threads
+from fairdcov.boosting._base import BoostedRegressor, fair_bounds
+from fairdcov.boosting._parameters import PassThroughParameters
+
+__all__ = ["DCovXGBRegressor"]
+
+_OBJECTIVES = {
+    "squared_error": "reg:squarederror",
+    "poisson": "count:poisson",
+    "gamma": "reg:gamma",
+    "tweedie": "reg:tweedie",
+}
+_REFUSED = {
+    "eta": "use learning_rate and fair_learning_rate",
+    "obj": "the fair rounds have their own objective",
+    "num_boost_round": "use n_estimators and n_fair_rounds",
+    "num_parallel_tree": "a fair round grows one tree",
+    "multi_strategy": "one raw prediction for each row is penalised",
+    "nthread": "use n_jobs",
+    "seed": "use random_state",
+    "tweedie_variance_power": "use tweedie_power",
+}
+
+
+class XGBoostGrower:
+    """Adds trees to an XGBoost booster on gradients of our own.
+
+    Parameters
+    ----------
+    booster : xgboost.Booster
+        The unpenalised model.
+    train : xgboost.DMatrix
+        Training rows.
+    monitored : xgboost.DMatrix or None
+        Rows to watch.
+    link : str
+        Name of the link function.
+    bounds : dict
+        Parameters of XGBoost for these trees alone.
+    """
+
+    def __init__(self, booster, train, monitored, link, bounds):
+        self.booster = booster
+        self._link = link
+        self._bounds = bounds
+        self._train = train
+        self._monitored = monitored
+
+    def n_trees(self):
+        """Trees so far."""
+        return self.booster.num_boosted_rounds()
+
+    def grow(self, gradient, curvature, learning_rate):
+        """Add a tree; False if it does not split."""
+        self.booster.set_param({"learning_rate": learning_rate, **self._bounds})
+        self.booster.boost(self._train, self.n_trees(), grad=gradient, hess=curvature)
+        if _splits(self.booster, self.n_trees() - 1):
+            return True
+        self.drop()
+        return False
+
+    def drop(self):
+        """Take the last tree away."""
+        self.booster = self.booster[: self.n_trees() - 1]
+
+    def raw(self):
+        """Raw predictions of the training rows, (n,)."""
+        return self.booster.predict(self._train, output_margin=True).astype(np.float64)
+
+    def monitored_raw(self):
+        """Raw predictions of the monitored rows, (m,)."""
+        return self.booster.predict(self._monitored, output_margin=True).astype(np.float64)
+
+    def after_round(self, callbacks, n_rounds):
+        """What is to be called after a fair round: the callbacks, with objective, loss and penalty as metrics."""
+        if not callbacks:
+            return None
+        first, log = self.n_trees(), {}
+
+        def call(number, row):
+            for name, value in row.items():
+                data_name = "validation" if name.startswith("validation_") else "train"
+                log.setdefault(data_name, {}).setdefault(name.removeprefix("validation_"), []).append(value)
+            answers = [callback.after_iteration(self.booster, first + number - 1, log) for callback in callbacks]
+            return any(answers)
+
+        return call
+
+    def snapshot(self, shift):
+        """A copy of the booster, with ``shift`` added to its raw predictions."""
+        booster = self.booster.copy()
+        if shift:
+            learner = json.loads(booster.save_config())["learner"]
+            # A list since XGBoost 3.1, on the scale of the target.
+            base_score = float(learner["learner_model_param"]["base_score"].strip("[]"))
+            shifted = base_score + shift if self._link == "identity" else base_score * np.exp(shift)
+            booster.set_param({"base_score": shifted})
+        return booster
+
+
+def _splits(booster, position):
+    """Whether a tree has more than one leaf: the dump of a single leaf has no condition."""
+    (tree,) = booster[position : position + 1].get_dump()
+    return "[" in tree
+
+
+class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
+    """XGBoost regression whose predictions do not depend on protected attributes.
+
+    The objective and the two phases of the training are those of :class:`DCovLGBMRegressor`.
+
+    Parameters
+    ----------
+    penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
+        Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
+    strength : float, default=1.0
+        Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives XGBoost's
+        model.
+    objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
+        Family of the target; all but the first have a log link.
+    tweedie_power : float, default=1.5
+        Power of the variance function for ``objective="tweedie"``.
+    n_estimators : int, default=100
+        Unpenalised rounds.
+    learning_rate : float, default=0.3
+        Of the unpenalised rounds.
+    n_fair_rounds : int, default=100
+        Rounds on loss plus penalty that follow, at most; for each strength of a path.
+    fair_learning_rate : float, default=0.2
+        Share of a Newton step that a fair round takes.
+    early_stopping_rounds : int, optional
+        Rounds without improvement on ``eval_set`` that end either phase; both go back to their best round.
+    max_depth, min_child_weight, subsample, colsample_bytree, reg_alpha, reg_lambda
+        As in ``xgboost.XGBModel``, in all rounds.
+    random_state : int, RandomState or None, default=None
+        Seed of XGBoost.
+    n_jobs : int, optional
+        Threads of XGBoost and of the tile kernels; all available for None.
+    importance_type : {"gain", "weight", "cover", "total_gain", "total_cover"}, default="gain"
+        Of ``feature_importances_``.
+    sensitive_columns : list of str or int, optional
+        Columns of X that hold the protected attributes, instead of ``sensitive_features``.
+    drop_sensitive_columns : bool, default=True
+        Whether these columns are no features. They are then not needed in ``predict``.
+    verbose : int, default=0
+        1 prints a line for each strength, 2 XGBoost's messages as well.
+    **xgboost_parameters
+        Any other parameter of ``xgboost.train``, by its name there.
+
+    Attributes
+    ----------
+    booster_ : xgboost.Booster
+        All trees. Its own ``predict`` is on the scale of the target.
+    n_unpenalised_rounds_, n_fair_rounds_ : int
+        Trees of the unpenalised start, and those grown on loss plus penalty.
+    loss_value_, penalty_value_, objective_value_ : float
+        On the training rows, as in :class:`DCovLGBMRegressor`.
+    penalty_method_ : str or None
+        Algorithm the penalty used.
+    penalty_error_bound_ : float or None
+        Bound on the error of the normalised penalty.
+    history_ : dict of arrays
+        ``objective``, ``loss`` and ``penalty`` after each fair round, and with ``eval_set`` the same with the prefix
+        ``validation_``.
+    feature_importances_ : (p,) array
+        Importance of each feature, of sum 1.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : (p,) array of str
+        Names of the features, where X had names.
+
+    See Also
+    --------
+    DCovLGBMRegressor : The same on LightGBM, faster where steps have to be taken back.
+    xgboost.XGBRegressor : The same model with ``strength=0``.
+
+    Examples
+    --------
+    >>> from fairdcov import DCovXGBRegressor
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> book = make_motor_portfolio(2_000, random_state=0)
+    >>> model = DCovXGBRegressor(strength=30.0, objective="poisson", n_estimators=20, n_fair_rounds=20, max_depth=3)
+    >>> model = model.fit(  # doctest: +SKIP
+    ...     book.data.select_dtypes("number"),
+    ...     book.target,
+    ...     sample_weight=book.exposure,
+    ...     sensitive_features=book.sensitive_features,
+    ... )
+    """
+
+    def __init__(
+        self,
+        penalty="ccdcov",
+        strength=1.0,
+        *,
+        objective="squared_error",
+        tweedie_power=1.5,
+        n_estimators=100,
+        learning_rate=0.3,
+        n_fair_rounds=100,
+        fair_learning_rate=0.2,
+        early_stopping_rounds=None,
+        max_depth=6,
+        min_child_weight=1.0,
+        subsample=1.0,
+        colsample_bytree=1.0,
+        reg_alpha=0.0,
+        reg_lambda=1.0,
+        random_state=None,
+        n_jobs=None,
+        importance_type="gain",
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        verbose=0,
+        **xgboost_parameters,
+    ):
+        self.penalty = penalty
+        self.strength = strength
+        self.objective = objective
+        self.tweedie_power = tweedie_power
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.n_fair_rounds = n_fair_rounds
+        self.fair_learning_rate = fair_learning_rate
+        self.early_stopping_rounds = early_stopping_rounds
+        self.max_depth = max_depth
+        self.min_child_weight = min_child_weight
+        self.subsample = subsample
+        self.colsample_bytree = colsample_bytree
+        self.reg_alpha = reg_alpha
+        self.reg_lambda = reg_lambda
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.importance_type = importance_type
+        self.sensitive_columns = sensitive_columns
+        self.drop_sensitive_columns = drop_sensitive_columns
+        self.verbose = verbose
+        self._set_further(xgboost_parameters)
+
+    def _check_learner(self):
+        further = self._further_parameters()
+        if further.get("booster", "gbtree") != "gbtree":
+            raise ValueError(f"booster must be 'gbtree': fair rounds add trees; found {further['booster']!r}")
+        self._check_further(_REFUSED)
+
+    def _start(self, data, monitored, seed, callbacks):
+        xgboost = import_optional("xgboost", type(self).__name__)
+        parameters = {
+            "objective": _OBJECTIVES[self.objective],
+            "learning_rate": self.learning_rate,
+            "max_depth": self.max_depth,
+            "min_child_weight": self.min_child_weight,
+            "subsample": self.subsample,
+            "colsample_bytree": self.colsample_bytree,
+            "reg_alpha": self.reg_alpha,
+            "reg_lambda": self.reg_lambda,
+            "nthread": resolve_n_threads(self.n_jobs),
+            "verbosity": 2 if self.verbose > 1 else 0,
+            **self._further_parameters(),
+        }
+        if self.objective == "tweedie":
+            parameters["tweedie_variance_power"] = self.tweedie_power
+        if seed is not None:
+            parameters["seed"] = seed
+        train = xgboost.DMatrix(data.X, data.y, weight=data.weights if data.weighted else None, enable_categorical=True)
+        watched = None
+        if monitored is not None:
+            watched = xgboost.DMatrix(
+                monitored.X,
+                monitored.y,
+                weight=monitored.weights if monitored.weighted else None,
+                enable_categorical=True,
+            )
+        booster = xgboost.train(
+            parameters,
+            train,
+            self.n_estimators,
+            evals=[] if watched is None else [(watched, "validation")],
+            early_stopping_rounds=self.early_stopping_rounds,
+            callbacks=list(callbacks) or None,
+            verbose_eval=False,
+        )
+        if self.early_stopping_rounds is not None:
+            booster = booster[: booster.best_iteration + 1]
+        return XGBoostGrower(booster, train, watched, self._loss().link, fair_bounds(self._loss(), parameters))
+
+    def _raw_predict(self, X):
+        xgboost = import_optional("xgboost", type(self).__name__)
+        rows = xgboost.DMatrix(self._features(X), enable_categorical=True, nthread=resolve_n_threads(self.n_jobs))
+        return self.booster_.predict(rows, output_margin=True).astype(np.float64)
+
+    @property
+    def feature_importances_(self):
+        """Importance of each feature over all trees, fair ones included, (p,), of sum 1; see ``importance_type``."""
+        check_is_fitted(self, "booster_")
+        scores = self.booster_.get_score(importance_type=self.importance_type)
+        names = self.booster_.feature_names or [f"f{position}" for position in range(self.n_features_in_)]
+        importances = np.array([scores.get(name, 0.0) for name in names])
+        return importances / max(importances.sum(), np.finfo(float).tiny)
+
+    def shap_values(self, X):
+        """Contribution of each feature to each raw prediction, (n, p + 1); see :meth:`DCovLGBMRegressor.shap_values`.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n, p + 1) array
+            The last column is the expected raw prediction.
+        """
+        xgboost = import_optional("xgboost", type(self).__name__)
+        rows = xgboost.DMatrix(self._features(X), enable_categorical=True, nthread=resolve_n_threads(self.n_jobs))
+        return self.booster_.predict(rows, pred_contribs=True)
