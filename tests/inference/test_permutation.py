@@ -150,7 +150,7 @@ def test_features_without_error_give_the_exact_values(measure, weighted, rng):
 
 def test_permuting_reaches_the_same_statistic_whatever_the_pairing(rng):
     """A statistic of the permuted data must not remember the pairing that was observed: the level hangs on it."""
-    n = 50
+    n = 400  # more profiles than features
     u, weights = rng.normal(size=n), rng.exponential(size=n)
     blocks = SensitiveBlocks.from_arrays(attributes(rng, n, "many"))
     rows = rng.permutation(n)
