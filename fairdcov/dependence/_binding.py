@@ -17,6 +17,8 @@ __all__ = ["FEW_PROFILES", "MEASURES", "METHODS", "bind_dependence"]
 MEASURES = ("dcov", "jdcov", "ccdcov")
 METHODS = ("auto", "profiles", "univariate", "tiles", "approximate")
 
+# Up to this many profiles the plain definition is quicker than anything clever.
+_HANDFUL = 64
 # Up to this many profiles a K x K matrix is small change (2 MiB) whatever the number of rows.
 FEW_PROFILES = 512
 # Up to this many (32 MiB) it is worth it as soon as profiles repeat at all, beyond only where they repeat a lot.
@@ -27,6 +29,8 @@ _MANY_ROWS = 20_000
 
 def _distance_sums(points, weights, n_threads):
     """``sum_h w_h |x_k - x_h|`` for every profile."""
+    if len(points) <= _HANDFUL:
+        return cdist(points, points) @ weights
     if points.shape[1] == 1:
         return _kernels.univariate_distance_sums(points[:, 0] - points[:, 0].mean(), weights)
     # One block has far fewer distinct points than all blocks together have profiles, and this is quadratic in them.
