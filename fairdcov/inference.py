@@ -265,7 +265,7 @@ def independence_test(
     >>> prediction = rng.gamma(2.0, size=500) + same
     >>> result = independence_test(prediction, people)
     >>> result.p_value, round(result.effect_size, 2)
-    (0.001, 0.06)
+    (0.001, 0.02)
     >>> independence_test(prediction, people, measure="dcov").p_value > 0.1
     True
     >>> print(independence_test(rng.permutation(prediction), people, test="chi2"))
