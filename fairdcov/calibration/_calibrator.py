@@ -248,6 +248,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             For groups that are not compared in some fold because they have too few rows there, for a
             ``max_divergence`` below the null level, and with ``strengths="auto"`` for predictions without any
             divergence.
+        UserWarning
+            When, without metadata routing, ``sample_weight`` does not reach the scorer.
         """
         rule_options = self._check_parameters()
         param_name = self._find_parameter()
@@ -412,6 +414,13 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         else:
             names = get_routing_for_object(scorer).consumes("score", given.keys())
             score_params = {name: given[name] for name in names}
+        if "sample_weight" in given and "sample_weight" not in score_params:
+            warnings.warn(
+                f"the score is not weighted by sample_weight, the divergence is: without metadata routing {scorer!r} "
+                "does not get it; take a scorer of fairdcov.metrics (such as make_weighted_scorer) or turn routing on",
+                UserWarning,
+                stacklevel=3,
+            )
         return params, score_params, split_params
 
     # -- folds --------------------------------------------------------------------------------------------------------
@@ -493,7 +502,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 if self.n_seeds > 1:
                     learner = clone(self.estimator).set_params(**{self._seed_name(): learner_seed})
                     fold_sweep = sweep.with_estimator(learner, data.fit_params)
-                tasks.append(((fold_sweep, data, split, strengths, scorer), {"seed": seed, **options}))
+                tasks.append(((fold_sweep, data, split, strengths.tolist(), scorer), {"seed": seed, **options}))
         sequential = self.n_jobs in (None, 1)
         total = len(tasks) * (len(strengths) if sequential else 1)
         unit = "fit" if sequential else "fold"

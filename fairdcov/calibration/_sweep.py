@@ -52,7 +52,7 @@ def take_rows(data, rows):
 def _is_per_row(value, n_samples):
     if isinstance(value, str | bytes | dict) or not (hasattr(value, "shape") or hasattr(value, "__len__")):
         return False
-    return np.ndim(value) != 0 and count_rows(value) == n_samples
+    return getattr(value, "shape", None) != () and count_rows(value) == n_samples
 
 
 def take_metadata(params, rows, n_samples):
