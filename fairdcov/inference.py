@@ -192,8 +192,9 @@ def independence_test(
         Algorithm, see :func:`fairdcov.distance_covariance`. One permutation costs ``O(n K)`` with K profiles,
         ``O(n log n)`` with one continuous attribute, ``O(n r)`` with an approximation by r features, and ``O(n^2)``
         with tiles. ``"auto"`` takes tiles for several continuous attributes while ``n^2 n_permutations`` is below
-        4e10 (6,300 rows with 999 permutations) and the approximation beyond; an approximated statistic has the
-        same exact level, it may only see less. No n x n array is made by any of them.
+        4e10 (6,300 rows with 999 permutations) and the approximation beyond. Permutations of an approximated
+        statistic are as exact as any, it may only see less; statistic and effect size are a few percent too small. No
+        n x n array is made by any method.
     random_state : int, RandomState or None, default=0
         Seed of the permutations and of the approximation.
     n_threads : int, optional
