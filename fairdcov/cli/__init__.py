@@ -1,48 +1,33 @@
-"""Command line: ``fairdcov demo``.
+"""Command line: ``fairdcov demo | fit | audit | predict``.
 
 Each command imports what it needs when it runs, so that ``fairdcov --help`` answers at once.
 """
 
-import argparse
 import sys
 
 __all__ = ["main"]
 
 _EXIT_BAD_INPUT = 2
+_EXIT_UNMET = 3
 _EXIT_INTERRUPTED = 130
 
 
-def _parser():
-    parser = argparse.ArgumentParser(
-        prog="fairdcov",
-        description="Fairness-regularised regression: predictions that do not depend on protected attributes jointly.",
-    )
-    parser.add_argument("--version", action="store_true", help="print the version and exit")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
-    demo = commands.add_parser(
-        "demo",
-        help="fit a fair motor tariff and write scored policies, the chosen model and a picture of the trade-off",
-        description="Calibrates the strength of each dependence penalty of a claim frequency model by "
-        "cross-validation, fits the paths of strengths, compares them on policies held back, and writes the results "
-        "to a folder.",
-        epilog="examples:\n"
-        "  fairdcov demo --output demo-output\n"
-        "  fairdcov demo --data pg15training --output pg15-output    (downloads 1.9 MB, or set FAIRDCOV_DATA)",
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    demo.add_argument(
-        "--data", choices=["motor", "pg15training"], default="motor", help="synthetic book (default) or a French one"
-    )
-    demo.add_argument("--output", default="fairdcov-demo", metavar="DIR", help="folder to write (%(default)s)")
-    demo.add_argument("--force", action="store_true", help="replace the folder if it exists")
-    demo.add_argument(
-        "--policies", type=int, default=30_000, metavar="N", help="size of the synthetic book (%(default)s)"
-    )
-    demo.add_argument(
-        "--seed", type=int, default=0, help="seed of the book, the split and the permutations (%(default)s)"
-    )
-    demo.add_argument("--quiet", action="store_true", help="no progress bar")
-    return parser
+def _run(options):
+    """Import the module of the command and run it."""
+    if options.command == "demo":
+        from fairdcov.cli._demo import run_demo as run
+    elif options.command == "fit":
+        from fairdcov.cli._fit import run_fit as run
+    elif options.command == "audit":
+        from fairdcov.cli._audit import run_audit as run
+    else:
+        from fairdcov.cli._predict import run_predict as run
+    run(options)
+
+
+def _say(command, message):
+    """One line on the standard error."""
+    print(f"fairdcov {command}: {' '.join(str(message).split())}", file=sys.stderr)
 
 
 def main(arguments=None):
@@ -56,7 +41,7 @@ def main(arguments=None):
     Returns
     -------
     int
-        Exit code: 0 done, 2 bad input, 130 interrupted.
+        Exit code: 0 done, 2 bad input, 3 no strength meets the rule, 130 interrupted.
 
     Examples
     --------
@@ -65,7 +50,9 @@ def main(arguments=None):
     fairdcov ...
     0
     """
-    parser = _parser()
+    from fairdcov.cli._parser import make_parser
+
+    parser = make_parser()
     options = parser.parse_args(arguments)
     if options.version:
         from fairdcov import __version__
@@ -75,14 +62,17 @@ def main(arguments=None):
     if options.command is None:
         parser.print_help()
         return _EXIT_BAD_INPUT
-    from fairdcov.cli._demo import run_demo
+    from fairdcov.exceptions import CalibrationError
 
     try:
-        run_demo(options)
+        _run(options)
+    except CalibrationError as error:
+        _say(options.command, f"{error}; or take the fairest with --if-unmet warn")
+        return _EXIT_UNMET
     except (ValueError, TypeError, OSError, ImportError) as error:
-        print(f"fairdcov {options.command}: {error}", file=sys.stderr)
+        _say(options.command, error)
         return _EXIT_BAD_INPUT
     except KeyboardInterrupt:
-        print(f"fairdcov {options.command}: interrupted; nothing was written", file=sys.stderr)
+        _say(options.command, "interrupted; nothing was written")
         return _EXIT_INTERRUPTED
     return 0

@@ -6,18 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.compose import ColumnTransformer
 from sklearn.metrics import mean_poisson_deviance
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 from tqdm import tqdm
 
 from fairdcov import (
-    CCDCovPenalty,
-    DCovPenalty,
     DCovPoissonRegressor,
-    JDCovPenalty,
     JSDivergenceCalibrator,
     SensitiveEncoder,
     concatenated_distance_covariance,
@@ -25,15 +20,17 @@ from fairdcov import (
     joint_distance_covariance,
 )
 from fairdcov._optional import import_optional
+from fairdcov.cli._experience import crossed_strata
+from fairdcov.cli._features import feature_columns
+from fairdcov.cli._models import PENALTIES
 from fairdcov.cli._output import check_output_folder, output_folder
+from fairdcov.cli._pictures import CALIBRATION_COLUMNS, draw_calibrations, save
 from fairdcov.datasets import fetch_pg15training, make_motor_portfolio
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import gini, js_divergence, null_distribution, rps, unfairness_ratio
-from fairdcov.plots import CalibrationDisplay, FrontierDisplay, GroupDistributionDisplay
 
 __all__ = ["run_demo"]
 
-PENALTIES = {"ccdcov": CCDCovPenalty, "jdcov": JDCovPenalty, "dcov": DCovPenalty}
 STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 # The published comparison penalises in the units of the prediction, and measures counts with a fixed bandwidth.
 PUBLISHED_STRENGTHS = (10.0, 20.0, 40.0, 80.0, 150.0)
@@ -47,14 +44,6 @@ N_PERMUTATIONS = 200
 AGE_BANDS = [0, 30, 120]
 AGE_LABELS = ["under 30", "30 and over"]
 ALPHA = 1e-5
-CALIBRATION_COLUMNS = (
-    "strengths",
-    "mean_divergence",
-    "std_error_divergence",
-    "null_level",
-    "mean_score",
-    "std_error_score",
-)
 
 
 @dataclass(frozen=True)
@@ -98,24 +87,8 @@ def load_book(options):
 
 
 def strata(book):
-    """Claims x protected categories, as the published split; combinations too rare to split go by claims alone."""
-    claims = pd.Series(np.minimum(book.claims, 2).astype(int).astype(str))
-    crossed = claims + "|" + book.sensitive.select_dtypes(exclude="number").astype(str).agg("|".join, axis=1).to_numpy()
-    return crossed.where(crossed.map(crossed.value_counts()) >= 10, claims).to_numpy(dtype=str)
-
-
-def feature_columns(features):
-    """Splines for quantities, one column for each level of the rest."""
-    quantities = [
-        name for name in features if pd.api.types.is_numeric_dtype(features[name]) and features[name].nunique() > 8
-    ]
-    levels = [name for name in features if name not in quantities]
-    return ColumnTransformer(
-        [
-            ("splines", SplineTransformer(n_knots=6, knots="quantile", include_bias=False), quantities),
-            ("levels", OneHotEncoder(drop="first", handle_unknown="ignore", sparse_output=False), levels),
-        ]
-    )
+    """Claims x protected categories, as the published split."""
+    return crossed_strata(np.minimum(book.claims, 2), book.sensitive.select_dtypes(exclude="number"))
 
 
 def blocks_of(sensitive):
@@ -225,23 +198,13 @@ def draw_group_means(book, predictions, file):
     ax.set_yticks(positions, means.index, fontsize=8)
     ax.set(xlabel="mean predicted claim frequency", title="Groups with the lowest and highest frequency")
     ax.legend()
-    figure.savefig(file, dpi=120)
-    pyplot.close(figure)
+    save(figure, file)
 
 
 def draw(folder, calibrators, chosen_measure, test, before, after):
     """Pictures of the calibration, of what fairness costs, and of the groups before and after."""
-    import_optional("matplotlib", "fairdcov demo").use("Agg")
-    pyplot = import_optional("matplotlib.pyplot", "fairdcov demo")
     grouped = {"sensitive_features": test.groups, "sample_weight": test.exposure}
-    pictures = {
-        "calibration.png": CalibrationDisplay.from_estimator(calibrators[chosen_measure], score_name="D²"),
-        "trade_off.png": FrontierDisplay.from_calibrators(calibrators, score_name="D²"),
-        "distributions.png": GroupDistributionDisplay.from_predictions(after, baseline=before, **grouped),
-    }
-    for name, display in pictures.items():
-        display.figure_.savefig(folder / name, dpi=120, bbox_inches="tight")
-        pyplot.close(display.figure_)
+    draw_calibrations(folder, calibrators, chosen_measure, before, after, score_name="D²", **grouped)
     draw_group_means(test, {"no penalty": before, "chosen": after}, folder / "group_means.png")
 
 

@@ -1,11 +1,11 @@
-"""Output folders that are whole or not there."""
+"""Output folders and files that are whole or not there."""
 
 import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-__all__ = ["output_folder"]
+__all__ = ["check_output_file", "check_output_folder", "output_folder"]
 
 _MARK = ".fairdcov-output"
 
@@ -23,6 +23,17 @@ def check_output_folder(path, *, force):
         raise FileExistsError(f"--output {path} exists; name another folder, or replace it with --force")
     if not (path / _MARK).exists():
         raise FileExistsError(f"--output {path} was not written by fairdcov and is not replaced, even with --force")
+
+
+def check_output_file(path, *, force):
+    """Raise when the file ``path`` may not be written: it exists and ``force`` is off, or has no folder to be in."""
+    path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(f"--output {path} is a folder; name a file")
+    if path.exists() and not force:
+        raise FileExistsError(f"--output {path} exists; name another file, or replace it with --force")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"--output {path} is in a folder that does not exist: make {path.parent} first")
 
 
 @contextmanager

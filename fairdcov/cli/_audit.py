@@ -1,0 +1,152 @@
+"""``fairdcov audit``: a report on the predictions of any system."""
+
+import time
+
+import numpy as np
+import pandas as pd
+
+from fairdcov._optional import import_optional
+from fairdcov.cli._experience import attribute_bins, groups_without_claims, read_experience, read_sensitive
+from fairdcov.cli._output import check_output_folder, output_folder
+from fairdcov.cli._remarks import notes_of_warnings, say_notes
+from fairdcov.cli._settings import versions
+from fairdcov.cli._tables import file_sha256, open_table
+
+__all__ = ["audit_predictions", "run_audit", "write_report"]
+
+# Observed over predicted beyond which the other reading of the predictions is worth a remark.
+_FAR_OFF = 1.5
+
+
+def audit_predictions(
+    target, prediction, sensitive, *, sample_weight, features, baseline, bins, metadata, options, legitimate=()
+):
+    """Audit of predictions per unit of exposure, as :func:`fairdcov.report.audit` returns it."""
+    from fairdcov.report import audit
+
+    with notes_of_warnings():
+        return audit(
+            target,
+            prediction,
+            sensitive,
+            sample_weight=sample_weight,
+            features=features,
+            baseline=baseline,
+            legitimate_features=list(legitimate) or None,
+            bins=bins,
+            metadata=metadata,
+            random_state=options.seed,
+            verbose=0 if options.quiet else 1,
+        )
+
+
+def write_report(report, folder):
+    """Write a report as a page for people and as JSON for programs."""
+    report.to_html(folder / "report.html")
+    report.to_json(folder / "report.json")
+
+
+def _roles(options):
+    """Columns that each option names."""
+    return {
+        "--prediction": [options.prediction],
+        "--target": [options.target] if options.target else [],
+        "--exposure": [options.exposure] if options.exposure else [],
+        "--baseline": [options.baseline] if options.baseline else [],
+        "--sensitive": options.sensitive,
+        "--features": options.features,
+        "--legitimate": options.legitimate,
+    }
+
+
+def _read_prediction(table, name, option, experience, options):
+    """Prediction per unit of exposure of the rows that take part."""
+    values = table.numbers(name, option)[experience.rows]
+    return values / experience.exposure if options.predictions_are == "total" else values
+
+
+def _other_reading(experience, prediction, options):
+    """Remark that the predictions look as if they were for another unit, where there are two."""
+    if experience.target is None or not experience.weighted:
+        return []
+    exposure = experience.exposure
+    observed, predicted = experience.target @ exposure, prediction @ exposure
+    if options.predictions_are == "total":
+        other, name = (prediction * exposure) @ exposure, "rate"
+    else:
+        other, name = prediction.sum(), "total"
+    if min(observed, predicted, other) <= 0:
+        return []
+
+    def distance(value):
+        return abs(np.log(value / observed))
+
+    if distance(predicted) <= np.log(_FAR_OFF) or distance(other) >= distance(predicted) / 2:
+        return []
+    return [
+        f"predicted / observed is {predicted / observed:.3g}, and would be {other / observed:.3g} with "
+        f"--predictions-are {name}: check the unit of {options.prediction!r}"
+    ]
+
+
+def run_audit(options):
+    """Run the command with parsed options."""
+    started = time.perf_counter()
+    if options.seed < 0:
+        raise ValueError(f"--seed must be at least 0; found {options.seed}")
+    if options.predictions_are == "total" and options.exposure is None:
+        raise ValueError("--predictions-are total needs --exposure, by which the predictions are divided")
+    check_output_folder(options.output, force=options.force)
+    import_optional("jinja2", "fairdcov audit")
+    import_optional("matplotlib", "fairdcov audit")
+
+    source = open_table(
+        options.predictions, separator=options.separator, decimal=options.decimal, encoding=options.encoding
+    )
+    roles = _roles(options)
+    source.check_names({**roles, "--categorical": options.categorical})
+    needed = list(dict.fromkeys(name for names in roles.values() for name in names))
+    table = source.read(needed, as_text=options.categorical)
+    print(f"read {source.path}: {table.n_rows:,} rows, {len(needed)} of {len(source.names)} columns")
+    say_notes(table.remarks)
+    experience = read_experience(table, options.target, options.exposure)
+    say_notes(experience.remarks)
+    sensitive = read_sensitive(table, options.sensitive, experience.rows)
+    bins = attribute_bins(sensitive, options.bins)
+    prediction = _read_prediction(table, options.prediction, "--prediction", experience, options)
+    baseline = None
+    if options.baseline:
+        baseline = _read_prediction(table, options.baseline, "--baseline", experience, options)
+    features = pd.DataFrame(
+        {
+            name: table.attribute(name, "--features").iloc[experience.rows].reset_index(drop=True)
+            for name in dict.fromkeys([*options.features, *options.legitimate])
+        }
+    )
+    if options.target is not None:
+        say_notes(groups_without_claims(experience, sensitive, bins or None))
+    say_notes(_other_reading(experience, prediction, options))
+    report = audit_predictions(
+        experience.target,
+        prediction,
+        sensitive,
+        sample_weight=experience.exposure if experience.weighted else None,
+        features=features if features.shape[1] else None,
+        baseline=baseline,
+        bins=bins or None,
+        legitimate=options.legitimate,
+        metadata={
+            "file": source.path.name,
+            "sha256": file_sha256(source.path),
+            "prediction": options.prediction,
+            "target": options.target,
+            "exposure": options.exposure,
+            "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "pyarrow"),
+        },
+        options=options,
+    )
+    with output_folder(options.output, force=options.force) as folder:
+        write_report(report, folder)
+        report.to_markdown(folder / "report.md")
+    print(report.summary)
+    print(f"wrote report.html, report.json and report.md to {options.output} in {time.perf_counter() - started:.0f} s")

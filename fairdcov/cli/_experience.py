@@ -1,0 +1,173 @@
+"""The policies of a table: target per unit of exposure, exposure, protected attributes and features, all checked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from fairdcov.metrics._groups import make_groups
+
+__all__ = [
+    "Experience",
+    "attribute_bins",
+    "crossed_strata",
+    "groups_without_claims",
+    "read_experience",
+    "read_sensitive",
+]
+
+# Groups that a remark names.
+_SHOWN = 8
+# Quantile groups of a protected number that nobody has said how to cut.
+DEFAULT_BINS = 4
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Rows that take part.
+
+    Attributes
+    ----------
+    rows : (n,) int64 array
+        Their positions in the table.
+    target : (n,) float64 array or None
+        Per unit of exposure.
+    exposure : (n,) float64 array
+        Ones where there is none.
+    weighted : bool
+        Whether there is one.
+    remarks : list of str
+        What was left out.
+    """
+
+    rows: np.ndarray
+    target: np.ndarray | None
+    exposure: np.ndarray
+    weighted: bool
+    remarks: list
+
+
+def read_experience(table, target, exposure):
+    """Target and exposure of a table.
+
+    Parameters
+    ----------
+    table : Table
+        With the columns below.
+    target : str or None
+        Column of the total of each row: the number or cost of its claims.
+    exposure : str or None
+        Column of its exposure.
+
+    Returns
+    -------
+    Experience
+
+    Raises
+    ------
+    ValueError
+        For negative exposure, for exposure of zero where the target is not zero, and when no row is left.
+    """
+    total = None if target is None else table.numbers(target, "--target")
+    if exposure is None:
+        return Experience(np.arange(table.n_rows), total, np.ones(table.n_rows), False, [])
+    years = table.numbers(exposure, "--exposure")
+    _reject(years < 0, f"--exposure: column {exposure!r} is negative", "correct them or leave them out")
+    nothing = years == 0
+    if total is not None:
+        _reject(
+            nothing & (total != 0),
+            f"--exposure: column {exposure!r} is 0 although {target!r} is not",
+            "a rate cannot be computed; correct the exposure or leave them out",
+        )
+    rows = np.flatnonzero(~nothing)
+    if len(rows) == 0:
+        raise ValueError(f"--exposure: column {exposure!r} is 0 in every row")
+    left_out = table.n_rows - len(rows)
+    remarks = [f"left out {left_out:,} row(s) without exposure and without claims"] if left_out else []
+    if total is None and left_out:
+        remarks = [f"left out {left_out:,} row(s) without exposure"]
+    return Experience(rows, None if total is None else total[rows] / years[rows], years[rows], True, remarks)
+
+
+def _reject(wrong, what, advice):
+    rows = np.flatnonzero(wrong)
+    if len(rows):
+        raise ValueError(f"{what} in {len(rows):,} row(s), the first is data row {rows[0] + 1}: {advice}")
+
+
+def read_sensitive(table, names, rows):
+    """Protected attributes of some rows as a DataFrame; numbers must be complete, missing categories are a category."""
+    columns = {}
+    for name in names:
+        column = table.attribute(name, "--sensitive")
+        if not isinstance(column.dtype, pd.CategoricalDtype):
+            # A number that is not known has no place among the others.
+            table.numbers(name, "--sensitive")
+        column = column.iloc[rows].reset_index(drop=True)
+        columns[name] = column.cat.remove_unused_categories() if hasattr(column, "cat") else column
+        if column.nunique() < 2:
+            raise ValueError(f"--sensitive: column {name!r} has the same value in every row: leave it out")
+    return pd.DataFrame(columns)
+
+
+def attribute_bins(sensitive, given):
+    """How each numeric attribute is cut where groups are compared: as given, or into quarters.
+
+    Parameters
+    ----------
+    sensitive : DataFrame
+        Protected attributes.
+    given : list of str or None
+        ``"age=0,25,40,120"`` for edges or ``"age=5"`` for quantiles.
+
+    Returns
+    -------
+    dict of str to int or list of float
+    """
+    numeric = [name for name in sensitive if not isinstance(sensitive[name].dtype, pd.CategoricalDtype)]
+    bins = dict.fromkeys(numeric, DEFAULT_BINS)
+    for text in given or []:
+        name, equals, values = text.rpartition("=")
+        if not equals:
+            raise ValueError(f"--bins takes COLUMN=EDGES such as age=0,25,40,120; found {text!r}")
+        if name not in numeric:
+            raise ValueError(f"--bins names {name!r}; the protected numbers are {numeric}")
+        try:
+            edges = [float(value) for value in values.split(",")]
+        except ValueError:
+            raise ValueError(f"--bins {name} must be numbers separated by commas; found {values!r}") from None
+        bins[name] = int(edges[0]) if len(edges) == 1 and edges[0].is_integer() else edges
+    # Few values stay as they are unless something else was asked for.
+    asked = {text.rpartition("=")[0] for text in given or []}
+    return {name: cut for name, cut in bins.items() if name in asked or sensitive[name].nunique() > 20}
+
+
+def crossed_strata(claims, sensitive):
+    """Strata of a split: claims x protected categories; combinations too rare to split go by claims alone.
+
+    Parameters
+    ----------
+    claims : (n,) array
+        Class of each row's claims, such as none, one, more.
+    sensitive : DataFrame
+        Categories to cross.
+
+    Returns
+    -------
+    (n,) array of str
+    """
+    claims = pd.Series(np.asarray(claims).astype(int).astype(str))
+    crossed = claims + "|" + sensitive.astype(str).agg("|".join, axis=1).to_numpy() if sensitive.shape[1] else claims
+    return crossed.where(crossed.map(crossed.value_counts()) >= 10, claims).to_numpy(dtype=str)
+
+
+def groups_without_claims(experience, sensitive, bins):
+    """Remarks that name the groups in which the target is 0 throughout."""
+    codes, labels, _ = make_groups(sensitive, bins)
+    totals = np.bincount(codes, experience.target * experience.exposure, len(labels))
+    empty = [" × ".join(map(str, labels[k])) for k in np.flatnonzero(totals == 0)]
+    if not empty:
+        return []
+    shown = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
+    return [f"{len(empty)} of {len(labels)} groups have no claims: {shown}"]

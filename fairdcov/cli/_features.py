@@ -1,0 +1,63 @@
+"""Rating factors as the columns of a generalised linear model."""
+
+import numpy as np
+import pandas as pd
+from sklearn.compose import ColumnTransformer
+from sklearn.impute import MissingIndicator, SimpleImputer
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer
+
+__all__ = ["feature_columns", "is_quantity"]
+
+# Numbers with more distinct values than this are quantities; those with fewer have a column for each.
+MOST_NUMERIC_LEVELS = 8
+_N_KNOTS = 6
+# Further levels share one column, so that a long list of makes or postcodes does not make a column each.
+_MOST_LEVELS = 100
+
+
+def is_quantity(column):
+    """Whether a column is a measurement rather than a list of levels."""
+    return bool(pd.api.types.is_numeric_dtype(column)) and column.nunique() > MOST_NUMERIC_LEVELS
+
+
+def feature_columns(features):
+    """Transformer of rating factors: splines for quantities, one column for each level of the rest.
+
+    Parameters
+    ----------
+    features : DataFrame, (n, p)
+        Numbers, categories and text. Knots and base levels are taken from it; the transformer is not fitted.
+
+    Returns
+    -------
+    ColumnTransformer
+        Knots are at quantiles, each once. A quantity that has missing values gets the median there and a column that
+        says so; missing levels are levels. The most frequent level of a factor is its base, and stands for levels that
+        turn up later; beyond 100 levels the rare ones are one.
+    """
+    quantities = [name for name in features if is_quantity(features[name])]
+    levels = [name for name in features if name not in quantities]
+    incomplete = [name for name in quantities if features[name].isna().any()]
+    # Positions in the names of the steps: a column may be called anything.
+    steps = [(f"spline {position}", _spline(features[name]), [name]) for position, name in enumerate(quantities)]
+    if incomplete:
+        steps.append(("missing", MissingIndicator(features="all"), incomplete))
+    if levels:
+        base = np.array([features[name].value_counts(dropna=False).index[0] for name in levels], dtype=object)
+        encoder = OneHotEncoder(
+            drop=base, handle_unknown="infrequent_if_exist", max_categories=_MOST_LEVELS, sparse_output=False
+        )
+        steps.append(("levels", encoder, levels))
+    return ColumnTransformer(steps)
+
+
+def _spline(column):
+    values = column.dropna().to_numpy(dtype=np.float64)
+    knots = np.unique(np.quantile(values, np.linspace(0.0, 1.0, _N_KNOTS)))
+    return Pipeline(
+        [
+            ("median", SimpleImputer(strategy="median")),
+            ("spline", SplineTransformer(knots=knots[:, None], include_bias=False)),
+        ]
+    )

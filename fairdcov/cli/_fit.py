@@ -1,0 +1,428 @@
+"""``fairdcov fit``: from a book of policies to a calibrated model, its scored book and its audit."""
+
+import time
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+from sklearn.model_selection import train_test_split
+
+from fairdcov import JSDivergenceCalibrator
+from fairdcov._optional import import_optional
+from fairdcov.actuarial import relativities, write_csv
+from fairdcov.cli._audit import audit_predictions, write_report
+from fairdcov.cli._experience import (
+    attribute_bins,
+    crossed_strata,
+    groups_without_claims,
+    read_experience,
+    read_sensitive,
+)
+from fairdcov.cli._features import is_quantity
+from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
+from fairdcov.cli._output import check_output_folder, output_folder
+from fairdcov.cli._pictures import CALIBRATION_COLUMNS, draw_calibrations
+from fairdcov.cli._remarks import notes_of_warnings, say_notes
+from fairdcov.cli._settings import MODEL_FILE, versions, write_settings
+from fairdcov.cli._tables import file_format, file_sha256, open_table, write_table
+from fairdcov.metrics import js_divergence
+from fairdcov.metrics._groups import fixed_bins, make_groups
+
+__all__ = ["run_fit"]
+
+LEAST_ROWS = 100
+_PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "skops")
+# What settings.json does not repeat or need.
+_UNRECORDED = {"book", "command", "force", "output", "quiet", "version"}
+# Text with more levels than this, in more than every second row another one, is a name of the row.
+_LEAST_NAMES = 100
+
+
+@dataclass(frozen=True)
+class _Data:
+    """Rows that are fitted or held back, all in the same order."""
+
+    features: pd.DataFrame
+    sensitive: pd.DataFrame
+    target: np.ndarray
+    exposure: np.ndarray
+    weighted: bool
+
+    @property
+    def weights(self):
+        """Weights to pass on, None without an exposure."""
+        return self.exposure if self.weighted else None
+
+    def part(self, rows):
+        """Some of the rows."""
+        return _Data(
+            self.features.iloc[rows].reset_index(drop=True),
+            self.sensitive.iloc[rows].reset_index(drop=True),
+            self.target[rows],
+            self.exposure[rows],
+            self.weighted,
+        )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Input
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _check_options(options):
+    if not 0 < options.test_size < 1:
+        raise ValueError(f"--test-size must be between 0 and 1; found {options.test_size:g}")
+    if options.folds < 2:
+        raise ValueError(f"--folds must be at least 2; found {options.folds}")
+    if options.seed < 0:
+        raise ValueError(f"--seed must be at least 0; found {options.seed}")
+    if options.rule == "threshold" and options.max_divergence is None:
+        raise ValueError("--rule threshold needs --max-divergence")
+    if options.rule != "threshold" and options.max_divergence is not None:
+        raise ValueError(f"--max-divergence is for --rule threshold; found --rule {options.rule}")
+    if options.family == "binomial" and options.exposure is not None:
+        raise ValueError("--family binomial takes a target of 0 and 1 for each row, without --exposure")
+    if options.family == "tweedie" and not 1 < options.power < 2:
+        raise ValueError(f"--power must be between 1 and 2; found {options.power:g}")
+
+
+def _feature_names(source, options):
+    """Columns that are features, after a check that every column has one role."""
+    taken = {options.target: "--target"}
+    for option, names in (("--exposure", [options.exposure]), ("--sensitive", options.sensitive)):
+        for name in names:
+            if name in taken:
+                raise ValueError(f"{option} names {name!r}, which {taken[name]} names already")
+            if name is not None:
+                taken[name] = option
+    source.check_names(
+        {
+            "--target": [options.target],
+            "--exposure": [options.exposure] if options.exposure else [],
+            "--sensitive": options.sensitive,
+            "--features": options.features or [],
+            "--exclude": options.exclude,
+            "--categorical": options.categorical,
+        }
+    )
+    for name in options.features or []:
+        if name in taken:
+            also = (
+                ": a model that needs protected attributes cannot predict without them"
+                if taken[name] == "--sensitive"
+                else ""
+            )
+            raise ValueError(f"--features names {name!r}, which {taken[name]} names already{also}")
+    found = options.features or [name for name in source.names if name not in taken and name not in options.exclude]
+    if not found:
+        raise ValueError("no column is left to be a feature")
+    return list(dict.fromkeys(found))
+
+
+def _read_features(table, names):
+    """Features of every row as numbers and categories."""
+    return pd.DataFrame({name: table.attribute(name, "--features") for name in names})
+
+
+def _fitted_features(everything, rows):
+    """Features of the rows that take part, and what is odd about them."""
+    features, notes = everything.iloc[rows].reset_index(drop=True), []
+    for name in features:
+        column = features[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            features[name] = column = column.cat.remove_unused_categories()
+            n_levels = len(column.cat.categories)
+            if n_levels > max(_LEAST_NAMES, len(rows) / 2):
+                raise ValueError(
+                    f"column {name!r} has {n_levels:,} levels in {len(rows):,} rows, as a name of each row has: "
+                    "leave it out with --exclude"
+                )
+        elif column.dtype.kind == "i" and column.is_unique:
+            notes.append(
+                f"{name} is another whole number in every row; if it numbers the rows, leave it out with --exclude"
+            )
+        if column.nunique(dropna=False) < 2:
+            notes.append(f"{name} has one value only and tells nothing")
+    if all(features[name].nunique(dropna=False) < 2 for name in features):
+        raise ValueError("every feature has one value only: there is nothing to fit")
+    return features, notes
+
+
+def _split(data, bins, *, test_size, seed):
+    """Rows to fit and rows held back, the same share of each group and of the rows with claims."""
+    codes, _, _ = make_groups(data.sensitive, bins)
+    strata = crossed_strata(data.target > 0, pd.DataFrame({"group": codes}))
+    counts = pd.Series(strata).value_counts()
+    smaller = min(test_size, 1 - test_size) * len(codes)
+    feasible = counts.min() >= 2 and smaller >= len(counts)
+    fitted, held = train_test_split(
+        np.arange(len(codes)), test_size=test_size, random_state=seed, stratify=strata if feasible else None
+    )
+    return np.sort(fitted), np.sort(held)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Fit
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _calibrate(pipeline, data, bins, family, options):
+    calibrator = JSDivergenceCalibrator(
+        pipeline,
+        strengths=options.strengths or "auto",
+        n_strengths=10,
+        rule=options.rule,
+        max_divergence=options.max_divergence,
+        score_budget=options.score_budget,
+        if_unmet=options.if_unmet,
+        scoring=family.scoring,
+        cv=options.folds,
+        bins=bins,
+        n_jobs=options.n_jobs,
+        random_state=options.seed,
+        verbose=not options.quiet,
+    )
+    with notes_of_warnings():
+        calibrator.fit(data.features, data.target, data.weights, sensitive_features=data.sensitive)
+    return calibrator
+
+
+def _fit_unpenalised(pipeline, data):
+    """The same model with strength 0, for comparison."""
+    own = {} if data.weights is None else {"model__sample_weight": data.weights}
+    with notes_of_warnings():
+        return clone(pipeline).set_params(model__strength=0.0).fit(data.features, data.target, **own)
+
+
+def _feature_settings(features):
+    """Kind of each feature, and the levels that are known."""
+    settings = {}
+    for name in features:
+        column = features[name]
+        if isinstance(column.dtype, pd.CategoricalDtype):
+            settings[name] = {"kind": "category", "levels": [str(level) for level in column.cat.categories]}
+        elif is_quantity(column):
+            settings[name] = {"kind": "quantity", "missing": int(column.isna().sum())}
+        else:
+            levels = sorted(float(level) for level in column.dropna().unique())
+            settings[name] = {"kind": "number", "levels": levels, "missing": int(column.isna().sum())}
+    return settings
+
+
+def _print_calibration(calibrator, family):
+    results, best = calibrator.calibration_results_, calibrator.best_index_
+    print(
+        f"  strength {calibrator.best_strength_:g}: divergence {results['mean_divergence'][0]:.4f} -> "
+        f"{results['mean_divergence'][best]:.4f} (null level {results['null_level'][best]:.4f}), {family.score} "
+        f"{results['mean_score'][0]:.4f} -> {results['mean_score'][best]:.4f}"
+    )
+
+
+def _compare(held, before, after, bins, family, options):
+    """Table of both models on the rows held back."""
+    rows = []
+    for name, prediction in (("no penalty", before), (options.penalty, after)):
+        rows.append(
+            {
+                "model": name,
+                "deviance" if family.power is not None else "log loss": family.deviance(
+                    held.target, prediction, held.exposure, options.power if family.objective == "tweedie" else None
+                ),
+                "divergence": js_divergence(
+                    held.target,
+                    prediction,
+                    sensitive_features=held.sensitive,
+                    sample_weight=held.weights,
+                    bins=bins,
+                ),
+                "predicted/observed": float(prediction @ held.exposure / (held.target @ held.exposure)),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class _Book:
+    """What was read of the book, and which of its rows are fitted and which held back."""
+
+    source: object
+    table: object
+    names: list
+    rows: np.ndarray
+    data: _Data
+    bins: dict
+    fitted_rows: np.ndarray
+    held_rows: np.ndarray
+
+    @property
+    def fitted(self):
+        """Rows to fit."""
+        return self.data.part(self.fitted_rows)
+
+    @property
+    def held(self):
+        """Rows held back."""
+        return self.data.part(self.held_rows)
+
+    def roles(self):
+        """What each row of the table was used for, (n,) array of str."""
+        roles = np.full(self.table.n_rows, "left out", dtype=object)
+        roles[self.rows[self.fitted_rows]] = "fitted"
+        roles[self.rows[self.held_rows]] = "held back"
+        return roles
+
+
+def _added_columns(options):
+    """Columns of the scored book that were not in the book."""
+    name = options.prediction_name
+    return [name, f"{name}_unpenalised", f"{name}_rows"]
+
+
+def _read_book(options, family):
+    source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
+    names = _feature_names(source, options)
+    for name in _added_columns(options):
+        if name in source.names:
+            raise ValueError(f"{source.path} has a column {name!r} already: choose another --prediction-name")
+    used = {options.target, options.exposure, *options.sensitive, *names} - {None}
+    table = source.read(as_text=options.categorical, used=used)
+    print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
+    say_notes(table.remarks)
+    experience = read_experience(table, options.target, options.exposure)
+    say_notes(experience.remarks)
+    if len(experience.rows) < LEAST_ROWS:
+        raise ValueError(f"{source.path} must have at least {LEAST_ROWS} rows to fit; found {len(experience.rows)}")
+    family.check_target(options.family, experience.target)
+    features, notes = _fitted_features(_read_features(table, names), experience.rows)
+    sensitive = read_sensitive(table, options.sensitive, experience.rows)
+    bins = fixed_bins(sensitive, attribute_bins(sensitive, options.bins), experience.exposure)
+    bins = {name: [float(edge) for edge in edges] for name, edges in bins.items() if edges is not None} or None
+    if family.least == 0.0:
+        notes += groups_without_claims(experience, sensitive, bins)
+    say_notes(notes)
+    data = _Data(features, sensitive, experience.target, experience.exposure, experience.weighted)
+    split = _split(data, bins, test_size=options.test_size, seed=options.seed)
+    return _Book(source, table, names, experience.rows, data, bins, *split)
+
+
+def _describe(book, options):
+    data = book.data
+    what = f"{options.target} / {options.exposure}" if data.weighted else options.target
+    mean = np.average(data.target, weights=data.exposure)
+    print(f"{len(book.fitted_rows):,} rows to fit, {len(book.held_rows):,} held back; target {what}, mean {mean:.5g}")
+    print(f"protected: {', '.join(data.sensitive)}; features: {', '.join(book.names)}")
+
+
+def _settings(options, book, calibrator):
+    """What is worth knowing of a fit later, for people and for ``fairdcov predict``."""
+    results, best = calibrator.calibration_results_, calibrator.best_index_
+    asked = {name: value for name, value in vars(options).items() if name not in _UNRECORDED}
+    return {
+        "model": options.model,
+        "family": options.family,
+        "target": options.target,
+        "exposure": options.exposure,
+        "sensitive": list(book.data.sensitive),
+        "features": _feature_settings(book.data.features),
+        "bins": book.bins,
+        "strength": calibrator.best_strength_,
+        "divergence": float(results["mean_divergence"][best]),
+        "null_level": float(results["null_level"][best]),
+        "options": asked,
+        "book": {
+            "file": book.source.path.name,
+            "sha256": file_sha256(book.source.path),
+            "rows": book.table.n_rows,
+            "fitted": len(book.fitted_rows),
+            "held_back": len(book.held_rows),
+        },
+        "versions": versions(*_PACKAGES, *MODELS[options.model].packages),
+    }
+
+
+def _write_tables(folder, options, family, book, model, calibrator, comparison):
+    results = calibrator.calibration_results_
+    chosen = np.arange(len(results["strengths"])) == calibrator.best_index_
+    columns = {name: results[name] for name in CALIBRATION_COLUMNS}
+    write_csv(pd.DataFrame({**columns, "chosen": chosen}), folder / "calibration.csv")
+    write_csv(comparison, folder / "held_back.csv")
+    if MODELS[options.model].rating_table and family.log_link:
+        fitted = book.fitted
+        table = relativities(model, fitted.features, sample_weight=fitted.weights, factors=book.names)
+        write_csv(table, folder / "relativities.csv")
+
+
+def run_fit(options):
+    """Run the command with parsed options."""
+    started = time.perf_counter()
+    # 1. Everything that can be wrong before anything is computed.
+    _check_options(options)
+    check_output_folder(options.output, force=options.force)
+    skops = import_optional("skops.io", "fairdcov fit")
+    import_optional("matplotlib", "fairdcov fit")
+    import_optional("jinja2", "fairdcov fit")
+    family = FAMILIES[options.family]
+    book = _read_book(options, family)
+    pipeline = build_model(
+        options.model,
+        family,
+        book.data.features,
+        penalty=options.penalty,
+        power=options.power,
+        model_options=options.model_option,
+        random_state=options.seed,
+    )
+    _describe(book, options)
+
+    # 2. The model.
+    fitted, held = book.fitted, book.held
+    what = f"{options.penalty} of a {options.family} {options.model}"
+    print(f"calibrating {what} ({options.folds} folds, rule {options.rule})")
+    calibrator = _calibrate(pipeline, fitted, book.bins, family, options)
+    _print_calibration(calibrator, family)
+    model = calibrator.best_estimator_
+    unpenalised = _fit_unpenalised(pipeline, fitted)
+
+    # 3. What it does to every row, and to those held back.
+    everything = _read_features(book.table, book.names)
+    with notes_of_warnings():
+        before, after = response(unpenalised, everything), response(model, everything)
+    held_before, held_after = (values[book.rows[book.held_rows]] for values in (before, after))
+    comparison = _compare(held, held_before, held_after, book.bins, family, options)
+    print("on the rows held back")
+    print(comparison.to_string(index=False, float_format="{:.5f}".format))
+    settings = _settings(options, book, calibrator)
+    report = audit_predictions(
+        held.target,
+        held_after,
+        held.sensitive,
+        sample_weight=held.weights,
+        features=held.features,
+        baseline=held_before,
+        bins=book.bins,
+        metadata=settings,
+        options=options,
+    )
+
+    # 4. The folder, whole or not at all.
+    with output_folder(options.output, force=options.force) as folder:
+        skops.dump(model, folder / MODEL_FILE)
+        write_settings(folder, {**settings, "model_sha256": file_sha256(folder / MODEL_FILE)})
+        scored = dict(zip(_added_columns(options), (after, before, book.roles()), strict=True))
+        write_table(book.table, scored, folder / f"scored.{file_format(book.source.path, 'the book')}")
+        _write_tables(folder, options, family, book, model, calibrator, comparison)
+        draw_calibrations(
+            folder,
+            {options.penalty: calibrator},
+            options.penalty,
+            held_before,
+            held_after,
+            score_name=family.score,
+            sensitive_features=held.sensitive,
+            sample_weight=held.weights,
+            bins=book.bins,
+        )
+        write_report(report, folder)
+    seconds = time.perf_counter() - started
+    print(f"wrote model, scored book, tables, pictures and report to {options.output} in {seconds:.0f} s")

@@ -1,0 +1,277 @@
+"""The families and models that ``fairdcov fit`` offers, and the types that a saved model may consist of."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+
+import numpy as np
+from sklearn.pipeline import Pipeline
+
+import fairdcov
+from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
+from fairdcov._optional import import_optional
+from fairdcov.actuarial._factors import nearest_name
+from fairdcov.cli._features import feature_columns
+from fairdcov.metrics import binary_log_loss, mean_deviance
+
+__all__ = ["FAMILIES", "MODELS", "PENALTIES", "build_model", "load_model", "response", "trusted_types"]
+
+PENALTIES = {"ccdcov": CCDCovPenalty, "jdcov": JDCovPenalty, "dcov": DCovPenalty}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Families
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Family:
+    """Distribution of the target.
+
+    Attributes
+    ----------
+    glm : str
+        Estimator of :mod:`fairdcov` that fits it as a generalised linear model.
+    objective : str or None
+        Name of the loss for boosted trees; None for a classifier.
+    power : float or None
+        Of the Tweedie deviance that is reported; None for the log loss.
+    log_link : bool
+        Whether the model is multiplicative.
+    least : float
+        Smallest target that is allowed; it is not allowed itself where ``open`` is set.
+    score : str
+        Name of the score that the calibration reports.
+    scoring : str or None
+        Scorer, the estimator's own for None.
+    """
+
+    glm: str
+    objective: str | None
+    power: float | None
+    log_link: bool
+    least: float = -np.inf
+    open: bool = False
+    score: str = "D²"
+    scoring: str | None = None
+
+    def check_target(self, name, target):
+        """Raise for values that the family does not have; ``name`` is the one on the command line."""
+        wrong = target <= self.least if self.open else target < self.least
+        if wrong.any():
+            bound = "above 0" if self.open else "at least 0"
+            raise ValueError(
+                f"--family {name} needs a target {bound}; found {target[wrong].min():g}, and {int(wrong.sum()):,} such "
+                "row(s) in all" + (": rows without claims have no severity, leave them out" if self.open else "")
+            )
+        if self.objective is None and not np.array_equal(np.unique(target), [0.0, 1.0]):
+            found = ", ".join(f"{value:g}" for value in np.unique(target)[:5])
+            raise ValueError(f"--family {name} needs a target of 0 and 1, both present; found {found}")
+        if target.min() == target.max():
+            raise ValueError(f"--target is {target[0]:g} in every row: there is nothing to fit")
+
+    def deviance(self, y_true, y_pred, sample_weight, power=None):
+        """Mean deviance, or log loss, weighted."""
+        if self.power is None:
+            return binary_log_loss(y_true, y_pred, sample_weight=sample_weight)
+        return mean_deviance(y_true, y_pred, sample_weight=sample_weight, power=power or self.power)
+
+
+FAMILIES = {
+    "poisson": Family("DCovPoissonRegressor", "poisson", 1.0, True, 0.0),
+    "gamma": Family("DCovGammaRegressor", "gamma", 2.0, True, 0.0, True),
+    "tweedie": Family("DCovTweedieRegressor", "tweedie", 1.5, True, 0.0),
+    "gaussian": Family("DCovRidge", "squared_error", 0.0, False, score="R²"),
+    "binomial": Family(
+        "DCovLogisticRegression", None, None, False, score="log loss (negative)", scoring="neg_log_loss"
+    ),
+}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Models
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _glm(family, features, *, power, random_state):
+    """Splines and levels, and a penalised linear model with next to no shrinkage."""
+    options = {"power": power} if family.objective == "tweedie" else {}
+    model = getattr(fairdcov, family.glm)(alpha=1e-5, **options)
+    return Pipeline([("features", feature_columns(features)), ("model", model)])
+
+
+def _lightgbm(family, features, *, power, random_state):
+    """Boosted trees on numbers and categories as they are."""
+    from fairdcov.boosting import DCovLGBMClassifier, DCovLGBMRegressor
+
+    options = {"random_state": random_state, "n_jobs": None}
+    if family.objective is None:
+        model = DCovLGBMClassifier(**options)
+    else:
+        options |= {"tweedie_power": power} if family.objective == "tweedie" else {}
+        model = DCovLGBMRegressor(objective=family.objective, **options)
+    return Pipeline([("model", model)])
+
+
+@dataclass(frozen=True)
+class Model:
+    """A learner.
+
+    Attributes
+    ----------
+    build : callable
+        ``build(family, features, power=..., random_state=...)`` returns a Pipeline whose step ``model`` has ``penalty``
+        and ``strength``.
+    rating_table : bool
+        Whether its predictions are a product of relativities when the family has a logarithmic link.
+    module : str
+        Module of fairdcov that has its estimators.
+    estimators : tuple of str
+        Classes of that module that its files may hold.
+    trusted : tuple of str
+        Types of other packages that its files may hold beside those that skops trusts.
+    packages : tuple of str
+        Optional packages that it needs.
+    levels_of_numbers : bool
+        Whether numbers of few values are levels to it, for which new values are unknown.
+    """
+
+    build: Callable
+    rating_table: bool = False
+    module: str = ""
+    estimators: tuple = ()
+    trusted: tuple = ()
+    packages: tuple = ()
+    levels_of_numbers: bool = False
+
+
+# Splines of scikit-learn hold scipy's BSpline, which evaluates polynomials and holds NumPy's asarray.
+_SPLINE_TYPES = (
+    "numpy.dtype",
+    "scipy.interpolate._bsplines.BSpline",
+    "scipy._lib.array_api_compat.numpy._aliases.asarray",
+    "scipy._external.array_api_compat.numpy._aliases.asarray",
+)
+
+MODELS = {
+    "glm": Model(
+        _glm,
+        rating_table=True,
+        module="fairdcov.linear_model",
+        estimators=tuple(sorted({family.glm for family in FAMILIES.values()})),
+        trusted=_SPLINE_TYPES,
+        levels_of_numbers=True,
+    ),
+    # A booster is kept as LightGBM's own text, which its parser reads: no code, but not a format made for strangers' files.
+    "lightgbm": Model(
+        _lightgbm,
+        module="fairdcov.boosting",
+        estimators=("DCovLGBMRegressor", "DCovLGBMClassifier"),
+        trusted=("lightgbm.basic.Booster",),
+        packages=("lightgbm",),
+    ),
+}
+
+
+def build_model(name, family, features, *, penalty, power, model_options, random_state):
+    """Unfitted pipeline of one of ``MODELS``.
+
+    Parameters
+    ----------
+    name : str
+        Key of ``MODELS``.
+    family : Family
+        What is modelled.
+    features : DataFrame
+        Rating factors, from which knots and levels are taken.
+    penalty : str
+        Key of ``PENALTIES``.
+    power : float
+        Of the Tweedie family.
+    model_options : list of str
+        ``NAME=VALUE`` for parameters of the estimator.
+    random_state : int
+        Seed, for learners that use one.
+
+    Returns
+    -------
+    Pipeline
+
+    Raises
+    ------
+    ValueError
+        For options that the estimator does not have.
+    """
+    model = MODELS[name]
+    for package in model.packages:
+        import_optional(package, f"--model {name}")
+    pipeline = model.build(family, features, power=power, random_state=random_state)
+    final = pipeline[-1]
+    known = set(final.get_params()) - {"penalty", "strength", "sensitive_columns", "drop_sensitive_columns"}
+    chosen = {}
+    for text in model_options or []:
+        option, equals, value = text.partition("=")
+        if not equals or option not in known:
+            hint = nearest_name(option, sorted(known)) if equals else ""
+            raise ValueError(f"--model-option takes NAME=VALUE of {type(final).__name__}; found {text!r}{hint}")
+        try:
+            chosen[option] = json.loads(value)
+        except json.JSONDecodeError:
+            chosen[option] = value
+    final.set_params(penalty=PENALTIES[penalty](), **chosen)
+    return pipeline
+
+
+def response(model, features):
+    """Prediction of a model: the mean, or the probability of the second class."""
+    return model.predict_proba(features)[:, 1] if hasattr(model, "predict_proba") else model.predict(features)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Saved models
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def trusted_types(model_name):
+    """Types that a file of this model may hold, beside those that skops trusts itself."""
+    model = MODELS[model_name]
+    module = import_module(model.module)
+    classes = [*(getattr(module, name) for name in model.estimators), *PENALTIES.values(), fairdcov.SensitiveEncoder]
+    return {f"{cls.__module__}.{cls.__qualname__}" for cls in classes} | set(model.trusted)
+
+
+def load_model(path, model_name):
+    """Load a model that ``fairdcov fit`` has saved, if it holds nothing but the types that such a file may hold.
+
+    Parameters
+    ----------
+    path : Path
+        File written by skops.
+    model_name : str
+        Key of ``MODELS``.
+
+    Returns
+    -------
+    Pipeline
+
+    Raises
+    ------
+    ValueError
+        For files that skops cannot read and for other types, which are listed; nothing of them is loaded.
+    """
+    skops = import_optional("skops.io", "loading a model")
+    if model_name not in MODELS:
+        raise ValueError(f"{path} is a model of kind {model_name!r}, which is not one of {list(MODELS)}")
+    try:
+        found = set(skops.get_untrusted_types(file=path))
+    except Exception as error:  # a file that is no skops file fails in ways of its own: zip, JSON, keys
+        raise ValueError(f"{path} is not a model that can be read: {error}") from error
+    unknown = sorted(found - trusted_types(model_name))
+    if unknown:
+        raise ValueError(
+            f"{path} holds types that a model of fairdcov does not have and was not loaded: {', '.join(unknown)}"
+        )
+    for package in MODELS[model_name].packages:
+        import_optional(package, f"a model of kind {model_name}")
+    return skops.load(path, trusted=sorted(found))

@@ -1,0 +1,51 @@
+"""What the commands write of a calibration: columns of its table, and pictures."""
+
+from fairdcov._optional import import_optional
+from fairdcov.plots import CalibrationDisplay, FrontierDisplay, GroupDistributionDisplay
+
+__all__ = ["CALIBRATION_COLUMNS", "draw_calibrations", "save"]
+
+# Of ``calibration_results_``, in the order of calibration.csv.
+CALIBRATION_COLUMNS = (
+    "strengths",
+    "mean_divergence",
+    "std_error_divergence",
+    "null_level",
+    "mean_score",
+    "std_error_score",
+)
+
+
+def save(figure, file):
+    """Write a figure and let go of it."""
+    pyplot = import_optional("matplotlib.pyplot", "fairdcov: drawing")
+    figure.savefig(file, dpi=120, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def draw_calibrations(folder, calibrators, chosen, before, after, *, score_name, **grouped):
+    """Write ``calibration.png``, ``trade_off.png`` and ``distributions.png``.
+
+    Parameters
+    ----------
+    folder : Path
+        Where to.
+    calibrators : dict of str to JSDivergenceCalibrator
+        Fitted.
+    chosen : str
+        The one whose calibration is drawn.
+    before, after : (n,) arrays
+        Predictions without and with the penalty, on policies held back.
+    score_name : str
+        Name of the calibrators' score.
+    **grouped
+        ``sensitive_features``, ``sample_weight`` and ``bins`` of these policies.
+    """
+    import_optional("matplotlib", "fairdcov: drawing").use("Agg")
+    pictures = {
+        "calibration.png": CalibrationDisplay.from_estimator(calibrators[chosen], score_name=score_name),
+        "trade_off.png": FrontierDisplay.from_calibrators(calibrators, score_name=score_name),
+        "distributions.png": GroupDistributionDisplay.from_predictions(after, baseline=before, **grouped),
+    }
+    for name, display in pictures.items():
+        save(display.figure_, folder / name)

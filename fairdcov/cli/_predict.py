@@ -1,0 +1,98 @@
+"""``fairdcov predict``: score a book with a model of ``fairdcov fit``."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from fairdcov.actuarial._factors import MISSING, nearest_name
+from fairdcov.cli._models import MODELS, load_model, response
+from fairdcov.cli._output import check_output_file
+from fairdcov.cli._remarks import notes_of_warnings, say_notes
+from fairdcov.cli._settings import MODEL_FILE, read_settings
+from fairdcov.cli._tables import file_format, file_sha256, open_table, write_table
+
+__all__ = ["run_predict"]
+
+# Unknown levels that a remark names.
+_SHOWN = 5
+
+
+def _check_columns(source, features):
+    """Raise for features that a book does not have, with the nearest names."""
+    absent = [name for name in features if name not in source.names]
+    if not absent:
+        return
+    if len(absent) == 1:
+        raise ValueError(
+            f"{source.path} has no column {absent[0]!r}, which the model needs{nearest_name(absent[0], source.names)}"
+        )
+    hints = ", ".join(f"{name!r}{_did_you_mean(name, source.names)}" for name in absent)
+    raise ValueError(f"{source.path} lacks {len(absent)} columns that the model needs: {hints}")
+
+
+def _did_you_mean(name, names):
+    hint = nearest_name(name, names)
+    return f" ({hint.removeprefix('; ')})" if "did you mean" in hint else ""
+
+
+def _read_features(table, settings):
+    """Features as they were when the model was fitted, and what is new about them."""
+    columns, notes = {}, []
+    levels_of_numbers = MODELS[settings["model"]].levels_of_numbers
+    for name, feature in settings["features"].items():
+        if feature["kind"] == "category":
+            columns[name] = table.attribute(name, "BOOK")
+            known = feature["levels"]
+        else:
+            values = table.numbers(name, "BOOK", allow_missing=True)
+            columns[name] = pd.Series(values, name=name)
+            if np.isnan(values).any() and not feature.get("missing"):
+                notes.append(
+                    f"{int(np.isnan(values).sum()):,} row(s) lack {name}, which was complete when the model was fitted"
+                )
+            known = feature["levels"] if feature["kind"] == "number" and levels_of_numbers else None
+        if known is not None:
+            notes += _unknown_levels(columns[name], known)
+    return pd.DataFrame(columns), notes
+
+
+def _unknown_levels(column, known):
+    counts = column.value_counts()
+    counts = counts[(counts > 0) & ~counts.index.isin(known)]
+    if not len(counts):
+        return []
+    shown = ", ".join(repr(level if level != MISSING else "missing") for level in counts.index[:_SHOWN])
+    more = ", ..." if len(counts) > _SHOWN else ""
+    what = f"{len(counts)} level(s) that the model does not know, in {counts.sum():,} row(s)"
+    return [f"{column.name} has {what}: {shown}{more}"]
+
+
+def run_predict(options):
+    """Run the command with parsed options."""
+    started = time.perf_counter()
+    folder, output = Path(options.model), Path(options.output)
+    file_format(output, "--output")
+    check_output_file(output, force=options.force)
+    settings = read_settings(folder)
+    if file_sha256(folder / MODEL_FILE) != settings["model_sha256"]:
+        raise ValueError(f"{folder / MODEL_FILE} is not the model that {folder} was written with: its SHA-256 differs")
+    model = load_model(folder / MODEL_FILE, settings["model"])
+
+    source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
+    _check_columns(source, settings["features"])
+    if options.prediction_name in source.names:
+        raise ValueError(
+            f"{source.path} has a column {options.prediction_name!r} already: choose another --prediction-name"
+        )
+    categories = [name for name, feature in settings["features"].items() if feature["kind"] == "category"]
+    table = source.read(as_text=categories, used=set(settings["features"]))
+    print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
+    features, notes = _read_features(table, settings)
+    say_notes([*table.remarks, *notes])
+    with notes_of_warnings():
+        prediction = response(model, features)
+    write_table(table, {options.prediction_name: prediction}, output)
+    seconds = time.perf_counter() - started
+    print(f"wrote {output}: mean {options.prediction_name} {prediction.mean():.5g}, in {seconds:.0f} s")

@@ -1,0 +1,28 @@
+"""What a command has to say beside its results: one line each, and each once."""
+
+import warnings
+from contextlib import contextmanager
+
+__all__ = ["notes_of_warnings", "say_notes"]
+
+
+def say_notes(notes):
+    """Print remarks."""
+    for note in dict.fromkeys(notes):
+        print(f"  note: {' '.join(str(note).split())}")
+
+
+@contextmanager
+def notes_of_warnings():
+    """Print the warnings of a block as remarks when it ends, without the places in the source they come from.
+
+    Warnings to developers, of what will change in some package, are left out.
+    """
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    say_notes(
+        str(warning.message)
+        for warning in caught
+        if not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | FutureWarning)
+    )
