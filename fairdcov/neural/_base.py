@@ -20,7 +20,13 @@ class PenalisedNetwork(BaseEstimator):
     """
 
     # Requested by the class, so that pipelines and searches route them without set_fit_request.
-    __metadata_request__fit = {"sensitive_features": True, "sample_weight": True}  # noqa: RUF012
+    __metadata_request__fit = {  # noqa: RUF012
+        "sensitive_features": True,
+        "sample_weight": True,
+        "eval_set": True,
+        "eval_sample_weight": True,
+        "eval_sensitive_features": True,
+    }
     __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
 
     # -- what subclasses provide ---------------------------------------------------------------------------------------
@@ -55,7 +61,8 @@ class PenalisedNetwork(BaseEstimator):
         Parameters
         ----------
         X : array or DataFrame, (n, p)
-            Numeric features; they are standardised inside.
+            Numeric features, one column for each level of a category. They are standardised inside, and indicators of
+            0 and 1 are centred.
         y : (n,) array
             Target. For a claim frequency: claims / exposure, with exposure as ``sample_weight``.
         sample_weight : (n,) array, optional
@@ -63,7 +70,7 @@ class PenalisedNetwork(BaseEstimator):
             take no part.
         sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
             Protected attributes of any type, needed when ``strength > 0`` and never in ``predict``.
-        eval_set : tuple (X, y), optional
+        eval_set : tuple (X, y), or list of one such tuple, optional
             Rows to stop early by, instead of a part of ``X``.
         eval_sample_weight : array, optional
             Weights of the rows of ``eval_set``.
@@ -90,9 +97,7 @@ class PenalisedNetwork(BaseEstimator):
         """
         with unchanged_on_error(self):
             check_positive_number(self.strength, "strength", allow_zero=True)
-            evaluation = None if eval_set is None else (eval_set, eval_sample_weight, eval_sensitive_features)
-            if evaluation is None and (eval_sample_weight is not None or eval_sensitive_features is not None):
-                raise ValueError("eval_sample_weight and eval_sensitive_features need an eval_set; found none")
+            evaluation = (eval_set, eval_sample_weight, eval_sensitive_features)
             problem = Problem(self, X, y, sample_weight, sensitive_features, evaluation, [self.strength])
             start = None
             if self.warm_start and hasattr(self, "coefs_"):
@@ -101,7 +106,18 @@ class PenalisedNetwork(BaseEstimator):
             self.__dict__.update(attributes)
         return self
 
-    def strength_path(self, X, y, strengths, sample_weight=None, *, sensitive_features=None):
+    def strength_path(
+        self,
+        X,
+        y,
+        strengths,
+        sample_weight=None,
+        *,
+        sensitive_features=None,
+        eval_set=None,
+        eval_sample_weight=None,
+        eval_sensitive_features=None,
+    ):
         """Fit a network for each strength, each started from the one before.
 
         Input is validated, the penalty bound and the unpenalised network fitted once for the whole path.
@@ -118,6 +134,8 @@ class PenalisedNetwork(BaseEstimator):
             Row weights, as in :meth:`fit`.
         sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
             Protected attributes; needed unless all strengths are 0.
+        eval_set, eval_sample_weight, eval_sensitive_features : optional
+            Rows to stop early by, as in :meth:`fit`.
 
         Returns
         -------
@@ -135,16 +153,16 @@ class PenalisedNetwork(BaseEstimator):
         >>> from fairdcov.neural import DCovMLPRegressor
         >>> book = make_motor_portfolio(2_000, random_state=0)
         >>> X = book.data.select_dtypes("number")
-        >>> path = DCovMLPRegressor((8,), objective="poisson", random_state=0).strength_path(
-        ...     X, book.target, [0.0, 1.0, 100.0], sample_weight=book.exposure,
-        ...     sensitive_features=book.sensitive_features
-        ... )
+        >>> model = DCovMLPRegressor(objective="poisson", hidden_layer_sizes=(8,), random_state=0)
+        >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
+        >>> path = model.strength_path(X, book.target, [0.0, 3.0, 30.0], **data)
         >>> penalties = [model.penalty_value_ for model in path]
         >>> penalties[0] > penalties[1] > penalties[2]
         True
         """
         strengths = check_strengths(strengths)
-        problem = Problem(clone(self), X, y, sample_weight, sensitive_features, None, strengths)
+        evaluation = (eval_set, eval_sample_weight, eval_sensitive_features)
+        problem = Problem(clone(self), X, y, sample_weight, sensitive_features, evaluation, strengths)
         return self._follow(problem, strengths)
 
     def _follow(self, problem, strengths):

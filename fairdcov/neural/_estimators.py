@@ -11,11 +11,14 @@ from fairdcov.neural._base import PenalisedNetwork
 
 __all__ = ["DCovMLPClassifier", "DCovMLPRegressor"]
 
-_PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
+_PENALTY = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
         Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
     strength : float, default=1.0
         Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives an ordinary
-        network. :class:`fairdcov.CCDCovPenalty` says what ``normalize=False`` means for it.
+        network. :class:`fairdcov.CCDCovPenalty` says what ``normalize=False`` means for it."""
+
+_PARAMETERS = """activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
+        Of the hidden layers.
     alpha : float, default=1e-4
         Weight decay: multiplier of ``|coefs|^2 / 2`` beside the weighted *sum* of losses, as in scikit-learn's
         networks. It acts on standardised features. On large samples it takes values of the order of n / 1000 to matter.
@@ -87,7 +90,8 @@ _ATTRIBUTES = """coefs_ : list of arrays
 
 def _document(cls):
     """Describe the common parameters and attributes in one place."""
-    cls.__doc__ = cls.__doc__.replace("<parameters>", _PARAMETERS).replace("<attributes>", _ATTRIBUTES)
+    for name, text in (("penalty", _PENALTY), ("parameters", _PARAMETERS), ("attributes", _ATTRIBUTES)):
+        cls.__doc__ = cls.__doc__.replace(f"<{name}>", text)
     return cls
 
 
@@ -102,14 +106,13 @@ class DCovMLPRegressor(RegressorMixin, PenalisedNetwork):
 
     Parameters
     ----------
-    hidden_layer_sizes : int or tuple of int, default=(64, 64)
-        Width of each hidden layer; ``()`` is a generalised linear model.
-    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
-        Of the hidden layers.
+    <penalty>
     objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
         Loss: half the deviance of the family. All but the squared error have a log link.
     tweedie_power : float, default=1.5
         Power of the variance function for ``objective="tweedie"``, above 1 and below 2.
+    hidden_layer_sizes : int or tuple of int, default=(64, 64)
+        Width of each hidden layer; ``()`` is a generalised linear model.
     <parameters>
 
     Attributes
@@ -133,9 +136,9 @@ class DCovMLPRegressor(RegressorMixin, PenalisedNetwork):
     >>> book = make_motor_portfolio(3_000, random_state=0)
     >>> X = book.data.select_dtypes("number")
     >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
-    >>> settings = {"objective": "poisson", "random_state": 0}
-    >>> unaware = DCovMLPRegressor((16,), strength=0, **settings).fit(X, book.target, **data)
-    >>> fair = DCovMLPRegressor((16,), strength=10.0, **settings).fit(X, book.target, **data)
+    >>> settings = {"objective": "poisson", "hidden_layer_sizes": (16,), "random_state": 0}
+    >>> unaware = DCovMLPRegressor(strength=0, **settings).fit(X, book.target, **data)
+    >>> fair = DCovMLPRegressor(strength=10.0, **settings).fit(X, book.target, **data)
     >>> fair.penalty_value_ < 0.5 * unaware.penalty_value_
     True
     >>> total = (fair.predict(X) * book.exposure).sum()
@@ -145,13 +148,13 @@ class DCovMLPRegressor(RegressorMixin, PenalisedNetwork):
 
     def __init__(
         self,
-        hidden_layer_sizes=(64, 64),
-        activation="relu",
+        penalty="ccdcov",
+        strength=1.0,
         *,
         objective="squared_error",
         tweedie_power=1.5,
-        penalty="ccdcov",
-        strength=1.0,
+        hidden_layer_sizes=(64, 64),
+        activation="relu",
         alpha=1e-4,
         learning_rate_init=1e-3,
         batch_size="auto",
@@ -168,12 +171,12 @@ class DCovMLPRegressor(RegressorMixin, PenalisedNetwork):
         n_threads=None,
         verbose=0,
     ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.objective = objective
-        self.tweedie_power = tweedie_power
         self.penalty = penalty
         self.strength = strength
+        self.objective = objective
+        self.tweedie_power = tweedie_power
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
         self.alpha = alpha
         self.learning_rate_init = learning_rate_init
         self.batch_size = batch_size
@@ -242,10 +245,9 @@ class DCovMLPClassifier(ClassifierMixin, PenalisedNetwork):
 
     Parameters
     ----------
+    <penalty>
     hidden_layer_sizes : int or tuple of int, default=(64, 64)
         Width of each hidden layer; ``()`` is logistic regression.
-    activation : {"relu", "tanh", "logistic", "identity"}, default="relu"
-        Of the hidden layers.
     <parameters>
 
     Attributes
@@ -266,8 +268,9 @@ class DCovMLPClassifier(ClassifierMixin, PenalisedNetwork):
     >>> gender = rng.choice(["f", "m"], size=600)
     >>> X = np.column_stack([(gender == "f") + rng.normal(size=600), rng.normal(size=600)])
     >>> y = X.sum(axis=1) + rng.normal(size=600) > 0
-    >>> unaware = DCovMLPClassifier((8,), strength=0, random_state=0).fit(X, y, sensitive_features=gender)
-    >>> fair = DCovMLPClassifier((8,), strength=10.0, random_state=0).fit(X, y, sensitive_features=gender)
+    >>> settings = {"hidden_layer_sizes": (8,), "random_state": 0}
+    >>> unaware = DCovMLPClassifier(strength=0, **settings).fit(X, y, sensitive_features=gender)
+    >>> fair = DCovMLPClassifier(strength=10.0, **settings).fit(X, y, sensitive_features=gender)
     >>> fair.penalty_value_ < 0.2 * unaware.penalty_value_
     True
     >>> fair.predict_proba(X).shape
@@ -276,11 +279,11 @@ class DCovMLPClassifier(ClassifierMixin, PenalisedNetwork):
 
     def __init__(
         self,
-        hidden_layer_sizes=(64, 64),
-        activation="relu",
-        *,
         penalty="ccdcov",
         strength=1.0,
+        *,
+        hidden_layer_sizes=(64, 64),
+        activation="relu",
         alpha=1e-4,
         learning_rate_init=1e-3,
         batch_size="auto",
@@ -297,10 +300,10 @@ class DCovMLPClassifier(ClassifierMixin, PenalisedNetwork):
         n_threads=None,
         verbose=0,
     ):
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
         self.penalty = penalty
         self.strength = strength
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
         self.alpha = alpha
         self.learning_rate_init = learning_rate_init
         self.batch_size = batch_size

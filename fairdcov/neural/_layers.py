@@ -63,7 +63,7 @@ def raw_predictions(X, coefs, intercepts, activation):
 
 
 class Units:
-    """Units in which a network is trained: standardised features, and an output of order one.
+    """Units in which a network is trained: standardised features (indicators are centred), and an output of order one.
 
     Attributes
     ----------
@@ -76,8 +76,10 @@ class Units:
     def __init__(self, X, y, probabilities, loss):
         self.mean = probabilities @ X
         self.scale = np.sqrt(probabilities @ (X - self.mean) ** 2)
-        # A column that is constant up to rounding stays as it is.
-        self.scale[self.scale <= 1e-10 * np.maximum(np.abs(self.mean), np.finfo(float).tiny)] = 1.0
+        # A column that is constant up to rounding stays as it is. So do indicators: divided by its standard deviation,
+        # a rare level would weigh more than a frequent one (0.007 of deviance on the policies of docs/neural.rst).
+        constant = self.scale <= 1e-10 * np.maximum(np.abs(self.mean), np.finfo(float).tiny)
+        self.scale[constant | ((X == 0) | (X == 1)).all(axis=0)] = 1.0
         average = float(probabilities @ y)
         self.shift = float(loss.intercept(average))
         self.spread = 1.0

@@ -50,7 +50,7 @@ class Problem:
         Its parameters; validation leaves what it learns about X and y on it.
     X, y, sample_weight, sensitive_features
         As passed to ``fit``.
-    evaluation : tuple or None
+    evaluation : tuple
         ``eval_set``, its weights and its protected attributes, as passed to ``fit``.
     strengths : list of float
         All strengths that will be asked for.
@@ -82,7 +82,7 @@ class Problem:
         self._random_state = check_random_state(estimator.random_state)
         held = np.zeros(len(data.y), dtype=bool)
         evaluated = None
-        if evaluation is not None:
+        if any(part is not None for part in evaluation):
             evaluated = _read_evaluation(estimator, *evaluation, loss, penalised=penalised, validate=validate)
         elif estimator.early_stopping:
             held = self._hold_back(data)
@@ -373,10 +373,12 @@ def _select(data, keep):
 
 def _read_evaluation(estimator, eval_set, sample_weight, sensitive_features, loss, *, penalised, validate):
     """The rows to watch that were passed to ``fit``."""
+    if eval_set is None:
+        raise ValueError("eval_sample_weight and eval_sensitive_features need an eval_set; found none")
     if isinstance(eval_set, list) and len(eval_set) == 1:
         (eval_set,) = eval_set
-    if not isinstance(eval_set, tuple | list) or len(eval_set) != 2:
-        raise ValueError(f"eval_set must be a pair (X, y); found {type(eval_set).__name__} of length {len(eval_set)}")
+    if not isinstance(eval_set, tuple) or len(eval_set) != 2:
+        raise ValueError(f"eval_set must be one pair (X, y), or a list of one; found {type(eval_set).__name__}")
     if penalised and sensitive_features is None and estimator.sensitive_columns is None:
         raise MissingSensitiveFeaturesError(
             "eval_set needs protected attributes of its own when strength > 0: pass eval_sensitive_features"

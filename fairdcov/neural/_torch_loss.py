@@ -26,7 +26,7 @@ class _PenaltyOf(torch.autograd.Function):
         u = _prediction_vector(predictions, bound.n_samples)
         value, gradient = bound.value_gradient(u)
         ctx.save_for_backward(torch.as_tensor(gradient.reshape(predictions.shape)).to(predictions))
-        return torch.as_tensor(value).to(predictions)
+        return torch.as_tensor(value, dtype=torch.float64).to(predictions)
 
     @staticmethod
     @torch.autograd.function.once_differentiable

@@ -15,8 +15,10 @@ _RAMP_FACTOR = 10.0**0.5
 RAMP_ITERATIONS = 5
 
 _MAX_HALVINGS = 12
-# Loss of a settled model beyond that of the constant model, at most.
+# Loss of a settled model beyond that of the constant model, at most, as a share.
 _LOSS_TOLERANCE = 1e-3
+# Scale of a settled output at least: at 0 a scale-free penalty has no value, and the model would be lost.
+_LEAST_SLOPE = 0.01
 
 
 @dataclass
@@ -199,7 +201,7 @@ def penalised_phase(objective, start, loss_limit, watch, score_of, max_iteration
 def settle_output(raw, raw_objective, shift, constant_loss):
     """Scale and intercept of the output on all rows: ``shift + slope * (raw - shift) + offset``.
 
-    The slope is between 0 and 1 and such that the model is not worse than a constant; the offset is the minimum of the
+    The slope is at most 1 and such that the model is not worse than a constant; the offset is the minimum of the
     objective along it, to the last digits. With a log link that keeps the balance of the Poisson loss for any penalty
     that is free of scale, and the network itself need not be evaluated again.
 
@@ -228,7 +230,9 @@ def settle_output(raw, raw_objective, shift, constant_loss):
 
     with np.errstate(over="ignore", invalid="ignore"):
         start = np.array([1.0, 0.0])
-        result = minimize(value_gradient, start, jac=True, method="L-BFGS-B", bounds=[(0.0, 1.0), (None, None)])
+        result = minimize(
+            value_gradient, start, jac=True, method="L-BFGS-B", bounds=[(_LEAST_SLOPE, 1.0), (None, None)]
+        )
         slope = float(result.x[0]) if result.fun <= value_gradient(start)[0] else 1.0
         limit = constant_loss + _LOSS_TOLERANCE * abs(constant_loss)
         for _ in range(_MAX_HALVINGS):
