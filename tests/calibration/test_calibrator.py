@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 import sklearn
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import mean_poisson_deviance
-from sklearn.model_selection import GridSearchCV, KFold, cross_validate
+from sklearn.model_selection import GridSearchCV, KFold, LeaveOneGroupOut, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -231,10 +231,60 @@ def test_any_estimator_with_a_strength_like_parameter(book):
     assert calibrator.best_strength_ > 0
     # the seeds differ: so do the scores of one fold
     assert len(np.unique(calibrator.calibration_results_["fold_score"][0])) == 9
+    wrapped = GridSearchCV(make_pipeline(DCovRidge()), {})
+    with pytest.raises(ValueError, match="there is 'estimator__dcovridge__strength'"):
+        _fit(book, wrapped)
     with pytest.raises(ValueError, match=r"no parameter 'strength': set param_name"):
         JSDivergenceCalibrator(Shrunk(), **QUIET).fit(book["X"], book["y"], sensitive_features=book["people"])
     with pytest.raises(ValueError, match="needs an estimator with a random_state"):
         _fit(book, n_seeds=2)
+
+
+class SeededNoise(RegressorMixin, BaseEstimator):
+    """Predicts a group from the first feature, and noise of its own seed: the seeds of a fold share their groups."""
+
+    def __init__(self, strength=0.0, random_state=None):
+        self.strength = strength
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        self.seed_ = self.random_state
+        return self
+
+    def predict(self, X):
+        return X[:, 0] / (1 + self.strength) + 0.01 * np.random.default_rng(self.seed_).normal(size=len(X))
+
+
+def test_seeds_are_averaged_within_their_fold(book):
+    options = {**QUIET, "strengths": [0.0, 1.0], "rule": "elbow", "cv": 4, "if_unmet": "warn"}
+    fit = {"sensitive_features": book["people"]}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SensitiveFeaturesWarning)
+        many = JSDivergenceCalibrator(SeededNoise(), n_seeds=6, **options).fit(book["X"], book["y"], **fit)
+        one = JSDivergenceCalibrator(SeededNoise(), **options).fit(book["X"], book["y"], **fit)
+    results = many.calibration_results_
+    folds = results["fold_divergence"].reshape(2, 4, 6)
+    assert (np.ptp(folds, axis=2) > 0).all()
+    # The seeds of a fold share its rows, so they say little about the error: four folds are four observations.
+    error = folds.mean(axis=2).std(axis=1, ddof=1) / 2
+    np.testing.assert_allclose(results["std_error_divergence"], error)
+    np.testing.assert_allclose(
+        results["std_error_divergence"], one.calibration_results_["std_error_divergence"], rtol=0.5
+    )
+    # And they share its permutations: more seeds do not narrow the null distribution.
+    width = results["null_level"] - results["null_mean"]
+    width_of_one = one.calibration_results_["null_level"] - one.calibration_results_["null_mean"]
+    np.testing.assert_allclose(width, width_of_one, rtol=0.8)
+
+
+def test_null_levels_of_all_strengths_share_their_permutations(book):
+    class Same(SeededNoise):
+        def predict(self, X):
+            return X[:, 0]
+
+    calibrator = JSDivergenceCalibrator(Same(), strengths=[0.0, 1.0, 2.0], rule=lambda results: 0, **QUIET)
+    results = calibrator.fit(book["X"], book["y"], sensitive_features=book["people"]).calibration_results_
+    assert len(np.unique(results["null_level"])) == 1
 
 
 @pytest.mark.parametrize("routing", [False, True])
@@ -362,6 +412,88 @@ def test_groups_with_fewer_rows_than_folds_are_named(book):
     assert np.isfinite(calibrator.calibration_results_["mean_divergence"]).all()
 
 
+def test_groups_below_the_size_asked_for_are_named_with_the_number_of_folds(book):
+    rare = np.where(np.arange(1_500) < 30, "x", book["people"]["gender"])
+    with pytest.warns(SensitiveFeaturesWarning, match=r"fewer than min_group_size=20 rows in some of the 5 .*'x': 5;"):
+        calibrator = JSDivergenceCalibrator(
+            DCovPoissonRegressor(alpha=1e-4), strengths=[1.0, 100.0], rule="elbow", min_group_size=20, **QUIET
+        ).fit(book["X"], book["y"], sensitive_features=rare)
+    without = js_divergence(None, calibrator.predict(book["X"][30:]), sensitive_features=rare[30:])
+    assert calibrator.calibration_results_["mean_divergence"][calibrator.best_index_] < 3 * without
+
+
+def test_folds_in_which_nothing_can_be_compared_are_refused(book):
+    # One group is held out at a time: every divergence would be 0, and every rule met.
+    calibrator = JSDivergenceCalibrator(DCovPoissonRegressor(), strengths=[1.0], cv=LeaveOneGroupOut(), **QUIET)
+    with pytest.raises(ValueError, match="2 of 2 folds hold out fewer than two groups .* choose folds that mix"):
+        calibrator.fit(
+            book["X"], book["y"], sensitive_features=book["people"]["gender"], groups=book["people"]["gender"]
+        )
+    with pytest.raises(ValueError, match="5 of 5 folds hold out fewer than two groups of at least min_group_size=800"):
+        _fit(book, min_group_size=800)
+    weights = np.where(book["people"]["gender"] == "f", 1.0, 0.0)
+    with pytest.raises(ValueError, match="5 of 5 folds hold out fewer than two groups"):
+        JSDivergenceCalibrator(DCovPoissonRegressor(), strengths=[1.0], **QUIET).fit(
+            book["X"], book["y"], weights, sensitive_features=book["people"]["gender"]
+        )
+    with pytest.raises(ValueError, match="cv gives no split"):
+        _fit(book, cv=[])
+
+
+def test_a_fold_without_a_category_is_named_and_the_others_are_compared(book):
+    people = book["people"]["gender"].to_numpy(dtype=object).copy()
+    people[:40] = "x"
+    halves = [(np.arange(750, 1_500), np.arange(750)), (np.arange(750), np.arange(750, 1_500))]
+    with pytest.warns(SensitiveFeaturesWarning, match=r"1 group\(s\) .* in some of the 2 folds .*'x': 1;"):
+        calibrator = JSDivergenceCalibrator(
+            DCovPoissonRegressor(alpha=1e-4), strengths=[0.0, 10.0], rule="elbow", cv=halves, **QUIET
+        ).fit(book["X"], book["y"], sensitive_features=people)
+    # The first of the models was fitted without anybody of the category that it is then held against.
+    model = DCovPoissonRegressor(alpha=1e-4, strength=0).fit(book["X"][750:], book["y"][750:])
+    expected = js_divergence(None, model.predict(book["X"][:750]), sensitive_features=people[:750])
+    assert calibrator.calibration_results_["fold_divergence"][0, 0] == pytest.approx(expected, rel=1e-4)
+
+
+def test_automatic_range_of_constant_predictions(book):
+    with pytest.warns(SensitiveFeaturesWarning, match="found no divergence at strength 0"):
+        calibrator = JSDivergenceCalibrator(DCovRidge(alpha=1.0), **QUIET).fit(
+            np.zeros((1_500, 1)), book["y"], sensitive_features=book["people"]
+        )
+    assert calibrator.calibration_results_["strengths"].tolist() == [0.0]
+    assert calibrator.best_strength_ == 0.0
+
+
+def test_automatic_range_without_effect_is_refused(book):
+    calibrator = JSDivergenceCalibrator(Unmoved(), **QUIET)
+    with pytest.raises(ValueError, match=r"no strength up to 1e\+08 that changes the divergence"):
+        calibrator.fit(book["X"], book["y"], sensitive_features=book["people"])
+
+
+class Unmoved(SeededNoise):
+    """Minds no strength."""
+
+    def predict(self, X):
+        return X[:, 0]
+
+
+def test_classifiers_that_cannot_be_compared_are_refused(book):
+    classes = np.arange(1_500) % 3
+    with pytest.raises(ValueError, match=r"two columns, those of a binary classifier; found shape \(300, 3\)"):
+        JSDivergenceCalibrator(LogisticRegression(), strengths=[1.0], param_name="C", **QUIET).fit(
+            book["X"], classes, sensitive_features=book["people"]
+        )
+
+
+def test_scores_that_are_not_finite(book):
+    def score(estimator, X, y):
+        return np.nan
+
+    assert _fit(book, scoring=score, rule="null_level", **{"strengths": [100.0]}).best_strength_ == 100.0
+    for rule in ("elbow", "score_budget"):
+        with pytest.raises(ValueError, match=f"rule='{rule}' compares scores.*none that is finite at strength 0"):
+            _fit(book, scoring=score, rule=rule)
+
+
 def test_constant_predictions_have_no_divergence(book):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -390,6 +522,11 @@ def test_constant_predictions_have_no_divergence(book):
         ({"cv": 1}, "cv must be between 2 and the number of rows"),
         ({"param_name": "lambda"}, "no parameter 'lambda'"),
         ({"bandwidth": "wide"}, "bandwidth must be one of"),
+        ({"strengths": 3.0}, "strengths must be 'auto' or a sequence of numbers; found 3.0"),
+        ({"strengths": [1.0, np.nan]}, "strengths must be a finite number"),
+        ({"min_group_size": 0}, "min_group_size must be a whole number >= 1"),
+        ({"scoring": ["r2", "neg_mean_squared_error"]}, "scoring must be one score"),
+        ({"rule": lambda results: True}, "must return an index into the 2 strengths; found True"),
     ],
 )
 def test_bad_parameters(book, options, message):

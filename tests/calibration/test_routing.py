@@ -261,8 +261,9 @@ def silent_scaler(meta):
     return meta
 
 
-def fits_of(estimator):
-    return "strength_path" if isinstance(estimator, PathRegressor) else "fit"
+def fits_of(inner):
+    """Which method was called to fit: a search within has no path, and fits."""
+    return "strength_path" if inner.records.of("strength_path") else "fit"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -328,11 +329,7 @@ def test_requests_on_the_estimator_are_respected(data, compose, estimator, name,
         return
     meta.fit(data["X"], data["y"], **given)
     expected = ["sensitive_features"] + [name] * wanted
-    check(inner.records, _fits(inner), data, *expected)
-
-
-def _fits(inner):
-    return "strength_path" if inner.records.of("strength_path") else "fit"
+    check(inner.records, fits_of(inner), data, *expected)
 
 
 @every_place
@@ -342,7 +339,7 @@ def test_metadata_under_another_name(data, compose, estimator):
     meta = silent_scaler(compose(inner, **own))
     given = {"people": data["people"], "exposure": data["sample_weight"], "extra": data["metadata"]}
     meta.fit(data["X"], data["y"], sensitive_features=data["people"], **given)
-    check(inner.records, _fits(inner), data, "sensitive_features", "sample_weight", "metadata")
+    check(inner.records, fits_of(inner), data, "sensitive_features", "sample_weight", "metadata")
 
 
 @every_place
