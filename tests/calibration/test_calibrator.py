@@ -425,7 +425,7 @@ def test_groups_below_the_size_asked_for_are_named_with_the_number_of_folds(book
 def test_folds_in_which_nothing_can_be_compared_are_refused(book):
     # One group is held out at a time: every divergence would be 0, and every rule met.
     calibrator = JSDivergenceCalibrator(DCovPoissonRegressor(), strengths=[1.0], cv=LeaveOneGroupOut(), **QUIET)
-    with pytest.raises(ValueError, match="2 of 2 folds hold out fewer than two groups .* choose folds that mix"):
+    with pytest.raises(ValueError, match=r"2 of 2 folds hold out fewer than two groups .* choose folds that mix"):
         calibrator.fit(
             book["X"], book["y"], sensitive_features=book["people"]["gender"], groups=book["people"]["gender"]
         )
@@ -476,18 +476,25 @@ class Unmoved(SeededNoise):
         return X[:, 0]
 
 
+class Weakened(LogisticRegression):
+    """A classifier of any number of classes with a strength."""
+
+    def __init__(self, strength=0.0):
+        super().__init__()
+        self.strength = strength
+
+
 def test_classifiers_that_cannot_be_compared_are_refused(book):
-    classes = np.arange(1_500) % 3
+    calibrator = JSDivergenceCalibrator(Weakened(), strengths=[1.0], **QUIET)
     with pytest.raises(ValueError, match=r"two columns, those of a binary classifier; found shape \(300, 3\)"):
-        JSDivergenceCalibrator(LogisticRegression(), strengths=[1.0], param_name="C", **QUIET).fit(
-            book["X"], classes, sensitive_features=book["people"]
-        )
+        calibrator.fit(book["X"], np.arange(1_500) % 3, sensitive_features=book["people"])
 
 
 def test_scores_that_are_not_finite(book):
-    def score(estimator, X, y):
+    def value(y_true, y_pred, sample_weight):
         return np.nan
 
+    score = make_weighted_scorer(value)
     assert _fit(book, scoring=score, rule="null_level", **{"strengths": [100.0]}).best_strength_ == 100.0
     for rule in ("elbow", "score_budget"):
         with pytest.raises(ValueError, match=f"rule='{rule}' compares scores.*none that is finite at strength 0"):
