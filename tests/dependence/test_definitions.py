@@ -10,7 +10,13 @@ from numpy.testing import assert_allclose
 
 from fairdcov._blocks import SensitiveBlocks
 from fairdcov._kernels import _reference
-from fairdcov.dependence import METHODS, bind_dependence, distance_covariance, joint_distance_covariance
+from fairdcov.dependence import (
+    METHODS,
+    bind_dependence,
+    concatenated_distance_covariance,
+    distance_covariance,
+    joint_distance_covariance,
+)
 
 MEASURES = {
     "dcov": ("dcov", {}, _reference.distance_covariance),
@@ -95,6 +101,27 @@ def test_value(n, attributes, statistic, weighted, measure, options, definition,
             tolerance = 1e-9 if "approximate" in form.method else 1e-13
             value = form.value_gradient(u)[0] + form.constant
             assert_allclose(value, expected, rtol=1e-10, atol=tolerance * size, err_msg=form.method)
+
+
+FUNCTIONS = {
+    "dcov": distance_covariance,
+    "ccdcov": concatenated_distance_covariance,
+    "jdcov": joint_distance_covariance,
+}
+
+
+@every_measure
+@every_statistic
+@every_attribute
+def test_the_public_functions(attributes, statistic, weighted, measure, options, definition, rng):
+    """They choose the method and add the terms without u; weights of any sum."""
+    n = 24
+    blocks, u = attributes(rng, n), rng.normal(size=n)
+    p = random_probabilities(rng, n) if weighted else None
+    weights = None if p is None else 7.0 * p
+    value = FUNCTIONS[measure](u, *blocks, statistic=statistic, sample_weight=weights, n_threads=1, **options)
+    expected = definition(u, *blocks, statistic=statistic, probabilities=p, **options)
+    assert_allclose(value, expected, rtol=1e-10, atol=1e-13 * magnitude(u, blocks, measure, options))
 
 
 def numerical_gradient(function, u, step):
@@ -189,6 +216,12 @@ def test_dcor(n, columns, rng):
                 continue
             value = distance_covariance(x, z, statistic=statistic, method=method, n_threads=1)
             assert_allclose(value, expected, rtol=1e-10, err_msg=f"{statistic} {method}")
+
+
+def test_sums_of_dcor_over_blocks(rng):
+    x, first, second = rng.normal(size=(3, 80))
+    expected = dcor.u_distance_covariance_sqr(x, first) + dcor.u_distance_covariance_sqr(x, second)
+    assert_allclose(distance_covariance(x, first, second), expected, rtol=1e-10)
 
 
 def test_dcor_of_long_samples(rng):

@@ -210,6 +210,7 @@ def test_v_statistics_stay_within_their_bounds(method, rng):
         value = bind_dependence(blocks, "ccdcov", **options).value_gradient(u)[0]
         bound = spread * (p @ _reference.distances(np.hstack(matrices)) @ p)
         assert -1e-13 * bound <= value <= bound * (1 + 1e-12)
+        assert bind_dependence(blocks, "dcov", **options).value_gradient(u)[0] >= -1e-13 * bound
         for c in (0.0, 1.0):
             net = bind_dependence(blocks, "jdcov", c=c, **options).value_gradient(u)[0]
             assert net >= -1e-12 * spread * (c + np.abs(matrices[1]).max()) ** 2
@@ -265,17 +266,18 @@ def test_large_independent_samples_follow_the_theory(kind, n, rng):
     assert 0.4 < n * biased / spread < 2.5
     # The bias that the U-statistic takes away is that 1, up to sampling errors of moments of distances.
     assert_allclose(n * (biased - unbiased) / spread, 1.0, rtol=10 / np.sqrt(n))
+    assert distance_covariance(x + 0.3 * z, z) > 100 * spread / n
 
 
 def empirical_cdf(column, weights):
     return np.array([weights[column <= value].sum() for value in column]) / weights.sum()
 
 
-@pytest.mark.parametrize("weighted", [False, True])
-def test_rank_form(weighted, u, blocks, rng):
+@pytest.mark.parametrize(("statistic", "weighted"), [("u", False), ("v", False), ("v", True)])
+def test_rank_form(statistic, weighted, u, blocks, rng):
     """Equals the form of the empirical distribution functions, and no increasing transformation matters."""
     weights = rng.integers(1, 5, N).astype(float) if weighted else None
-    options = {"statistic": "v", "sample_weight": weights}
+    options = {"statistic": statistic, "sample_weight": weights}
     value = joint_distance_covariance(u, *blocks, rank=True, **options)
     share = np.ones(N) if weights is None else weights
     ranks = [np.column_stack([empirical_cdf(c, share) for c in b.reshape(N, -1).T]) for b in (u, *blocks)]
@@ -283,3 +285,7 @@ def test_rank_form(weighted, u, blocks, rng):
     moved = [np.exp(blocks[0]), blocks[1] ** 3, np.arctan(blocks[2]) - 5]
     assert_allclose(joint_distance_covariance(np.expm1(u), *moved, rank=True, **options), value, rtol=1e-11)
     assert abs(joint_distance_covariance(-u, *blocks, rank=True, **options) - value) < 0.2
+    if weighted:
+        rows = np.repeat(np.arange(N), weights.astype(int))
+        repeated = joint_distance_covariance(u[rows], *(b[rows] for b in blocks), rank=True, statistic="v")
+        assert_allclose(repeated, value, rtol=1e-10)
