@@ -35,6 +35,8 @@ __all__ = ["FrontierDisplay"]
 
 _COLUMNS = ("divergence", "score", "strength", "std_error_divergence", "std_error_score", "null_level")
 _WIDE_RANGE = 10.0
+# Share of the axis below which a band cannot be seen.
+_NARROWEST = 0.005
 
 
 def _deviance(power):
@@ -103,7 +105,8 @@ class FrontierDisplay:
     chosen_markers_ : dict of str to Line2D
         Rings.
     null_bands_ : list of Rectangle
-        Divergences up to the smallest null level of all points; then, when it is much larger, up to the largest.
+        Divergences up to the smallest null level of all points, where that can be seen; then, when it is much larger,
+        up to the largest.
     legend_ : Legend or None
         Legend, outside the data.
 
@@ -454,7 +457,10 @@ class FrontierDisplay:
         quantile = "" if self.null_quantile is None else f" ({100 * self.null_quantile:g} %)"
         low, high = levels.min(), levels.max()
         style = {"color": "0.85", "linewidth": 0, "zorder": 0.5, "label": f"up to the null level{quantile}"} | null_kw
-        self.null_bands_.append(self.ax_.axvspan(0 if self.ax_.get_xscale() == "linear" else 1e-300, low, **style))
+        linear = self.ax_.get_xscale() == "linear"
+        # A nearly constant prediction has hardly any null level: a band that nobody sees needs no place in the legend.
+        if not linear or low > _NARROWEST * self.ax_.get_xlim()[1] or high <= 1.1 * low:
+            self.null_bands_.append(self.ax_.axvspan(0 if linear else 1e-300, low, **style))
         # The level depends a little on the predictions: one band unless that can be seen.
         if high > 1.1 * low:
             style |= {"color": "0.93", "label": "null level of some of the points"}

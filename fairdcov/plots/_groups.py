@@ -10,6 +10,7 @@ from sklearn.base import is_classifier
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import group_densities, js_divergence, null_distribution
 from fairdcov.metrics._groups import group_predictions
+from fairdcov.metrics._scorers import predictions_of
 from fairdcov.plots._style import (
     axes_to_draw_on,
     group_label,
@@ -312,8 +313,8 @@ class GroupDistributionDisplay:
         (24, 3)
         """
         require_matplotlib("GroupDistributionDisplay.from_estimator")
-        predictions = _response(estimator, X)
-        before = None if baseline is None else _response(baseline, X)
+        predictions = predictions_of(estimator, X)
+        before = None if baseline is None else predictions_of(baseline, X)
         kwargs = {"prediction_name": "predicted probability" if is_classifier(estimator) else "prediction"} | kwargs
         return cls.from_predictions(predictions, sensitive_features=sensitive_features, baseline=before, **kwargs)
 
@@ -411,15 +412,6 @@ class GroupDistributionDisplay:
         if others:
             others[0].set_label(f"{len(others)} other group{'s' if len(others) > 1 else ''}")
         return shown + self.pooled_lines_[:1] + others[:1]
-
-
-def _response(estimator, X):
-    if not is_classifier(estimator):
-        return estimator.predict(X)
-    probabilities = estimator.predict_proba(X)
-    if probabilities.shape[1] != 2:
-        raise ValueError(f"a classifier must have two classes; found {probabilities.shape[1]}")
-    return probabilities[:, 1]
 
 
 def _groups_to_show(wanted, labels, part):

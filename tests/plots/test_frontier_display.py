@@ -81,6 +81,16 @@ def test_null_bands_from_the_smallest_to_the_largest_level(results, fake_calibra
     assert FrontierDisplay.from_points(POINTS).null_bands_ == []
 
 
+def test_a_null_level_that_cannot_be_seen_has_no_place_in_the_legend(results, fake_calibrator, legend_texts):
+    calibrator = fake_calibrator()
+    calibrator.calibration_results_["null_level"][-1] = 1e-6  # of a constant prediction
+    display = FrontierDisplay.from_calibrators({"one": calibrator}, divergence_scale="linear")
+    (band,) = display.null_bands_
+    assert_allclose(band.get_x() + band.get_width(), results["null_level"].max())
+    assert "null level of some of the points" in legend_texts(display)
+    assert not [text for text in legend_texts(display) if text.startswith("up to the null level")]
+
+
 def test_null_band_covers_the_left_of_a_log_axis():
     display = FrontierDisplay.from_points(POINTS, null_level=0.004, divergence_scale="log")
     (band,) = display.null_bands_

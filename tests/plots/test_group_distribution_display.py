@@ -215,7 +215,7 @@ def test_regressor_and_classifier(grouped):
     assert display.axes_[1, 1].get_xlabel() == "predicted probability"
 
     three = LogisticRegression().fit(X, np.arange(4000) % 3)
-    with pytest.raises(ValueError, match="two classes; found 3"):
+    with pytest.raises(ValueError, match=r"two columns, those of a binary classifier; found shape \(\d+, 3\)"):
         GroupDistributionDisplay.from_estimator(three, X, **options)
 
 
