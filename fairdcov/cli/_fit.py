@@ -26,6 +26,7 @@ from fairdcov.cli._pictures import CALIBRATION_COLUMNS, draw_calibrations
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._settings import MODEL_FILE, versions, write_settings
 from fairdcov.cli._tables import file_format, file_sha256, open_table, write_table
+from fairdcov.exceptions import CalibrationError
 from fairdcov.metrics import js_divergence
 from fairdcov.metrics._groups import fixed_bins, make_groups
 
@@ -183,9 +184,20 @@ def _calibrate(pipeline, data, bins, family, options):
         random_state=options.seed,
         verbose=not options.quiet,
     )
-    with notes_of_warnings():
-        calibrator.fit(data.features, data.target, data.weights, sensitive_features=data.sensitive)
+    try:
+        with notes_of_warnings():
+            calibrator.fit(data.features, data.target, data.weights, sensitive_features=data.sensitive)
+    except CalibrationError as error:
+        # What was computed shows which rule could be met.
+        print(_calibration_table(error.calibration_results).to_string(index=False, float_format="{:.5g}".format))
+        raise
     return calibrator
+
+
+def _calibration_table(results, best_index=None):
+    """Table of a calibration, a row for each strength."""
+    table = pd.DataFrame({name: results[name] for name in CALIBRATION_COLUMNS})
+    return table if best_index is None else table.assign(chosen=np.arange(len(table)) == best_index)
 
 
 def _fit_unpenalised(pipeline, data):
@@ -342,10 +354,8 @@ def _settings(options, book, calibrator):
 
 
 def _write_tables(folder, options, family, book, model, calibrator, comparison):
-    results = calibrator.calibration_results_
-    chosen = np.arange(len(results["strengths"])) == calibrator.best_index_
-    columns = {name: results[name] for name in CALIBRATION_COLUMNS}
-    write_csv(pd.DataFrame({**columns, "chosen": chosen}), folder / "calibration.csv")
+    table = _calibration_table(calibrator.calibration_results_, calibrator.best_index_)
+    write_csv(table, folder / "calibration.csv")
     write_csv(comparison, folder / "held_back.csv")
     if MODELS[options.model].rating_table and family.log_link:
         fitted = book.fitted

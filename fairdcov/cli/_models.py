@@ -163,7 +163,7 @@ MODELS = {
         trusted=_SPLINE_TYPES,
         levels_of_numbers=True,
     ),
-    # A booster is kept as LightGBM's own text, which its parser reads: no code, but not a format made for strangers' files.
+    # A booster is kept as LightGBM's own text, which its parser reads: no code is run.
     "lightgbm": Model(
         _lightgbm,
         module="fairdcov.boosting",

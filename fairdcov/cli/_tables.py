@@ -393,7 +393,7 @@ class _ParquetSource(_Source):
             raise ValueError(f"{path} has no rows")
 
     def read(self, names=None, *, as_text=(), used=None):
-        """Columns as a Table; those in ``as_text`` become text."""
+        """Columns as a Table; those in ``as_text`` are categories whatever their type."""
         pa = _arrow()
         names = self.names if names is None else list(dict.fromkeys(names))
         types = {name: self._schema.field(name).type for name in names}
@@ -404,11 +404,7 @@ class _ParquetSource(_Source):
             columns = columns.unify_dictionaries().combine_chunks()
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.path} is damaged: {error}") from error
-        for name in as_text:
-            if name in names and not pa.types.is_dictionary(columns[name].type):
-                position = columns.schema.get_field_index(name)
-                columns = columns.set_column(position, name, _written_out(columns[name]).dictionary_encode())
-        return Table(self.path, columns, ".", list(self.remarks))
+        return Table(self.path, columns, ".", list(self.remarks), frozenset(as_text), self._schema)
 
 
 def _written_out(column):
@@ -481,12 +477,18 @@ class Table:
         Decimal mark of its numbers.
     remarks : list of str
         What was assumed.
+    as_text : frozenset of str
+        Columns of numbers that are names.
+    schema : pyarrow.Schema or None
+        Types of the columns in the file, where they are not those of ``columns``.
     """
 
     path: Path
     columns: object
     decimal: str
     remarks: list
+    as_text: frozenset = frozenset()
+    schema: object = None
 
     @property
     def n_rows(self):
@@ -575,7 +577,9 @@ class Table:
         """
         pa = _arrow()
         column = self.columns[name]
-        if self.is_number(name):
+        if self.is_number(name) and name in self.as_text:
+            column = _written_out(column)
+        elif self.is_number(name):
             values = self.numbers(name, option, allow_missing=True)
             integer = pa.types.is_integer(column.type) and not np.isnan(values).any()
             return pd.Series(values.astype(np.int64) if integer else values, name=name)
@@ -642,6 +646,10 @@ def write_table(table, added, path):
     pa = _arrow()
     parquet = import_optional("pyarrow.parquet", "fairdcov: writing Parquet")
     columns = table.columns
+    for position, name in enumerate(columns.column_names):
+        # Text was read as categories, and is text again.
+        if table.schema is not None and columns[name].type != table.schema.field(name).type:
+            columns = columns.set_column(position, name, columns[name].cast(table.schema.field(name).type))
     for name, values in added.items():
         columns = columns.append_column(name, pa.array(np.asarray(values)))
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
