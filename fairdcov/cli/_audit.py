@@ -19,7 +19,7 @@ _FAR_OFF = 1.5
 
 
 def audit_predictions(
-    target, prediction, sensitive, *, sample_weight, features, baseline, bins, metadata, options, legitimate=()
+    target, prediction, sensitive, *, sample_weight, features, baseline, bins, task, metadata, options, legitimate=()
 ):
     """Audit of predictions per unit of exposure, as :func:`fairdcov.report.audit` returns it."""
     from fairdcov.report import audit
@@ -34,6 +34,7 @@ def audit_predictions(
             baseline=baseline,
             legitimate_features=list(legitimate) or None,
             bins=bins,
+            task=task,
             metadata=metadata,
             random_state=options.seed,
             verbose=0 if options.quiet else 1,
@@ -134,6 +135,7 @@ def run_audit(options):
         features=features if features.shape[1] else None,
         baseline=baseline,
         bins=bins or None,
+        task=options.task,
         legitimate=options.legitimate,
         metadata={
             "file": source.path.name,

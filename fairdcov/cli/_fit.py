@@ -409,8 +409,10 @@ def run_fit(options):
         held.sensitive,
         sample_weight=held.weights,
         features=held.features,
-        baseline=held_before,
+        # Changes are relative, of premiums that are positive.
+        baseline=held_before if min(held_before.min(), held_after.min()) > 0 else None,
         bins=book.bins,
+        task=family.task,
         metadata=settings,
         options=options,
     )

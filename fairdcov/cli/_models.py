@@ -39,6 +39,8 @@ class Family:
         Of the Tweedie deviance that is reported; None for the log loss.
     log_link : bool
         Whether the model is multiplicative.
+    task : str
+        Its name in :func:`fairdcov.report.audit`.
     least : float
         Smallest target that is allowed; it is not allowed itself where ``open`` is set.
     score : str
@@ -51,6 +53,7 @@ class Family:
     objective: str | None
     power: float | None
     log_link: bool
+    task: str
     least: float = -np.inf
     open: bool = False
     score: str = "D²"
@@ -79,12 +82,18 @@ class Family:
 
 
 FAMILIES = {
-    "poisson": Family("DCovPoissonRegressor", "poisson", 1.0, True, 0.0),
-    "gamma": Family("DCovGammaRegressor", "gamma", 2.0, True, 0.0, True),
-    "tweedie": Family("DCovTweedieRegressor", "tweedie", 1.5, True, 0.0),
-    "gaussian": Family("DCovRidge", "squared_error", 0.0, False, score="R²"),
+    "poisson": Family("DCovPoissonRegressor", "poisson", 1.0, True, "frequency", 0.0),
+    "gamma": Family("DCovGammaRegressor", "gamma", 2.0, True, "severity", 0.0, True),
+    "tweedie": Family("DCovTweedieRegressor", "tweedie", 1.5, True, "pure_premium", 0.0),
+    "gaussian": Family("DCovRidge", "squared_error", 0.0, False, "regression", score="R²"),
     "binomial": Family(
-        "DCovLogisticRegression", None, None, False, score="log loss (negative)", scoring="neg_log_loss"
+        "DCovLogisticRegression",
+        None,
+        None,
+        False,
+        "classification",
+        score="log loss (negative)",
+        scoring="neg_log_loss",
     ),
 }
 

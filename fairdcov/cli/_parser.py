@@ -215,6 +215,12 @@ def _add_audit(commands):
         help="rating factors given which the predictions may depend on the protected attributes",
     )
     audit.add_argument("--baseline", metavar="COLUMN", help="predictions to compare with, such as the current tariff")
+    audit.add_argument(
+        "--task",
+        choices=["auto", "frequency", "severity", "pure_premium", "regression", "classification"],
+        default="auto",
+        help="what is predicted, which says how deviance is measured; by default as target and exposure look",
+    )
     audit.add_argument("--seed", type=int, default=0, help="of permutations and bootstrap (%(default)s)")
     _add_table_options(audit)
     _add_run_options(audit, output=("DIR", "folder to write"))
