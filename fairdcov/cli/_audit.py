@@ -5,11 +5,11 @@ import time
 import numpy as np
 import pandas as pd
 
+import fairdcov
 from fairdcov._optional import import_optional
 from fairdcov.cli._experience import attribute_bins, groups_without_claims, read_experience, read_sensitive
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
-from fairdcov.cli._settings import versions
 from fairdcov.cli._tables import file_sha256, open_table
 
 __all__ = ["audit_predictions", "run_audit", "write_report"]
@@ -18,26 +18,13 @@ __all__ = ["audit_predictions", "run_audit", "write_report"]
 _FAR_OFF = 1.5
 
 
-def audit_predictions(
-    target, prediction, sensitive, *, sample_weight, features, baseline, bins, task, metadata, options, legitimate=()
-):
-    """Audit of predictions per unit of exposure, as :func:`fairdcov.report.audit` returns it."""
+def audit_predictions(target, prediction, sensitive, *, options, **given):
+    """Audit of predictions per unit of exposure, by :func:`fairdcov.report.audit` with further options of it."""
     from fairdcov.report import audit
 
     with notes_of_warnings():
         return audit(
-            target,
-            prediction,
-            sensitive,
-            sample_weight=sample_weight,
-            features=features,
-            baseline=baseline,
-            legitimate_features=list(legitimate) or None,
-            bins=bins,
-            task=task,
-            metadata=metadata,
-            random_state=options.seed,
-            verbose=0 if options.quiet else 1,
+            target, prediction, sensitive, random_state=options.seed, verbose=0 if options.quiet else 1, **given
         )
 
 
@@ -136,14 +123,15 @@ def run_audit(options):
         baseline=baseline,
         bins=bins or None,
         task=options.task,
-        legitimate=options.legitimate,
+        legitimate_features=options.legitimate or None,
+        min_group_size=options.min_group_size,
         metadata={
             "file": source.path.name,
             "sha256": file_sha256(source.path),
             "prediction": options.prediction,
             "target": options.target,
             "exposure": options.exposure,
-            "versions": versions("numpy", "scipy", "scikit-learn", "pandas", "pyarrow"),
+            "fairdcov": fairdcov.__version__,
         },
         options=options,
     )

@@ -8,6 +8,7 @@ import pandas as pd
 from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
+import fairdcov
 from fairdcov import JSDivergenceCalibrator
 from fairdcov._optional import import_optional
 from fairdcov.actuarial import relativities, write_csv
@@ -353,6 +354,33 @@ def _settings(options, book, calibrator):
     }
 
 
+def _record(options, book, calibrator, family):
+    """What a report says of the model beside its figures, the strengths that were tried among it."""
+    table = _calibration_table(calibrator.calibration_results_, calibrator.best_index_)
+    return {
+        "model": f"{options.family} {options.model} with penalty {options.penalty}",
+        "strength": calibrator.best_strength_,
+        "rule": options.rule,
+        "target": options.target,
+        "exposure": options.exposure,
+        "scope": f"{len(book.held_rows):,} rows held back of {book.table.n_rows:,}",
+        "book": book.source.path.name,
+        "book_sha256": file_sha256(book.source.path),
+        "protected_attributes": "as observed in columns of the book",
+        "fairdcov": fairdcov.__version__,
+        "alternatives": [
+            {
+                "strength": float(row.strengths),
+                "divergence": float(row.mean_divergence),
+                "null_level": float(row.null_level),
+                family.score: float(row.mean_score),
+                "chosen": bool(row.chosen),
+            }
+            for row in table.itertuples(index=False)
+        ],
+    }
+
+
 def _write_tables(folder, options, family, book, model, calibrator, comparison):
     table = _calibration_table(calibrator.calibration_results_, calibrator.best_index_)
     write_csv(table, folder / "calibration.csv")
@@ -413,7 +441,7 @@ def run_fit(options):
         baseline=held_before if min(held_before.min(), held_after.min()) > 0 else None,
         bins=book.bins,
         task=family.task,
-        metadata=settings,
+        metadata=_record(options, book, calibrator, family),
         options=options,
     )
 

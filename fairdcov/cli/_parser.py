@@ -216,6 +216,13 @@ def _add_audit(commands):
     )
     audit.add_argument("--baseline", metavar="COLUMN", help="predictions to compare with, such as the current tariff")
     audit.add_argument(
+        "--min-group-size",
+        type=int,
+        default=100,
+        metavar="N",
+        help="groups of fewer rows are listed and not compared (%(default)s)",
+    )
+    audit.add_argument(
         "--task",
         choices=["auto", "frequency", "severity", "pure_premium", "regression", "classification"],
         default="auto",
