@@ -20,6 +20,8 @@ _BINS_PER_BANDWIDTH = 10
 # Bins of all groups together: 2^25 float64 are 256 MiB.
 _MOST_BINS = 2**16
 _MOST_CELLS = 2**25
+# Standard deviations at which the kernel ends: it is 3e-18 of its peak there.
+_KERNEL_REACH = 9
 # Densities below this share of a group's mass count as this much (the published clip).
 _FLOOR = 1e-10
 
@@ -75,11 +77,13 @@ class _BinnedDensities:
         self._lower = weights - self._upper
 
     def _plan_smoothing(self):
-        self._length = fft.next_fast_len(2 * self._n_bins - 1, real=True)
-        lags = np.arange(self._n_bins)
+        # Farther out the Gaussian is below the rounding of the FFT; so much padding keeps the two ends apart.
+        reach = min(self._n_bins - 1, int(np.ceil(_KERNEL_REACH * self.bandwidth / self._spacing)))
+        self._length = fft.next_fast_len(self._n_bins + reach, real=True)
+        lags = np.arange(reach + 1)
         kernel = np.zeros(self._length)
-        kernel[: self._n_bins] = np.exp(-0.5 * (lags * (self._spacing / self.bandwidth)) ** 2)
-        kernel[self._length - lags[1:]] = kernel[1 : self._n_bins]
+        kernel[: reach + 1] = np.exp(-0.5 * (lags * (self._spacing / self.bandwidth)) ** 2)
+        kernel[self._length - lags[1:]] = kernel[1 : reach + 1]
         self._kernel = fft.rfft(kernel).real
 
     def counts(self, codes):
