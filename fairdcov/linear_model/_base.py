@@ -299,6 +299,10 @@ class _Problem:
         raw_objective.strength = strength
         parts, _ = self.objective.parts_gradient(solution.parameters)
         penalty = raw_objective.penalty
+        # At strength 0 it is no part of the objective, and has not been computed.
+        penalty_value = parts.penalty
+        if strength == 0:
+            penalty_value = raw_objective.penalty_value(self.objective.raw(solution.parameters))
         coefficients, intercept = solution.parameters, 0.0
         if estimator.fit_intercept:
             coefficients, intercept = solution.parameters[:-1].copy(), float(solution.parameters[-1])
@@ -309,7 +313,7 @@ class _Problem:
             n_iter_=max(1, solution.n_iterations + (n_iterations if strength > 0 else 0)),
             converged_=solution.converged,
             loss_value_=parts.loss,
-            penalty_value_=raw_objective.penalty_value(self.objective.raw(solution.parameters)),
+            penalty_value_=penalty_value,
             objective_value_=parts.total,
             penalty_method_=None if penalty is None else penalty.method,
             penalty_error_bound_=None if penalty is None else penalty.error_bound,
