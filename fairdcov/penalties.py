@@ -16,6 +16,9 @@ __all__ = ["BoundPenalty", "CCDCovPenalty", "DCovPenalty", "DependencePenalty", 
 
 SCALES = ("response", "link", "total")
 
+# Of the inverse Gini mean difference: the least density of predictions that a curvature reckons with.
+_LEAST_DENSITY = 0.02
+
 
 class BoundPenalty:
     """A penalty bound to protected attributes and weights: a function of the prediction alone.
@@ -75,8 +78,8 @@ class BoundPenalty:
         The penalty is piecewise linear and has no second derivative, but its gradient turns as rows pass each other. At
         independence its smoothed Hessian is ``4 f(u_i) delta(u_i - u_j) (-M_ij)``, with the density f of the
         predictions; the curvature ``4 f(u_i) sum_j |M_ij|`` bounds it from above, so that steps of a learner which
-        divides by it do not overshoot. In the tails, where a step leads to denser places, f counts as at least a
-        quarter of the inverse Gini mean difference. For a constant prediction the curvature is zero, as the gradient.
+        divides by it do not overshoot. In the tails, where a step leads to denser places, f counts as at least 2 % of
+        the inverse Gini mean difference. For a constant prediction the curvature is zero, as the gradient.
         """
         value, gradient, spread, order = self._evaluate(u)
         if order is None:
@@ -85,7 +88,7 @@ class BoundPenalty:
         width = spread
         if not self.scale_free:
             width, _ = gini_mean_difference(totals, self._probabilities, statistic=self._statistic, order=order)
-        density = _local_density(totals, order, self._probabilities, 0.25 / width)
+        density = _local_density(totals, order, self._probabilities, _LEAST_DENSITY / width)
         curvature = 4.0 * density * self._pulls / spread
         return value, gradient, curvature if self.multiplier is None else curvature * self.multiplier**2
 

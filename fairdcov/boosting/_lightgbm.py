@@ -238,7 +238,7 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         Of the unpenalised rounds.
     n_fair_rounds : int, default=100
         Rounds on loss plus penalty that follow, at most; for each strength of a path.
-    fair_learning_rate : float, default=0.2
+    fair_learning_rate : float, default=0.3
         Share of a Newton step that a fair round takes.
     early_stopping_rounds : int, optional
         Rounds without improvement on ``eval_set`` that end the unpenalised rounds (by LightGBM's metric) and the fair
@@ -364,7 +364,7 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         n_estimators=100,
         learning_rate=0.1,
         n_fair_rounds=100,
-        fair_learning_rate=0.2,
+        fair_learning_rate=0.3,
         early_stopping_rounds=None,
         boosting_type="gbdt",
         num_leaves=31,
@@ -467,7 +467,7 @@ class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
         n_estimators=100,
         learning_rate=0.1,
         n_fair_rounds=100,
-        fair_learning_rate=0.2,
+        fair_learning_rate=0.3,
         early_stopping_rounds=None,
         boosting_type="gbdt",
         num_leaves=31,

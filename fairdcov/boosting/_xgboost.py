@@ -134,7 +134,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         Of the unpenalised rounds.
     n_fair_rounds : int, default=100
         Rounds on loss plus penalty that follow, at most; for each strength of a path.
-    fair_learning_rate : float, default=0.2
+    fair_learning_rate : float, default=0.3
         Share of a Newton step that a fair round takes.
     early_stopping_rounds : int, optional
         Rounds without improvement on ``eval_set`` that end either phase; both go back to their best round.
@@ -206,7 +206,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         n_estimators=100,
         learning_rate=0.3,
         n_fair_rounds=100,
-        fair_learning_rate=0.2,
+        fair_learning_rate=0.3,
         early_stopping_rounds=None,
         max_depth=6,
         min_child_weight=1.0,
