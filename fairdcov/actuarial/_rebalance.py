@@ -1,0 +1,227 @@
+"""Restore the balance of a model: the total predicted is the total observed."""
+
+import numpy as np
+import sklearn
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
+from sklearn.pipeline import Pipeline
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+
+from fairdcov._validation import check_choice, check_finite_vector, check_sample_weight
+
+__all__ = ["Rebalancer"]
+
+
+class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+    """Regressor whose predictions, weighted by exposure, add up to the observed total on the training rows.
+
+    A Poisson GLM with a log link and an intercept has this balance property; ridge and smoothing keep it, but boosted
+    trees, gamma models, early stopping and penalties that are not scale-free lose it. One factor (or one amount) for
+    all rows gives it back and leaves the order of the predictions alone.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Regressor, or a Pipeline that ends in one. A fitted one within ``sklearn.frozen.FrozenEstimator`` is not fitted
+        again: ``fit`` then only finds the factor, also on other rows than those of the fit.
+    method : {"multiplicative", "additive"}, default="multiplicative"
+        Multiply all predictions by a factor, which keeps relativities (log link, positive predictions), or add an
+        amount, which keeps differences (identity link).
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        Fitted clone.
+    factor_ : float
+        What predictions are multiplied by; 1 for ``method="additive"``.
+    shift_ : float
+        What is added to them; 0 for ``method="multiplicative"``.
+    n_features_in_ : int
+        Number of features, where the estimator says it.
+    feature_names_in_ : (p,) array of str
+        Names of the features, where the estimator says them.
+
+    See Also
+    --------
+    balance_table : Observed and predicted totals, overall and by group.
+
+    Notes
+    -----
+    ``factor_ = sum(exposure * y) / sum(exposure * predicted)`` over the training rows.
+
+    There is no balance by protected group, on purpose. A factor for each group would make the prediction a function of
+    the group: what the penalty took out of the model would be put back by hand, and protected attributes would be
+    needed to predict. Where predictions are independent of the attributes and the groups' claims differ, their totals
+    cannot all be in balance; :func:`balance_table` shows by how much each is not.
+
+    Under metadata routing it consumes ``sample_weight`` and hands all metadata on to the estimator as it asks for it.
+    Without routing ``sample_weight`` and ``sensitive_features`` are passed to the last step of a Pipeline.
+
+    References
+    ----------
+    M. V. Wüthrich (2020), Bias regularization in neural network models for general insurance pricing, European
+    Actuarial Journal 10.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import HistGradientBoostingRegressor
+    >>> from fairdcov.actuarial import Rebalancer
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> book = make_motor_portfolio(2_000, random_state=0)
+    >>> X = book.data.select_dtypes("number")
+    >>> trees = HistGradientBoostingRegressor(loss="poisson", max_iter=20)
+    >>> model = Rebalancer(trees).fit(X, book.target, sample_weight=book.exposure)
+    >>> round(float((model.predict(X) * book.exposure).sum() / book.claims.sum()), 6)
+    1.0
+    """
+
+    __metadata_request__fit = {"sample_weight": True}  # noqa: RUF012  (scikit-learn's convention)
+
+    def __init__(self, estimator, *, method="multiplicative"):
+        self.estimator = estimator
+        self.method = method
+
+    def fit(self, X, y, sample_weight=None, **fit_params):
+        """Fit the estimator, and find the factor on the same rows.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+        y : (n,) array
+            Target per unit of exposure.
+        sample_weight : (n,) array, optional
+            Exposure: of the balance, and of the fit where the estimator takes weights.
+        **fit_params
+            Further metadata for the estimator, such as ``sensitive_features``.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        TypeError
+            For a classifier.
+        ValueError
+            For ``method="multiplicative"`` when a prediction is negative or a total is not positive, and for whatever
+            the estimator refuses.
+        """
+        check_choice(self.method, "method", ("multiplicative", "additive"))
+        if is_classifier(self.estimator):
+            raise TypeError(
+                f"Rebalancer needs a regressor; found the classifier {type(self.estimator).__name__}, whose "
+                "probabilities a factor could carry beyond 1"
+            )
+        fitted = clone(self.estimator).fit(X, y, **self._fit_params(sample_weight, fit_params))
+        observed = check_finite_vector(y, "y")
+        predicted = check_finite_vector(fitted.predict(X), "the prediction of the estimator")
+        weights = check_sample_weight(sample_weight, len(observed))
+        factor, shift = self._balance(observed, predicted, weights)
+
+        self.estimator_ = fitted
+        self.factor_, self.shift_ = factor, shift
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(fitted, name):
+                setattr(self, name, getattr(fitted, name))
+            elif hasattr(self, name):
+                delattr(self, name)
+        return self
+
+    def _fit_params(self, sample_weight, fit_params):
+        """Metadata for the estimator."""
+        given = {name: value for name, value in fit_params.items() if value is not None}
+        if sklearn.get_config()["enable_metadata_routing"]:
+            if sample_weight is not None:
+                given["sample_weight"] = sample_weight
+            return dict(process_routing(self, "fit", **given).estimator.fit) if given else {}
+        prefix, final = "", self.estimator
+        if isinstance(self.estimator, Pipeline):
+            step, final = self.estimator.steps[-1]
+            prefix = f"{step}__"
+        if sample_weight is not None and has_fit_parameter(final, "sample_weight"):
+            given["sample_weight"] = sample_weight
+        return {
+            prefix + name if name in ("sample_weight", "sensitive_features") else name: value
+            for name, value in given.items()
+        }
+
+    def _balance(self, observed, predicted, weights):
+        observed_total, predicted_total = float(weights @ observed), float(weights @ predicted)
+        if self.method == "additive":
+            return 1.0, (observed_total - predicted_total) / float(weights.sum())
+        negative = predicted[weights > 0] < 0
+        if negative.any():
+            raise ValueError(
+                f"method='multiplicative' needs predictions that are not negative; {int(negative.sum())} are: use "
+                "method='additive' or a model with a log link"
+            )
+        for name, total in (("observed", observed_total), ("predicted", predicted_total)):
+            if not total > 0:
+                raise ValueError(
+                    f"method='multiplicative' needs a positive {name} total on the training rows; found {total:g}"
+                )
+        return observed_total / predicted_total, 0.0
+
+    def predict(self, X):
+        """Prediction of the estimator, in balance.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n,) array
+        """
+        check_is_fitted(self, "estimator_")
+        return self.factor_ * np.asarray(self.estimator_.predict(X)) + self.shift_
+
+    def score(self, X, y, **params):
+        """Score of the balanced predictions, as the estimator scores: such as D^2 of a Poisson model.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+        y : (n,) array
+            Target.
+        **params
+            Metadata of the estimator's ``score``, such as ``sample_weight``.
+
+        Returns
+        -------
+        float
+
+        Notes
+        -----
+        The estimator scores its own predictions against ``(y - shift_) / factor_``. For R^2 and for D^2 with a Tweedie
+        deviance and a factor this is the score of the balanced predictions against y, since these scores do not change
+        with the unit. Other scores of the estimator, such as those of a search with a ``scoring`` of its own, are in
+        units of the estimator's predictions.
+        """
+        check_is_fitted(self, "estimator_")
+        if sklearn.get_config()["enable_metadata_routing"]:
+            params = process_routing(self, "score", **params).estimator.score if params else {}
+        return self.estimator_.score(X, (check_finite_vector(y, "y") - self.shift_) / self.factor_, **params)
+
+    def get_metadata_routing(self):
+        """Metadata that the rebalancer consumes and hands on.
+
+        Returns
+        -------
+        MetadataRouter
+        """
+        methods = MethodMapping().add(caller="fit", callee="fit").add(caller="score", callee="score")
+        return MetadataRouter(owner=self).add_self_request(self).add(estimator=self.estimator, method_mapping=methods)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.regressor_tags = inner.regressor_tags or tags.regressor_tags
+        tags.target_tags = inner.target_tags
+        tags.input_tags = inner.input_tags
+        tags.non_deterministic = inner.non_deterministic
+        return tags
