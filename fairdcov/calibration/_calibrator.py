@@ -529,6 +529,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             return apply_rule(self.rule, results, **options)
         except CalibrationError as error:
             if self.if_unmet == "raise":
+                error.add_note("what was measured is kept in calibration_results of this error")
                 raise
             warnings.warn(str(error), SensitiveFeaturesWarning, stacklevel=3)
             return error.best_index

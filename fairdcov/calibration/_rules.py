@@ -19,7 +19,7 @@ def _first_at_most(results, limit, what):
     raise CalibrationError(
         f"no strength brings the mean divergence down to {what}: the lowest reached is {divergence[best]:.4g} "
         f"(standard error {results['std_error_divergence'][best]:.2g}) at strength {results['strengths'][best]:g}. "
-        "Allow more, try larger strengths, or see calibration_results on this error",
+        "Allow more, or try larger strengths",
         results,
         best,
     )

@@ -103,6 +103,7 @@ def test_threshold_rule(book):
     ):
         _fit(book, rule="threshold", max_divergence=1e-6)
     assert caught.value.calibration_results["mean_divergence"].shape == (5,)
+    assert "calibration_results of this error" in caught.value.__notes__[0]
     with (
         pytest.warns(SensitiveFeaturesWarning, match="no strength brings"),
         pytest.warns(SensitiveFeaturesWarning, match="below the mean divergence"),
