@@ -1,0 +1,398 @@
+"""The audit: one section after the other, over data that have been checked once."""
+
+import datetime
+import importlib.metadata
+import numbers
+import os
+import platform
+
+import numpy as np
+from tqdm import tqdm
+
+from fairdcov.actuarial._book import check_confidence
+from fairdcov.metrics._groups import make_groups
+from fairdcov.report._book import (
+    balance_section,
+    binning_section,
+    change_section,
+    distribution_section,
+    lift_section,
+)
+from fairdcov.report._dependence import dependence_section, partial_section
+from fairdcov.report._groups import bootstrap_intervals, group_section, pairs_section
+from fairdcov.report._plain import level_value, plain
+from fairdcov.report._proxies import proxies_section, read_columns
+from fairdcov.report._report import SCHEMA, SCHEMA_VERSION, AuditReport
+from fairdcov.report._sample import TASKS, read_sample
+from fairdcov.report._summary import summarise
+from fairdcov.report._texts import LIMITS, RULES
+
+__all__ = ["audit"]
+
+# Sections that are null where there is nothing to say.
+_OPTIONAL = ("lift", "distributions", "partial", "proxies", "change")
+_PAIRS_OF_ALL = 10
+_PAIRS_OF_ONE = 3
+_PACKAGES = ("fairdcov", "numpy", "scipy", "scikit-learn", "pandas", "fairlearn", "dcor")
+
+
+def _check_number(value, name, *, least, auto=False):
+    """A whole number, or ``"auto"`` or None where that is allowed."""
+    if auto and (value == "auto" or value is None):
+        return value
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        wanted = f"{auto!r} or a whole number" if isinstance(auto, str) else "a whole number"
+        raise ValueError(f"{name} must be {wanted} >= {least}; found {value!r}")
+    return int(value)
+
+
+def audit(
+    y_true,
+    y_pred,
+    sensitive_features,
+    *,
+    sample_weight=None,
+    features=None,
+    baseline=None,
+    legitimate_features=None,
+    task="auto",
+    bins=None,
+    min_group_size=100,
+    n_permutations="auto",
+    n_bootstrap="auto",
+    confidence=0.95,
+    max_pairs=15,
+    max_screening_rows=None,
+    max_learning_rows=None,
+    max_partial_rows=None,
+    metadata=None,
+    random_state=0,
+    verbose=1,
+):
+    """Audit predictions of any system for their dependence on protected attributes, intersections included.
+
+    Everything that an insurer would hand over beside a model, in one object: experience by group with intervals,
+    differences of the predictions between groups with the level they have by chance, tests of independence, groups
+    furthest apart, dependence that is left given legitimate factors, proxies among the features, who pays more and who
+    less than before, sensitivity to the bins of ages, groups too small to judge, and limits of all of this. Only
+    predictions and attributes are needed; what rests on observed values, features or a baseline is left out without.
+
+    Parameters
+    ----------
+    y_true : (n,) array or None
+        Observed values per unit of exposure, such as claims / exposure. None where nothing has been observed yet.
+    y_pred : (n,) array
+        Predictions per unit of exposure.
+    sensitive_features : DataFrame, Series, array or dict of columns, (n,) or (n, d)
+        Protected attributes of any type.
+    sample_weight : (n,) array, optional
+        Exposure. Rows of zero exposure do not count.
+    features : DataFrame or array, (n, p), optional
+        Rating factors, or any columns that may carry the protected attributes. Columns that are protected attributes by
+        name are left out of the screening.
+    baseline : (n,) array, optional
+        Predictions of the present tariff, all positive, to compare with.
+    legitimate_features : list of str, DataFrame or array, optional
+        Columns of ``features`` (or columns of their own) whose influence on the prediction is held to be justified: the
+        partial distance correlation is given these.
+    task : {"auto", "frequency", "pure_premium", "severity", "regression", "classification"}, default="auto"
+        What is predicted, which decides on the deviance: Poisson, Tweedie of power 1.5, gamma, squared error or
+        Bernoulli. ``"auto"``: classification for outcomes 0 and 1 without exposure, regression where something is
+        negative, frequency where exposure times observed values are whole numbers, else pure premium (some values
+        are 0) or severity.
+    bins : int or dict, optional
+        How numeric attributes are cut into groups, see :func:`fairdcov.metrics.js_divergence`. Those with more than 20
+        distinct values of which nothing is said become five quantile groups.
+    min_group_size : int, default=100
+        Groups with fewer rows are listed, and left out of the comparisons.
+    n_permutations : int or "auto", default="auto"
+        Permutations of tests and of null levels; 0 for none. ``"auto"``: 99 for tests, and between 10 and 99 for null
+        levels, the fewer the more rows. The report says how many.
+    n_bootstrap : int or "auto", default="auto"
+        Resamples of fairlearn's ``MetricFrame`` for a second interval of actual to expected, beside the exact
+        Poisson or the linearised one; 0 for none. ``"auto"``: 100 for single attributes of up to 20 groups.
+    confidence : float, default=0.95
+        Level of the intervals.
+    max_pairs : int, default=15
+        Pairs of attributes that get a section, in the order of the attributes; others are named.
+    max_screening_rows, max_learning_rows, max_partial_rows : int, optional
+        Rows of the subsamples for the distance correlations of the features, for the prediction of the attributes from
+        the features, and for the partial distance correlation (which is quadratic in them). By default
+        1,500,000 / p (at least 5,000), 6,000 and 600.
+    metadata : dict, optional
+        What the figures cannot say, for the record: such as scope, model, version or hash of the data, how the
+        attributes were obtained (observed, imputed, proxy), strength, rule, who chose. ``"alternatives"``, a list of
+        dicts or texts, is shown as the record of what else was tried.
+    random_state : int, RandomState or None, default=0
+        Seed of subsamples, permutations and resamples. Sections draw their own numbers, so that leaving one out changes
+        no other.
+    verbose : int, default=1
+        Show a progress bar over the sections if positive.
+
+    Returns
+    -------
+    AuditReport
+        With ``to_dict``, ``to_json``, ``to_html``, ``to_markdown`` and ``to_frame``.
+
+    Raises
+    ------
+    ValueError
+        For empty input, unequal lengths, values that are not finite, missing protected attributes, repeated column
+        names, a baseline that is not positive, options out of range, and legitimate features that are not there.
+    TypeError
+        For attributes of mixed types or dates.
+
+    See Also
+    --------
+    fairdcov.inference.independence_test : The tests.
+    fairdcov.actuarial.one_way : Experience by factor.
+    fairdcov.metrics.null_distribution : Null levels of single measures.
+
+    Notes
+    -----
+    *All rows*: experience, distribution functions, divergences with their null levels, distance covariances, changes.
+    Of more than 20,000 rows, Kolmogorov-Smirnov, Wasserstein and energy distances compare distribution functions at
+    4,096 predictions of equal exposure between them. *Subsamples*, with their sizes in the report: permutation tests
+    where rows times profiles are many, the screening of features, the prediction of attributes from features, the
+    partial distance correlation.
+
+    Weights: tables, divergences and the values of the distance covariances are weighted by exposure. Tests, screening
+    and partial correlations take every row alike: their levels would not hold if exposure depended on the attributes.
+
+    Densities of all groupings have one bandwidth, that of :func:`fairdcov.metrics.js_divergence` for all rows.
+
+    *Bootstrap.* ``MetricFrame`` resamples the rows, or of more than 2,000 rows the totals of random parts of each
+    group, at least 50 of them: these are as exchangeable as the rows, so that the spread of their ratios estimates the
+    same at a cost that does not grow with n.
+
+    Examples
+    --------
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> from fairdcov.report import audit
+    >>> book = make_motor_portfolio(3_000, random_state=0)
+    >>> report = audit(
+    ...     book.target,
+    ...     book.true_rate,
+    ...     book.sensitive_features[["gender", "region"]],
+    ...     sample_weight=book.exposure,
+    ...     metadata={"model": "true rate of the synthetic book"},
+    ...     verbose=0,
+    ... )
+    >>> found = report.to_dict()
+    >>> [(group["label"], group["too_small"]) for group in found["groups"][0]["groups"]]
+    [('female', False), ('male', False)]
+    >>> joint = next(entry for entry in found["dependence"] if entry["measure"] == "ccdcov")
+    >>> joint["attributes"], joint["test"]["p_value"]
+    (['gender', 'region'], 0.01)
+    """
+    settings = {
+        "min_group_size": _check_number(min_group_size, "min_group_size", least=1),
+        "n_permutations": _check_number(n_permutations, "n_permutations", least=0, auto="auto"),
+        "n_bootstrap": _check_number(n_bootstrap, "n_bootstrap", least=0, auto="auto"),
+        "confidence": check_confidence(confidence),
+        "max_pairs": _check_number(max_pairs, "max_pairs", least=0),
+        "max_screening_rows": _check_number(max_screening_rows, "max_screening_rows", least=4, auto=True),
+        "max_learning_rows": _check_number(max_learning_rows, "max_learning_rows", least=30, auto=True),
+        "max_partial_rows": _check_number(max_partial_rows, "max_partial_rows", least=4, auto=True),
+    }
+    if metadata is not None and not isinstance(metadata, dict):
+        raise TypeError(f"metadata must be a dict; found {type(metadata).__name__}")
+    sample = read_sample(
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight=sample_weight,
+        features=features,
+        baseline=baseline,
+        legitimate_features=legitimate_features,
+        task=task,
+        bins=bins,
+        random_state=random_state,
+    )
+    return _Audit(sample, settings, dict(metadata or {})).run(verbose)
+
+
+class _Audit:
+    """The sections of a report, in their order."""
+
+    def __init__(self, sample, settings, metadata):
+        self.sample, self.settings = sample, settings
+        self.groupings, self.pairs_left_out = sample.groupings(settings["max_pairs"])
+        self.prepared, self.compared, self.bootstrap, self.found = [], {}, {}, {"groups": []}
+        self.alternatives = metadata.pop("alternatives", None) or []
+        if isinstance(self.alternatives, str | dict):
+            self.alternatives = [self.alternatives]
+        self.metadata = metadata
+
+    def run(self, verbose):
+        """Compute everything."""
+        sample, settings, found = self.sample, self.settings, self.found
+        full = self.groupings[-1]
+        steps = {
+            "balance": lambda: balance_section(sample, settings),
+            "lift": lambda: lift_section(sample, settings),
+            "intervals": self._intervals,
+        }
+        for position, grouping in enumerate(self.groupings):
+            steps[f"groups of {' × '.join(grouping.names)}"] = lambda position=position: self._groups(position)
+        steps |= {
+            "distributions": lambda: distribution_section(sample, full.names, settings),
+            "pairs": self._pairs,
+            "dependence": lambda: dependence_section(sample, self.groupings, settings),
+            "partial": lambda: partial_section(sample, self._legitimate, settings),
+            "proxies": lambda: proxies_section(sample, settings),
+            "change": lambda: change_section(sample, found["groups"], found["dependence"], settings),
+            "binning": lambda: binning_section(sample, settings),
+        }
+        with tqdm(total=len(steps), desc="audit", unit="section", disable=not verbose, leave=False) as bar:
+            for name, step in steps.items():
+                bar.set_postfix_str(name)
+                section = step()
+                if section is not None or name in _OPTIONAL:
+                    found[name] = section
+                bar.update()
+        return AuditReport(self._assemble(found))
+
+    def _intervals(self):
+        for grouping in self.groupings:
+            codes, labels, _ = make_groups(self.sample.levels[list(grouping.names)])
+            self.prepared.append((grouping, codes, labels))
+        self.bootstrap = bootstrap_intervals(self.sample, self.prepared, self.settings)
+
+    def _groups(self, position):
+        grouping, codes, labels = self.prepared[position]
+        section, self.compared[grouping.names] = group_section(
+            self.sample, grouping, codes, labels, self.bootstrap.get(grouping.names), self.settings
+        )
+        self.found["groups"].append(section)
+
+    def _pairs(self):
+        most = {"attribute": _PAIRS_OF_ONE, "intersection": _PAIRS_OF_ALL}
+        return [
+            pairs_section(self.sample, grouping, self.compared[grouping.names], most[grouping.kind])
+            for grouping in self.groupings
+            if grouping.kind in most
+        ]
+
+    def _legitimate(self, rows):
+        return [
+            column for column in read_columns(self.sample.features, rows, self.sample.legitimate) if not column.skipped
+        ]
+
+    def _assemble(self, found):
+        head = {
+            "schema": SCHEMA,
+            "schema_version": SCHEMA_VERSION,
+            "created": _now(),
+            "metadata": self.metadata,
+            "data": self._data(),
+            "settings": self.settings
+            | {
+                "task": self.sample.task,
+                "bins": self._bins(),
+                "bandwidth": self.sample.bandwidth("y_pred"),
+                "seed": self.sample.seed,
+            },
+            "software": _software(),
+        }
+        tail = {
+            "alternatives": self.alternatives,
+            "limits": LIMITS,
+            "rules": RULES,
+            "remarks": self._remarks(found),
+        }
+        data = plain(head | found | tail)
+        data["summary"] = summarise(data)
+        return data
+
+    def _data(self):
+        sample = self.sample
+        attributes = []
+        for name in sample.names:
+            column = sample.attributes[name]
+            numeric = column.dtype.kind == "f"
+            attributes.append(
+                {
+                    "name": name,
+                    "kind": "numeric" if numeric else "categorical",
+                    "n_levels": int(column.nunique()),
+                    "binned": sample.bins.get(name) is not None,
+                    "lowest": float(column.min()) if numeric else None,
+                    "highest": float(column.max()) if numeric else None,
+                }
+            )
+        return {
+            "rows_given": sample.book.n_samples,
+            "rows": sample.n,
+            "rows_without_exposure": sample.book.n_samples - sample.n,
+            "exposure": float(sample.book.exposure.sum()),
+            "weighted": sample.weighted,
+            "observed": sample.book.observed is not None,
+            "deviance": TASKS[sample.task][0],
+            "attributes": attributes,
+            "features": [] if sample.features is None else [str(name) for name in sample.features.columns],
+            "legitimate_features": sample.legitimate,
+            "baseline": sample.baseline is not None,
+        }
+
+    def _bins(self):
+        asked = self.sample.bins_asked
+        found = {}
+        for name, edges in self.sample.bins.items():
+            position = self.sample.names.index(name)
+            given = asked.get(name, asked.get(position))
+            number = given if isinstance(given, numbers.Integral) else None
+            found[name] = None
+            if edges is not None:
+                found[name] = {"edges": [level_value(edge) for edge in np.asarray(edges)], "quantile_groups": number}
+                # Open ends have no number in JSON.
+                found[name]["edges"] = [
+                    edge if edge is not None else ("-inf" if position == 0 else "inf")
+                    for position, edge in enumerate(found[name]["edges"])
+                ]
+        return found
+
+    def _remarks(self, found):
+        sample, remarks = self.sample, []
+        if sample.n < sample.book.n_samples:
+            remarks.append(f"{sample.book.n_samples - sample.n:,} row(s) of zero exposure do not count.")
+        if found["balance"]["constant_prediction"]:
+            remarks.append("The prediction is constant: every difference between groups is 0.")
+        for name in sample.names:
+            if sample.attributes[name].nunique() < 2:
+                remarks.append(f"The attribute {name} is constant: nothing can depend on it.")
+        for section in found["groups"]:
+            title = " × ".join(section["attributes"])
+            if section["n_compared"] < 2 and section["n_groups"] > 1:
+                remarks.append(
+                    f"{title}: fewer than two groups have {self.settings['min_group_size']} rows; nothing is compared."
+                )
+            nothing = [row for row in section["groups"] if row.get("observed_total") == 0]
+            if nothing and sample.book.observed is not None:
+                remarks.append(f"{title}: nothing was observed in {len(nothing)} of {section['n_groups']} groups.")
+        if self.pairs_left_out:
+            pairs = ", ".join(" × ".join(pair) for pair in self.pairs_left_out)
+            remarks.append(
+                f"Pairs of attributes beyond max_pairs={self.settings['max_pairs']} without a section: {pairs}."
+            )
+        if found["balance"].get("deviance_missing"):
+            remarks.append(f"No deviance: {found['balance']['deviance_missing']}.")
+        return remarks
+
+
+def _now():
+    """Time of the report; SOURCE_DATE_EPOCH makes it reproducible."""
+    fixed = os.environ.get("SOURCE_DATE_EPOCH")
+    utc = datetime.UTC
+    moment = datetime.datetime.fromtimestamp(int(fixed), utc) if fixed else datetime.datetime.now(utc)
+    return moment.isoformat(timespec="seconds")
+
+
+def _software():
+    found = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:  # a source tree that is not installed
+            found[package] = None
+    return found

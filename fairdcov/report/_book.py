@@ -1,0 +1,271 @@
+"""The book as a whole, against a baseline, and under other bins: the sections that are not about single groups."""
+
+import warnings
+
+import numpy as np
+from sklearn.exceptions import UndefinedMetricWarning
+
+from fairdcov.actuarial import double_lift_table, lift_table, premium_change_by_group, premium_changes
+from fairdcov.actuarial._book import experience
+from fairdcov.dependence import bind_dependence
+from fairdcov.metrics import gini, group_densities, lorenz_curve
+from fairdcov.metrics._dependence import encode_attributes
+from fairdcov.metrics._groups import is_constant
+from fairdcov.report._groups import (
+    compared_groups,
+    label_of,
+    levels_of,
+    measure_groups,
+    n_null_permutations,
+    null_levels,
+)
+from fairdcov.report._plain import level_value
+from fairdcov.report._sample import TASKS, cut, unit_deviance
+
+__all__ = ["balance_section", "binning_section", "change_section", "distribution_section", "lift_section"]
+
+# Quantile groups that the divergence is looked at under, beside the bins of the audit.
+_OTHER_BINS = (3, 5, 10, 20)
+# Points of a curve in the report: what a page of this width can show.
+_CURVE_POINTS = 200
+_LORENZ_POINTS = 101
+_GROUPS_DRAWN = 5
+
+
+def _mean_deviance(sample, which):
+    deviances, reason = sample.unit_deviances(which)
+    return (None if deviances is None else float(np.average(deviances, weights=sample.book.exposure))), reason
+
+
+def _score(sample, which):
+    """Balance, deviance and Gini index of one tariff."""
+    book = sample.book
+    predicted = book.predictions[which]
+    found = {"predicted_total": float(book.exposure @ predicted)}
+    found["predicted"] = found["predicted_total"] / float(book.exposure.sum())
+    if book.observed is None:
+        return found
+    columns, kind = experience(book, np.zeros(sample.n, dtype=np.int64), 1, prediction=which)
+    deviance, reason = _mean_deviance(sample, which)
+    index = None
+    if not (book.observed < 0).any():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UndefinedMetricWarning)
+            index = gini(book.observed, predicted, sample_weight=book.exposure)
+    return found | {
+        "observed_total": float(book.exposure @ book.observed),
+        "observed": columns["observed"][0],
+        "actual_to_expected": columns["actual_to_expected"][0],
+        "lower": columns["lower"][0],
+        "upper": columns["upper"][0],
+        "interval": kind,
+        "deviance": deviance,
+        "deviance_missing": reason,
+        "deviance_explained": _explained(sample, deviance),
+        "gini": index,
+    }
+
+
+def _explained(sample, deviance):
+    """Share of the deviance of the mean that is gone (D^2)."""
+    book = sample.book
+    mean = float(np.average(book.observed, weights=book.exposure))
+    of_mean, _ = unit_deviance(book.observed, np.full(sample.n, mean), sample.task)
+    if deviance is None or of_mean is None:
+        return None
+    total = float(np.average(of_mean, weights=book.exposure))
+    return 1.0 - deviance / total if total > 0 else None
+
+
+def balance_section(sample, settings):
+    """Totals observed and predicted, all rows; the groups have theirs in their tables."""
+    section = {
+        "rows": sample.n,
+        "exposure": float(sample.book.exposure.sum()),
+        "task": sample.task,
+        "deviance_name": TASKS[sample.task][0],
+        "constant_prediction": is_constant(sample.predictions),
+    }
+    section |= _score(sample, "y_pred")
+    if sample.book.observed is not None:
+        codes = np.zeros(sample.n, dtype=np.int64)
+        columns, _ = experience(sample.book, codes, 1, confidence=settings["confidence"])
+        section |= {name: columns[name][0] for name in ("lower", "upper")}
+    return section
+
+
+def lift_section(sample, settings):
+    """Lift table and Lorenz curve of the predictions, or None where nothing was observed."""
+    book = sample.book
+    if book.observed is None:
+        return None
+    table = lift_table(
+        book.observed, sample.predictions, sample_weight=book.exposure, confidence=settings["confidence"]
+    )
+    section = {"interval": table.attrs["interval"], "table": table, "lorenz": None}
+    if not (book.observed < 0).any() and book.observed.any():
+        exposure, observed = lorenz_curve(book.observed, sample.predictions, sample_weight=book.exposure)
+        shares = np.linspace(0.0, 1.0, _LORENZ_POINTS)
+        section["lorenz"] = {"exposure_share": shares, "observed_share": np.interp(shares, exposure, observed)}
+    return section
+
+
+# --- distributions -------------------------------------------------------------------------------------------------
+
+
+def distribution_section(sample, names, settings):
+    """Densities of the groups that are furthest from all rows, on few points, or None where nothing is compared."""
+    columns = {"prediction": "y_pred"} if sample.baseline is None else {"baseline": "baseline", "prediction": "y_pred"}
+    section = {"attributes": list(names), "columns": {}}
+    shown = None
+    for title, which in columns.items():
+        groups = compared_groups(sample, names, settings["min_group_size"], which=which)
+        if groups is None or is_constant(groups.groups.predictions):
+            return None
+        groups = groups.groups
+        densities = group_densities(
+            groups.predictions,
+            sensitive_features=groups.codes,
+            sample_weight=groups.weights,
+            bins={0: None},
+            bandwidth=sample.bandwidth(which),
+        )
+        pooled = densities.shares @ densities.densities
+        if shown is None:
+            distances = np.trapezoid(np.abs(densities.densities - pooled), densities.grid, axis=1)
+            # Larger groups first among those equally far: weight the distance by the root of the share.
+            chosen = np.argsort(-distances * np.sqrt(densities.shares), kind="stable")[:_GROUPS_DRAWN]
+            shown = chosen[np.argsort(groups.group_means()[chosen], kind="stable")]
+            section["groups"] = [label_of(names, groups.labels[k]) for k in shown]
+            section["n_groups"] = groups.n_groups
+        # Tails are long: draw what 99 % of the rows are within.
+        cumulated = np.cumsum(pooled)
+        inside = np.searchsorted(cumulated / cumulated[-1], [0.005, 0.995])
+        low, high = densities.grid[max(inside[0] - 1, 0)], densities.grid[min(inside[1] + 1, len(densities.grid) - 1)]
+        grid = np.linspace(low, high, _CURVE_POINTS)
+        section["columns"][title] = {
+            "grid": grid,
+            "pooled": np.interp(grid, densities.grid, pooled),
+            "densities": [np.interp(grid, densities.grid, densities.densities[k]) for k in shown],
+        }
+    return section
+
+
+# --- before and after ----------------------------------------------------------------------------------------------
+
+
+def change_section(sample, sections, dependence, settings):
+    """The predictions against a baseline, or None without one.
+
+    ``sections`` and ``dependence`` have the measures of the predictions already.
+    """
+    if sample.baseline is None:
+        return None
+    book, attributes = sample.book, sample.attributes
+    arguments = {"sample_weight": book.exposure, "bins": sample.bins}
+    by_attribute = premium_changes(sample.predictions, sample.baseline, attributes, **arguments)
+    names = sample.names
+    intersection = premium_change_by_group(sample.predictions, sample.baseline, attributes, **arguments)
+    changes = by_attribute.rename(columns={"factor": "attribute"})
+    changes["level"] = [level_value(level) for level in changes["level"]]
+    rows = []
+    for levels, row in zip(intersection.index, intersection.to_dict("records"), strict=True):
+        rows.append(
+            {"label": label_of(names, levels), "levels": levels_of(names, levels)}
+            | row
+            | {"too_small": row["rows"] < settings["min_group_size"]}
+        )
+    section = {
+        "by_attribute": changes,
+        "by_intersection": rows,
+        "before": _score(sample, "baseline"),
+        "after": _score(sample, "y_pred"),
+        "measures": _measures_before_and_after(sample, sections, dependence, settings),
+        "double_lift": None,
+    }
+    if book.observed is not None:
+        section["double_lift"] = double_lift_table(
+            book.observed,
+            sample.predictions,
+            sample.baseline,
+            sample_weight=book.exposure,
+            confidence=settings["confidence"],
+        )
+    return section
+
+
+def _measures_before_and_after(sample, sections, dependence, settings):
+    # The sum over one attribute is its concatenated distance covariance.
+    normalized = {
+        tuple(entry["attributes"]): entry["normalized"] for entry in dependence if entry["measure"] != "jdcov"
+    }
+    found = []
+    for section in sections:
+        if section["kind"] == "pair":
+            continue
+        names = section["attributes"]
+        before = measure_groups(compared_groups(sample, names, settings["min_group_size"], which="baseline"))
+        after = {name: measure["value"] for name, measure in section["measures"].items()}
+        found.append(
+            {
+                "attributes": names,
+                "kind": section["kind"],
+                "before": before | {"ccdcov_normalized": _normalized(sample, names, "baseline")},
+                "after": after | {"ccdcov_normalized": normalized[tuple(names)]},
+            }
+        )
+    return found
+
+
+def _normalized(sample, names, which):
+    """Concatenated distance covariance over the Gini mean difference, which no rescaling of a tariff changes."""
+    weights = sample.weights
+    blocks = encode_attributes(sample.attributes[names], None, weights)
+    if sample.spread(which) == 0 or blocks.is_constant(weights):
+        return 0.0
+    form = bind_dependence(blocks, "ccdcov", statistic="v", sample_weight=weights)
+    return form.value_gradient(sample.book.predictions[which], sample.order(which))[0] / sample.spread(which)
+
+
+# --- bins ----------------------------------------------------------------------------------------------------------
+
+
+def binning_section(sample, settings):
+    """Divergence under other bins of each attribute that is cut, alone and crossed with the others."""
+    section = []
+    for name, edges in sample.bins.items():
+        if edges is None:
+            continue
+        candidates = [("bins of this audit", edges)]
+        candidates += [
+            (f"{number} quantile groups", number) for number in _OTHER_BINS if number != sample.bins_asked.get(name)
+        ]
+        wanted = [[name]] + ([sample.names] if len(sample.names) > 1 else [])
+        for title, bins in candidates:
+            levels = sample.levels.assign(**{name: cut(sample.attributes[[name]], {name: bins})[name]})
+            for names in wanted:
+                purpose = f"{title} of {name} in {names}"
+                entry = _divergence(sample, names, levels, purpose, settings)
+                section.append({"attribute": name, "bins": title} | entry)
+    return section
+
+
+def _divergence(sample, names, levels, purpose, settings):
+    compared = compared_groups(sample, names, settings["min_group_size"], levels=levels)
+    entry = {"attributes": names, "n_compared": 0, "share_compared": 0.0, "js_divergence": None}
+    entry |= {"null_mean": None, "null_quantile_95": None, "n_permutations": 0}
+    if compared is None:
+        return entry
+    groups = compared.groups
+    entry |= {
+        "n_compared": groups.n_groups,
+        "share_compared": float(groups.weights.sum() / sample.book.exposure.sum()),
+        "js_divergence": measure_groups(compared, ("js_divergence",))["js_divergence"],
+    }
+    if settings["n_permutations"] == 0:
+        return entry
+    number = settings["n_permutations"]
+    if number == "auto":
+        number = max(5, min(20, n_null_permutations(number, len(groups.codes), groups.n_groups) // 2))
+    null = null_levels(compared, number, sample.generator(purpose), measures=("js_divergence",))["js_divergence"]
+    return entry | {"null_mean": null["mean"], "null_quantile_95": null["quantile_95"], "n_permutations": number}

@@ -1,0 +1,209 @@
+"""Distance covariances of the predictions with the attributes: values, null levels, tests, and partial correlation."""
+
+import numpy as np
+
+from fairdcov._optional import import_optional
+from fairdcov.dependence import bind_dependence
+from fairdcov.inference import independence_test
+from fairdcov.metrics._dependence import encode_attributes
+from fairdcov.metrics._groups import is_constant
+
+__all__ = ["dependence_section", "features_matrix", "partial_section"]
+
+# Row-profile evaluations (about half a nanosecond each) of all permutation tests together; a row costs about ten more.
+_BUDGET = 4e9
+_ROW_COST = 12
+_LEAST_ROWS = 4000
+# Distinct profiles beyond which a measure is evaluated by tiles or features.
+_MANY_PROFILES = 2000
+_PERMUTATIONS = 99
+
+# dcor's partial distance correlation holds several n x n matrices.
+_PARTIAL_ROWS = 600
+_PARTIAL_PERMUTATIONS = 99
+# Levels of a category that count on their own where features are made numbers.
+_MOST_LEVELS = 50
+
+
+def _test_rows(n_rows, n_profiles, n_permutations, budget):
+    """Rows a permutation test can afford."""
+    if n_profiles > _MANY_PROFILES and n_profiles > n_rows / 8:
+        return min(n_rows, _LEAST_ROWS)
+    affordable = budget / (n_permutations * (n_profiles + _ROW_COST))
+    return int(min(n_rows, max(affordable, _LEAST_ROWS)))
+
+
+def dependence_section(sample, groupings, settings):
+    """Distance covariances of each grouping.
+
+    ``value`` is the V-statistic weighted by exposure on all rows and ``normalized`` the same over the Gini mean
+    difference of the predictions. The test is of unweighted rows, so that its level does not depend on how exposure
+    and attributes go together: U-statistics, on a subsample where all rows would take too long.
+
+    Parameters
+    ----------
+    sample : AuditSample
+        Data.
+    groupings : list of Grouping
+        Attributes taken together.
+    settings : dict
+        ``n_permutations``.
+
+    Returns
+    -------
+    list of dict
+    """
+    predictions, weights = sample.predictions, sample.weights
+    order, spread = sample.order("y_pred"), sample.spread("y_pred")
+    measures = {g.names: ("dcov",) if len(g.names) == 1 else ("dcov", "jdcov", "ccdcov") for g in groupings}
+    budget = _BUDGET / sum(len(found) for found in measures.values())
+    n_permutations = settings["n_permutations"]
+    n_permutations = _PERMUTATIONS if n_permutations == "auto" else n_permutations
+    found = []
+    for grouping in groupings:
+        attributes = sample.attributes[list(grouping.names)]
+        blocks = encode_attributes(attributes, None, weights)
+        nothing = blocks.is_constant(weights)
+        rows = sample.subset(
+            "tests of " + " × ".join(grouping.names),
+            _test_rows(sample.n, blocks.n_profiles, max(n_permutations, 1), budget),
+        )
+        for measure in measures[grouping.names]:
+            value = 0.0
+            if spread > 0 and not nothing:
+                form = bind_dependence(blocks, measure, statistic="v", sample_weight=weights)
+                value = form.value_gradient(predictions, order)[0]
+            entry = {
+                "attributes": list(grouping.names),
+                "kind": grouping.kind,
+                "measure": measure,
+                "value": value,
+                "normalized": value / spread if spread > 0 else 0.0,
+                "n_profiles": blocks.n_profiles,
+                "test": None,
+            }
+            if n_permutations and not nothing and len(rows) >= 4:
+                entry["test"] = _test(sample, attributes, rows, measure, n_permutations)
+            found.append(entry)
+    return found
+
+
+def _test(sample, attributes, rows, measure, n_permutations):
+    result = independence_test(
+        sample.predictions[rows],
+        attributes.iloc[rows],
+        measure=measure,
+        n_permutations=n_permutations,
+        random_state=sample.seed,
+    ).to_dict()
+    return {
+        name: result[name]
+        for name in (
+            "statistic",
+            "null_mean",
+            "null_quantile_95",
+            "p_value",
+            "effect_size",
+            "n_samples",
+            "n_permutations",
+            "method",
+        )
+    }
+
+
+# --- partial distance correlation ----------------------------------------------------------------------------------
+
+
+def _numbers_of(column):
+    """A numeric column as (n,) floats of standard deviation 1, missing values at the mean, and whether any are."""
+    values = np.asarray(column, dtype=np.float64)
+    missing = ~np.isfinite(values)
+    known = values[~missing]
+    if len(known) == 0:
+        return np.zeros((len(values), 0))
+    scale = known.std()
+    filled = np.where(missing, known.mean(), values)
+    scaled = (filled - known.mean()) / (scale if scale > 0 else 1.0)
+    return np.column_stack([scaled, missing]) if missing.any() else scaled[:, None]
+
+
+def features_matrix(columns):
+    """Features as points: numbers scaled to standard deviation 1, categories as 0/1 columns (rare levels together).
+
+    Parameters
+    ----------
+    columns : list of FeatureColumn
+        Features of some rows.
+
+    Returns
+    -------
+    (n, q) float64 array
+    """
+    parts = []
+    for column in columns:
+        if column.numeric:
+            parts.append(_numbers_of(column.values))
+            continue
+        counts = np.bincount(column.codes, minlength=len(column.levels))
+        kept = np.argsort(-counts, kind="stable")[:_MOST_LEVELS]
+        position = np.full(len(column.levels), len(kept))
+        position[kept] = np.arange(len(kept))
+        parts.append(np.eye(len(kept) + 1)[position[column.codes]][:, : len(kept)])
+    return np.hstack(parts)
+
+
+def partial_section(sample, legitimate, settings):
+    """Partial distance correlation of prediction and attributes given the legitimate rating factors.
+
+    Parameters
+    ----------
+    sample : AuditSample
+        Data.
+    legitimate : callable
+        ``legitimate(rows)``: columns of the legitimate features.
+    settings : dict
+        ``n_permutations``, ``max_partial_rows``.
+
+    Returns
+    -------
+    dict or None
+        None where no features are called legitimate.
+    """
+    if not sample.legitimate:
+        return None
+    dcor = import_optional("dcor", "audit")
+    independence = import_optional("dcor.independence", "audit")
+    rows = sample.subset("partial distance correlation", settings["max_partial_rows"] or _PARTIAL_ROWS)
+    section = {"given": sample.legitimate, "n_samples": len(rows), "n_permutations": 0, "results": []}
+    if len(rows) < 4:
+        return section
+    n_permutations = settings["n_permutations"]
+    n_permutations = _PARTIAL_PERMUTATIONS if n_permutations == "auto" else n_permutations
+    section["n_permutations"] = n_permutations
+    prediction = sample.predictions[rows][:, None]
+    # Units of the predictions do not matter, and rounding should not either.
+    prediction = (prediction - prediction.mean()) / (prediction.std() or 1.0)
+    given = features_matrix(legitimate(rows))
+    wanted = [[name] for name in sample.names] + ([sample.names] if len(sample.names) > 1 else [])
+    for names in wanted:
+        attributes = sample.attributes[names].iloc[rows]
+        blocks = encode_attributes(attributes, None, None)
+        points = np.hstack(blocks.points)[blocks.codes]
+        entry = {"attributes": names, "distance_correlation": 0.0, "partial": 0.0, "p_value": 1.0}
+        if not (is_constant(sample.predictions[rows]) or blocks.is_constant()):
+            # Squared and bias-corrected, 0 in the mean under independence.
+            entry["distance_correlation"] = float(dcor.u_distance_correlation_sqr(prediction, points))
+            entry["partial"] = float(dcor.partial_distance_correlation(prediction, points, given))
+            entry["p_value"] = None
+            if n_permutations:
+                entry["p_value"] = float(
+                    independence.partial_distance_covariance_test(
+                        prediction,
+                        points,
+                        given,
+                        num_resamples=n_permutations,
+                        random_state=sample.seed,
+                    ).pvalue
+                )
+        section["results"].append(entry)
+    return section

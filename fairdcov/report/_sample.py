@@ -1,0 +1,392 @@
+"""The data of an audit, checked once: what every section starts from."""
+
+import numbers
+import zlib
+from dataclasses import dataclass, field
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+from scipy.special import xlogy
+from sklearn.utils import check_random_state
+
+from fairdcov._validation import check_choice, check_consistent_rows
+from fairdcov.actuarial._book import check_positive_baseline, exposure_bins, read_book
+from fairdcov.actuarial._factors import nearest_name, read_frame
+from fairdcov.dependence import gini_mean_difference
+from fairdcov.encoding import SensitiveColumn, sensitive_columns_of
+from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.metrics._divergence import _bandwidth
+from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, fixed_bins, is_constant, make_groups
+
+__all__ = ["CELLS", "TASKS", "AuditSample", "Grouping", "cut", "read_sample", "unit_deviance"]
+
+# What is predicted, and the deviance that goes with it (a power of the Tweedie family, or the Bernoulli one).
+TASKS = {
+    "frequency": ("Poisson deviance", 1.0),
+    "pure_premium": ("Tweedie deviance of power 1.5", 1.5),
+    "severity": ("gamma deviance", 2.0),
+    "regression": ("squared error", 0.0),
+    "classification": ("Bernoulli deviance", None),
+}
+# Up to this many rows distribution functions are compared at every prediction; of more, between so many cells of equal
+# exposure, where they are exact. Between two of them they cannot move by more than the exposure of a cell.
+_EVERY_ROW = 20_000
+CELLS = 4096
+# Quantile groups of a measurement that nobody has said how to cut.
+_DEFAULT_GROUPS = 5
+
+
+@dataclass(frozen=True, eq=False)
+class _Weighted:
+    """Predictions with their weights, all that a bandwidth needs."""
+
+    predictions: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class Grouping:
+    """Attributes that are crossed into groups.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Attributes.
+    kind : {"attribute", "pair", "intersection"}
+        One, two, or all of the attributes of the audit (with two attributes, their pair is all of them).
+    """
+
+    names: tuple
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class AuditSample:
+    """Rows of positive exposure.
+
+    Attributes
+    ----------
+    book : Book
+        Observed values (or None), predictions, exposure.
+    attributes : DataFrame, (n, d)
+        Protected attributes: float64 columns and categorical ones.
+    features : DataFrame (of narwhals), (n, p), or None
+        Rating factors and other columns.
+    legitimate : list of str
+        Features that are called legitimate.
+    weighted : bool
+        Whether the exposures differ.
+    levels : DataFrame, (n, d)
+        The same with bins in place of the values that are cut, all categorical: what groups are made of.
+    bins : dict
+        Edges of the attributes that are cut into bins.
+    bins_asked : dict
+        The same as they were given: edges, a number of quantile groups, or the default.
+    task : str
+        One of :data:`TASKS`.
+    seed : int
+        Seed of everything random.
+    """
+
+    book: object
+    attributes: pd.DataFrame
+    levels: pd.DataFrame
+    features: object
+    legitimate: list
+    weighted: bool
+    bins: dict
+    bins_asked: dict
+    task: str
+    seed: int
+    _known: dict = field(default_factory=dict)
+
+    @property
+    def n(self):
+        """Number of rows."""
+        return len(self.book.rows)
+
+    @property
+    def predictions(self):
+        """Predictions per unit of exposure, (n,)."""
+        return self.book.predictions["y_pred"]
+
+    @property
+    def baseline(self):
+        """Predictions of the present tariff, (n,), or None."""
+        return self.book.predictions.get("baseline")
+
+    @property
+    def weights(self):
+        """Exposure, (n,), or None where all rows have the same."""
+        return self.book.exposure if self.weighted else None
+
+    @property
+    def names(self):
+        """Names of the protected attributes."""
+        return list(self.attributes.columns)
+
+    def generator(self, purpose):
+        """Random generator of one section, so that no section depends on which others there are."""
+        return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
+
+    def subset(self, purpose, size):
+        """Rows of a subsample without replacement, in their order; all rows if there are no more."""
+        if size >= self.n:
+            return np.arange(self.n)
+        return np.sort(self.generator(f"rows of {purpose}").choice(self.n, int(size), replace=False, shuffle=False))
+
+    def _once(self, what, which, compute):
+        """What is needed more than once of one tariff."""
+        if (what, which) not in self._known:
+            self._known[what, which] = compute(self.book.predictions[which])
+        return self._known[what, which]
+
+    def cells(self, which):
+        """Cell of each row by its prediction, (n,), or None where there are few enough rows to look at each."""
+        if self.n <= _EVERY_ROW:
+            return None
+        return self._once("cells", which, lambda values: exposure_bins(values, self.book.exposure, CELLS))
+
+    def order(self, which):
+        """Rows from the lowest to the highest prediction, (n,)."""
+        return self._once("order", which, np.argsort)
+
+    def spread(self, which):
+        """Gini mean difference of the predictions, weighted by exposure; 0 where they are constant."""
+
+        def compute(values):
+            probabilities = None if self.weights is None else self.weights / self.weights.sum()
+            constant = is_constant(values)
+            return 0.0 if constant else gini_mean_difference(values, probabilities, order=self.order(which))[0]
+
+        return self._once("spread", which, compute)
+
+    def bandwidth(self, which):
+        """Standard deviation of the kernel of all densities of one tariff, None where the predictions are constant."""
+
+        def compute(values):
+            return None if is_constant(values) else _bandwidth(_Weighted(values, self.book.exposure), "silverman")
+
+        return self._once("bandwidth", which, compute)
+
+    def groupings(self, max_pairs):
+        """Single attributes, pairs of them and their full intersection; and the pairs that are too many."""
+        names = self.names
+        found = [Grouping((name,), "attribute") for name in names]
+        omitted = []
+        if len(names) > 2:
+            pairs = list(combinations(names, 2))
+            found += [Grouping(pair, "pair") for pair in pairs[:max_pairs]]
+            omitted = pairs[max_pairs:]
+        if len(names) > 1:
+            found.append(Grouping(tuple(names), "intersection"))
+        return found, omitted
+
+    def unit_deviances(self, which="y_pred"):
+        """Deviance of each row (n,), or None with the reason why there is none."""
+        if self.book.observed is None:
+            return None, "nothing was observed"
+        return unit_deviance(self.book.observed, self.book.predictions[which], self.task)
+
+
+def unit_deviance(observed, predicted, task):
+    """Deviance of each row of a task's family.
+
+    Parameters
+    ----------
+    observed, predicted : (n,) float64 arrays
+        Values per unit of exposure.
+    task : str
+        One of :data:`TASKS`.
+
+    Returns
+    -------
+    deviances : (n,) array or None
+        None where some value is outside the range of the family.
+    reason : str or None
+        Why there are none.
+    """
+    name, power = TASKS[task]
+    if power == 0:
+        return (observed - predicted) ** 2, None
+    if power is None:
+        if not np.isin(observed, (0.0, 1.0)).all() or (predicted < 0).any() or (predicted > 1).any():
+            return None, f"the {name} needs outcomes 0 and 1 and predictions between them"
+        # Up to rounding a prediction may be certain; a certain one that is wrong costs as much as the smallest number.
+        tiny = np.finfo(np.float64).tiny
+        return -2.0 * (
+            observed * np.log(np.maximum(predicted, tiny)) + xlogy(1.0 - observed, np.maximum(1.0 - predicted, tiny))
+        ), None
+    lowest = "positive" if power >= 2 else "not negative"
+    if (predicted <= 0).any() or (observed < 0).any() or (power >= 2 and (observed == 0).any()):
+        return None, f"the {name} needs positive predictions and observed values that are {lowest}"
+    if power == 1:
+        return 2.0 * (xlogy(observed, observed / predicted) - observed + predicted), None
+    if power == 2:
+        return 2.0 * (np.log(predicted / observed) + observed / predicted - 1.0), None
+    return (
+        2.0
+        * (
+            observed ** (2.0 - power) / ((1.0 - power) * (2.0 - power))
+            - observed * predicted ** (1.0 - power) / (1.0 - power)
+            + predicted ** (2.0 - power) / (2.0 - power)
+        ),
+        None,
+    )
+
+
+def _find_task(book, weighted):
+    observed, predicted = book.observed, book.predictions["y_pred"]
+    if observed is None:
+        return "regression" if (predicted < 0).any() else "frequency"
+    if (predicted < 0).any() or (observed < 0).any():
+        return "regression"
+    if not weighted and np.isin(observed, (0.0, 1.0)).all() and (predicted <= 1).all():
+        return "classification"
+    if (predicted == 0).any():
+        return "regression"
+    counts = book.exposure * observed
+    if (np.abs(counts - np.rint(counts)) <= 1e-6 * np.maximum(1.0, counts)).all():
+        return "frequency"
+    return "pure_premium" if (observed == 0).any() else "severity"
+
+
+def _read_attributes(sensitive_features, n_samples, rows):
+    """Protected attributes as a pandas frame of floats and categories, whatever they came in."""
+    if sensitive_features is None:
+        raise MissingSensitiveFeaturesError("audit needs sensitive_features; found None")
+    if isinstance(sensitive_features, dict):
+        sensitive_features = read_frame(sensitive_features, "sensitive_features", n_samples).to_native()
+    columns = {}
+    for name, values in sensitive_columns_of(sensitive_features).items():
+        if name in columns:
+            raise ValueError(f"sensitive_features must have distinct column names; found {name!r} twice")
+        check_consistent_rows(n_samples, values, "sensitive_features", reference="y_pred")
+        column = SensitiveColumn(name, values)
+        if column.numeric:
+            columns[name] = column.values[rows]
+            continue
+        codes, levels = column.level_codes()
+        if column.declared is None:
+            order = sorted(range(len(levels)), key=levels.__getitem__)
+            position = np.empty(len(levels), dtype=np.int64)
+            position[order] = np.arange(len(levels))
+            codes, levels = position[codes], [levels[k] for k in order]
+        columns[name] = pd.Categorical.from_codes(codes[rows], categories=pd.Index(levels, dtype=object))
+    return pd.DataFrame(columns)
+
+
+def _read_bins(attributes, bins, weights):
+    """Edges of all bins; measurements that nobody has said how to cut become quantile groups."""
+    asked = bins
+    if bins is None or isinstance(bins, dict):
+        names = list(attributes.columns)
+        asked = dict(bins or {})
+        named = {names[key] if isinstance(key, numbers.Integral) and 0 <= key < len(names) else key for key in asked}
+        for name in names:
+            column = attributes[name]
+            many = column.dtype.kind == "f" and column.nunique() > MAX_NUMERIC_LEVELS
+            if name not in named and many:
+                asked[name] = _DEFAULT_GROUPS
+    edges = fixed_bins(attributes, asked, weights)
+    if not isinstance(asked, dict):
+        asked = dict.fromkeys(edges, asked)
+    return edges, asked
+
+
+def cut(attributes, bins):
+    """Attributes as categories: their levels, and bins for those that are cut."""
+    columns = {}
+    for name in attributes.columns:
+        if attributes[name].dtype.kind != "f":
+            columns[name] = attributes[name].array
+            continue
+        codes, labels, _ = make_groups(attributes[[name]], {name: bins[name]} if name in bins else None)
+        columns[name] = pd.Categorical.from_codes(codes, categories=pd.Index([key[0] for key in labels], dtype=object))
+    return pd.DataFrame(columns)
+
+
+def _read_features(features, legitimate_features, n_samples, rows):
+    """Features and the names of the legitimate ones, which may come beside them."""
+    names = []
+    if legitimate_features is not None and not isinstance(legitimate_features, list | tuple | str):
+        frame = read_frame(legitimate_features, "legitimate_features", n_samples)
+        names = [str(name) for name in frame.columns]
+        if features is None:
+            return frame[rows, :], names
+        known = read_frame(features, "features", n_samples)
+        twice = sorted(set(names) & {str(name) for name in known.columns})
+        if twice:
+            raise ValueError(
+                f"legitimate_features has column(s) {twice} that features has too: name them, "
+                f"legitimate_features={twice}, instead of passing them twice"
+            )
+        pandas = [pd.DataFrame({str(name): part[name].to_numpy() for name in part.columns}) for part in (known, frame)]
+        return read_frame(pd.concat(pandas, axis=1), "features", n_samples)[rows, :], names
+    frame = None if features is None else read_frame(features, "features", n_samples)
+    if legitimate_features is not None:
+        names = [legitimate_features] if isinstance(legitimate_features, str) else list(legitimate_features)
+        if names and frame is None:
+            raise ValueError(f"legitimate_features={names} names columns of features, and there are no features")
+        for name in names:
+            if str(name) not in {str(known) for known in frame.columns}:
+                raise ValueError(
+                    f"legitimate_features names {name!r}, which is not a column of features"
+                    f"{nearest_name(name, frame.columns)}"
+                )
+    if frame is not None and len(rows) < n_samples:
+        frame = frame[rows, :]
+    return frame, [str(name) for name in names]
+
+
+def read_sample(
+    y_true,
+    y_pred,
+    sensitive_features,
+    *,
+    sample_weight,
+    features,
+    baseline,
+    legitimate_features,
+    task,
+    bins,
+    random_state,
+):
+    """Check the arguments of an audit.
+
+    Parameters
+    ----------
+    y_true, y_pred, sensitive_features, sample_weight, features, baseline, legitimate_features, task, bins, random_state
+        See :func:`fairdcov.report.audit`.
+
+    Returns
+    -------
+    AuditSample
+    """
+    check_choice(task, "task", ("auto", *TASKS))
+    book = read_book(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
+    if baseline is not None:
+        check_positive_baseline(book)
+        negative = int((book.predictions["y_pred"] < 0).sum())
+        if negative:
+            raise ValueError(
+                f"y_pred must not be negative where there is a baseline, since changes are relative; found {negative} "
+                "negative value(s)"
+            )
+    weighted = bool((book.exposure != book.exposure[0]).any())
+    attributes = _read_attributes(sensitive_features, book.n_samples, book.rows)
+    edges, asked = _read_bins(attributes, bins, book.exposure if weighted else None)
+    features, legitimate = _read_features(features, legitimate_features, book.n_samples, book.rows)
+    return AuditSample(
+        book=book,
+        attributes=attributes,
+        levels=cut(attributes, edges),
+        features=features,
+        legitimate=legitimate,
+        weighted=weighted,
+        bins=edges,
+        bins_asked=asked,
+        task=_find_task(book, weighted) if task == "auto" else task,
+        seed=int(check_random_state(random_state).randint(np.iinfo(np.int32).max)),
+    )

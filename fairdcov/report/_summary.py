@@ -1,0 +1,138 @@
+"""The report in a few sentences, read off its own figures."""
+
+__all__ = ["number", "percent", "summarise"]
+
+
+def number(value, digits=3):
+    """A number as one reads it: three digits, thousands separated, a dash for none."""
+    if value is None:
+        return "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return value
+    if value == 0:
+        return "0"
+    size = abs(value)
+    if isinstance(value, int) or size >= 10**digits:
+        return f"{value:,.0f}"
+    if size < 1e-4:
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
+    return f"{float(f'{value:.{digits}g}'):.{max(0, digits - 1 - _magnitude(size))}f}"
+
+
+def _magnitude(size):
+    return int(f"{size:.6e}".split("e")[1])
+
+
+def percent(value, digits=1):
+    """A share in percent; a dash for none."""
+    return "–" if value is None else f"{100 * value:,.{digits}f} %"
+
+
+def p_value(value, n_permutations=None):
+    """A p-value, marked where it is the least that the permutations could give."""
+    if value is None:
+        return "–"
+    least = n_permutations and value <= 1.0 / (1 + n_permutations) * (1 + 1e-9)
+    return f"{'≤ ' if least else ''}{value:.3g}"
+
+
+def summarise(data):
+    """Sentences on the whole report.
+
+    Parameters
+    ----------
+    data : dict
+        A report without its summary.
+
+    Returns
+    -------
+    list of str
+    """
+    from fairdcov.report._texts import TASK_NAMES
+
+    rows, balance = data["data"], data["balance"]
+    full = data["groups"][-1]
+    title = " × ".join(full["attributes"])
+    found = [
+        f"{rows['rows']:,} rows with an exposure of {number(rows['exposure'], 4)}; "
+        f"{TASK_NAMES[balance['task']]} predicted at {number(balance['predicted'])} on average."
+    ]
+    if rows["observed"]:
+        found.append(
+            f"Actual to expected {number(balance['actual_to_expected'])} "
+            f"({number(balance['lower'])} to {number(balance['upper'])}); {rows['deviance']} "
+            f"{number(balance['deviance'], 4)}."
+        )
+    found += _of_groups(full, title)
+    found += _of_tests(data["dependence"])
+    found += _of_proxies(data["proxies"])
+    if data["change"] is not None:
+        found.append(_of_change(data["change"]["by_attribute"][0]))
+    small = full["too_small"]
+    if small:
+        found.append(
+            f"{len(small)} of {full['n_groups']} groups of {title} have fewer than "
+            f"{data['settings']['min_group_size']} rows ({percent(full['share_too_small'])} of the exposure): too "
+            "small to judge, listed in the report."
+        )
+    return found
+
+
+def _of_groups(full, title):
+    groups = [group for group in full["groups"] if not group["too_small"]]
+    if full["n_compared"] < 2:
+        return [f"Groups of {title}: nothing to compare."]
+    lowest = min(groups, key=lambda group: group["predicted"])
+    highest = max(groups, key=lambda group: group["predicted"])
+    divergence = full["measures"]["js_divergence"]
+    chance = ""
+    if divergence["null_mean"] is not None:
+        chance = f", against {number(divergence['null_mean'])} by chance"
+    return [
+        f"Between the {full['n_compared']} groups of {title} the mean prediction runs from "
+        f"{number(lowest['predicted'])} ({lowest['label']}) to {number(highest['predicted'])} ({highest['label']}); "
+        f"Jensen–Shannon divergence {number(divergence['value'])} bits{chance}."
+    ]
+
+
+def _of_tests(entries):
+    joint = entries[-1]
+    if joint["test"] is None:
+        return []
+    test = joint["test"]
+    return [
+        f"Independence of {' × '.join(joint['attributes'])} ({joint['measure']}): p {_p_sign(test)}, effect size "
+        f"{number(test['effect_size'])} on a scale from 0 to 1."
+    ]
+
+
+def _p_sign(test):
+    text = p_value(test["p_value"], test["n_permutations"])
+    return text if text.startswith("≤") else f"= {text}"
+
+
+def _of_proxies(proxies):
+    if proxies is None or not proxies["features"]:
+        return []
+    first = proxies["features"][0]
+    candidates = dict(first["distance_correlation"])
+    if first["jointly"] is not None:
+        candidates["all attributes jointly"] = first["jointly"]
+    candidates = {name: value for name, value in candidates.items() if value is not None}
+    if not candidates:
+        return []
+    name = max(candidates, key=candidates.get)
+    return [
+        f"Strongest proxy among {len(proxies['features'])} features: {first['feature']}, squared distance correlation "
+        f"{number(candidates[name])} with {name}."
+    ]
+
+
+def _of_change(whole):
+    return (
+        f"Against the baseline the total changes by {percent(whole['change'])}; {percent(whole['share_up'])} of the "
+        f"exposure pays more and {percent(whole['share_down'])} less."
+    )
