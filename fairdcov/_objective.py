@@ -51,7 +51,7 @@ class RawObjective:
         if self.penalty is None or self.strength == 0 or not np.isfinite(value):
             return value, 0.0, gradient
         penalty, slope = self.penalty.value_gradient(self._penalised(raw))
-        return value, penalty, gradient + self.strength * slope * self._penalised_slope(raw)
+        return value, penalty, gradient + self.strength * (slope * self._penalised_slope(raw))
 
     def terms_curvature(self, raw):
         """:meth:`terms` and a curvature (n,), never negative, for learners that divide the gradient by one.
@@ -67,7 +67,7 @@ class RawObjective:
         return (
             value,
             penalty,
-            gradient + self.strength * slope * chain,
+            gradient + self.strength * (slope * chain),
             curvature + self.strength * bend * chain**2,
         )
 

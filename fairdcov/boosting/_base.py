@@ -312,7 +312,7 @@ class _Problem:
 
         # 4. The unpenalised booster.
         seed = estimator.random_state
-        if seed is not None:
+        if seed is not None and not isinstance(seed, numbers.Integral):
             seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
         self.callbacks = list(callbacks or ())
         self.grower = estimator._start(data, monitored, seed, self.callbacks)

@@ -133,13 +133,15 @@ class FairRounds:
         state = self._state()
         # A model worse than the constant one is none, whatever its penalty: at huge strengths it would be preferred.
         highest_loss = max(state.loss, self.objective.constant_loss())
+        # What a smaller strength has reached is not given up for a better loss.
+        highest_penalty = state.penalty
         kept, failures, learning_rate = [state], 0, self.learning_rate
         monitored = None
         if self.monitor is not None:
             monitored = self.monitor.restart(self.grower.monitored_raw() + state.shift, strength)
         self._record(state, monitored)
         while len(kept) <= n_rounds and failures < _MOST_FAILURES:
-            following, learning_rate = self._round(state, learning_rate, highest_loss)
+            following, learning_rate = self._round(state, learning_rate, highest_loss, highest_penalty)
             if following is None:
                 failures += 1
                 learning_rate = self.learning_rate
@@ -162,7 +164,7 @@ class FairRounds:
                 kept.pop()
         return len(kept) - 1, kept[-1]
 
-    def _round(self, state, learning_rate, highest_loss):
+    def _round(self, state, learning_rate, highest_loss, highest_penalty):
         """State after one more tree and the learning rate it took; no state where no rate lowers the objective."""
         gradient, curvature = self.total_weight * state.gradient, self.total_weight * state.curvature
         noise = _RELATIVE_NOISE * max(abs(state.total), 1.0)
@@ -171,7 +173,8 @@ class FairRounds:
                 return None, learning_rate
             following = self._state()
             # Written so that an objective that is not a number counts as no improvement.
-            if following.total < state.total - noise and following.loss <= highest_loss:
+            within = following.loss <= highest_loss and following.penalty <= highest_penalty
+            if within and following.total < state.total - noise:
                 return following, learning_rate
             self.grower.drop()
             learning_rate /= 2

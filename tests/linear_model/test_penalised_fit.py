@@ -374,7 +374,7 @@ def test_bad_data(portfolio, case):
         ({"max_iter": 0}, "max_iter must be a whole number >= 1"),
         ({"penalty": "dcor"}, "penalty must be one of 'ccdcov', 'dcov', 'jdcov'"),
         ({"penalty": CCDCovPenalty(method="fast")}, "method must be one of 'auto'"),
-        ({"penalty": CCDCovPenalty(scale="log")}, "scale must be one of 'response', 'link'; found 'log'"),
+        ({"penalty": CCDCovPenalty(scale="log")}, "scale must be one of 'response', 'link', 'total'; found 'log'"),
         ({"penalty": CCDCovPenalty(statistic="w")}, "statistic must be one of"),
         ({"penalty": CCDCovPenalty(statistic="u")}, "weighted U-statistic is not defined"),
         ({"penalty": JDCovPenalty(c=-1.0)}, "c must be a finite number >= 0"),
