@@ -242,7 +242,7 @@ def binning_section(sample, settings):
         ]
         wanted = [[name]] + ([sample.names] if len(sample.names) > 1 else [])
         for title, bins in candidates:
-            levels = sample.levels.assign(**{name: cut(sample.attributes[[name]], {name: bins})[name]})
+            levels = sample.levels.assign(**{name: cut(sample.attributes[[name]], {name: bins}, sample.weights)[name]})
             for names in wanted:
                 purpose = f"{title} of {name} in {names}"
                 entry = _divergence(sample, names, levels, purpose, settings)

@@ -295,14 +295,14 @@ def _read_bins(attributes, bins, weights):
     return edges, asked
 
 
-def cut(attributes, bins):
+def cut(attributes, bins, weights=None):
     """Attributes as categories: their levels, and bins for those that are cut."""
     columns = {}
     for name in attributes.columns:
         if attributes[name].dtype.kind != "f":
             columns[name] = attributes[name].array
             continue
-        codes, labels, _ = make_groups(attributes[[name]], {name: bins[name]} if name in bins else None)
+        codes, labels, _ = make_groups(attributes[[name]], {name: bins[name]} if name in bins else None, weights)
         columns[name] = pd.Categorical.from_codes(codes, categories=pd.Index([key[0] for key in labels], dtype=object))
     return pd.DataFrame(columns)
 
