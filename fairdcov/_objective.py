@@ -98,10 +98,13 @@ class RawObjective:
         shift = self.loss.best_shift(self.y, raw, self.probabilities)
         return shift if shift is not None and np.isfinite(shift) else 0.0
 
+    def mean_loss(self, raw):
+        """Mean loss alone."""
+        return self._loss(raw)[0]
+
     def constant_loss(self):
         """Mean loss of the best constant model."""
-        raw = np.full(len(self.y), self.loss.intercept(float(self.probabilities @ self.y)))
-        return self._loss(raw)[0]
+        return self.mean_loss(np.full(len(self.y), self.loss.intercept(float(self.probabilities @ self.y))))
 
     def penalty_value(self, raw):
         """Penalty of raw predictions, also where ``strength`` is 0; NaN without a penalty."""

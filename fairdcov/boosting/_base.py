@@ -22,7 +22,7 @@ from fairdcov._training import (
     read_training_data,
     unchanged_on_error,
 )
-from fairdcov._validation import check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov._validation import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
 from fairdcov.boosting._fair_rounds import FairRounds, Monitor
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
@@ -280,6 +280,7 @@ class _Problem:
                     f"early_stopping_rounds={estimator.early_stopping_rounds} needs rows to watch: pass "
                     "fit(..., eval_set=(X, y), eval_sensitive_features=S)"
                 )
+        check_choice(estimator.fair_target, "fair_target", ("unpenalised", "observed"))
         estimator._check_learner()
         penalised = any(strengths)
 
@@ -317,8 +318,18 @@ class _Problem:
         self.callbacks = list(callbacks or ())
         self.grower = estimator._start(data, monitored, seed, self.callbacks)
         self.n_unpenalised = self.grower.n_trees()
+
+        # 5. What the fair rounds keep close to.
+        target = data.y
+        if penalised and estimator.fair_target == "unpenalised":
+            raw = self.grower.raw()
+            target = loss.response(raw + self.objective.best_shift(raw))
         self.rounds = FairRounds(
-            self.objective, self.grower, data.weights.sum(), float(estimator.fair_learning_rate), monitor
+            RawObjective(loss, target, self.objective.probabilities, self.objective.penalty),
+            self.grower,
+            data.weights.sum(),
+            float(estimator.fair_learning_rate),
+            monitor,
         )
         self._n_fair = 0
 
@@ -368,17 +379,14 @@ class _Problem:
     def solve(self, strength):
         """Fitted attributes at a strength: fair rounds on top of what is there."""
         estimator = self.estimator
+        shift = 0.0
         if strength > 0:
-            n_rounds, end = self.rounds.train(
+            n_rounds, shift = self.rounds.train(
                 strength, estimator.n_fair_rounds, self.grower.after_round(self.callbacks, estimator.n_fair_rounds)
             )
             self._n_fair += n_rounds
-            loss, penalty, shift = end.loss, end.penalty, end.shift
-        else:
-            raw, shift = self.grower.raw(), 0.0
-            self.objective.strength = 0.0
-            loss, _, _ = self.objective.terms(raw)
-            penalty = self.objective.penalty_value(raw)
+        raw = self.grower.raw() + shift
+        loss, penalty = self.objective.mean_loss(raw), self.objective.penalty_value(raw)
         bound = self.objective.penalty
         if estimator.verbose:
             print(

@@ -1,6 +1,8 @@
 """Boosting rounds on loss plus penalty, for any learner that grows a tree on a gradient and a curvature.
 
-Starts from the raw predictions of an unpenalised booster. In each round a tree is grown on the gradient of the full
+Starts from the raw predictions of an unpenalised booster. The loss is that of a target which the caller chooses: the
+predictions of the unpenalised booster, so that more rounds mean a better approximation and nothing else, or the
+observed target, which they then go on fitting. In each round a tree is grown on the gradient of the full
 objective, with the curvature that :meth:`fairdcov.penalties.BoundPenalty.value_gradient_curvature` gives the penalty
 besides that of the loss, and it is kept only if the exact objective of the whole sample falls; otherwise it is dropped
 and grown again with half the learning rate.
@@ -82,7 +84,7 @@ class FairRounds:
     Parameters
     ----------
     objective : RawObjective
-        Loss, penalty and strength on the training rows.
+        Loss of the target, penalty and strength on the training rows.
     grower : object
         ``grow(gradient, curvature, learning_rate)`` adds a tree and says whether it has a split; ``drop()`` takes the
         last one away; ``raw()`` gives the raw predictions of the training rows, ``monitored_raw()`` those of the rows
@@ -125,9 +127,8 @@ class FairRounds:
         -------
         n_kept : int
             Trees added. With a monitor those after its best round have been dropped.
-        end : State
-            Where the training rows are, among others ``loss``, ``penalty`` and the ``shift`` of all raw predictions
-            against those of the grower.
+        shift : float
+            What is to be added to all raw predictions of the grower.
         """
         self.objective.strength = strength
         state = self._state()
@@ -162,7 +163,7 @@ class FairRounds:
             for _ in range(self.monitor.n_worse(len(kept) - 1)):
                 self.grower.drop()
                 kept.pop()
-        return len(kept) - 1, kept[-1]
+        return len(kept) - 1, kept[-1].shift
 
     def _round(self, state, learning_rate, highest_loss, highest_penalty):
         """State after one more tree and the learning rate it took; no state where no rate lowers the objective."""

@@ -240,6 +240,10 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         Rounds on loss plus penalty that follow, at most; for each strength of a path.
     fair_learning_rate : float, default=0.3
         Share of a Newton step that a fair round takes.
+    fair_target : {"unpenalised", "observed"}, default="unpenalised"
+        What fair rounds keep close to: the predictions of the unpenalised rounds, so that however many there are they
+        fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go on
+        fitting; that wants few unpenalised rounds or early stopping.
     early_stopping_rounds : int, optional
         Rounds without improvement on ``eval_set`` that end the unpenalised rounds (by LightGBM's metric) and the fair
         rounds (by loss plus penalty on ``eval_set``); both go back to their best round.
@@ -281,8 +285,8 @@ _ATTRIBUTES = """booster_ : lightgbm.Booster
     penalty_error_bound_ : float or None
         Bound on the error of the normalised penalty; 0 unless ``penalty_method_`` is ``"approximate"``.
     history_ : dict of arrays
-        ``objective``, ``loss`` and ``penalty`` after each fair round, and with ``eval_set`` the same with the prefix
-        ``validation_``.
+        ``objective``, ``loss`` and ``penalty`` at the start of each strength and after each fair round; the loss is
+        that of ``fair_target``. With ``eval_set`` the same with the prefix ``validation_``, by the observed target.
     feature_importances_ : (p,) array
         Importance of each feature.
     n_features_in_ : int
@@ -313,10 +317,10 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
     """LightGBM regression whose predictions do not depend on protected attributes.
 
     Minimises ``sum_i w_i loss_i / sum_i w_i + strength * penalty(u, S)`` over sums of trees: ``n_estimators`` rounds of
-    LightGBM, then up to ``n_fair_rounds`` trees on the gradient of the whole objective, each kept only if the exact
-    objective of the whole sample falls. For claim frequencies pass ``objective="poisson"``, ``y = claims / exposure``
-    and ``sample_weight = exposure``. Categorical columns, missing values, constraints and all other parameters of
-    LightGBM work as there.
+    LightGBM on the loss of ``y``, then up to ``n_fair_rounds`` trees on the gradient of the whole objective, with the
+    loss of ``fair_target``, each kept only if the exact objective of the whole sample falls. For claim frequencies pass
+    ``objective="poisson"``, ``y = claims / exposure`` and ``sample_weight = exposure``. Categorical columns, missing
+    values, constraints and all other parameters of LightGBM work as there.
 
     Parameters
     ----------
@@ -333,6 +337,9 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
 
     Notes
     -----
+    In expectation the loss of ``y`` and that of the best unpenalised predictions differ by a constant, so that both
+    targets have the same minimum; keeping close to the predictions has less noise.
+
     The penalty is piecewise linear in the predictions and gives second-order learners no curvature, so that a plain
     custom objective overshoots at large strengths. Here the Hessian of LightGBM's split gains and leaf values has a
     term for the penalty, the bound of its smoothed second derivative that the theory page of the documentation derives.
@@ -365,6 +372,7 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         learning_rate=0.1,
         n_fair_rounds=100,
         fair_learning_rate=0.3,
+        fair_target="unpenalised",
         early_stopping_rounds=None,
         boosting_type="gbdt",
         num_leaves=31,
@@ -393,6 +401,7 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         self.learning_rate = learning_rate
         self.n_fair_rounds = n_fair_rounds
         self.fair_learning_rate = fair_learning_rate
+        self.fair_target = fair_target
         self.early_stopping_rounds = early_stopping_rounds
         self.boosting_type = boosting_type
         self.num_leaves = num_leaves
@@ -468,6 +477,7 @@ class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
         learning_rate=0.1,
         n_fair_rounds=100,
         fair_learning_rate=0.3,
+        fair_target="unpenalised",
         early_stopping_rounds=None,
         boosting_type="gbdt",
         num_leaves=31,
@@ -494,6 +504,7 @@ class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
         self.learning_rate = learning_rate
         self.n_fair_rounds = n_fair_rounds
         self.fair_learning_rate = fair_learning_rate
+        self.fair_target = fair_target
         self.early_stopping_rounds = early_stopping_rounds
         self.boosting_type = boosting_type
         self.num_leaves = num_leaves

@@ -136,6 +136,10 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         Rounds on loss plus penalty that follow, at most; for each strength of a path.
     fair_learning_rate : float, default=0.3
         Share of a Newton step that a fair round takes.
+    fair_target : {"unpenalised", "observed"}, default="unpenalised"
+        What fair rounds keep close to: the predictions of the unpenalised rounds, so that however many there are they
+        fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go on
+        fitting; that wants few unpenalised rounds or early stopping.
     early_stopping_rounds : int, optional
         Rounds without improvement on ``eval_set`` that end either phase; both go back to their best round.
     max_depth, min_child_weight, subsample, colsample_bytree, reg_alpha, reg_lambda
@@ -168,8 +172,8 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
     penalty_error_bound_ : float or None
         Bound on the error of the normalised penalty.
     history_ : dict of arrays
-        ``objective``, ``loss`` and ``penalty`` after each fair round, and with ``eval_set`` the same with the prefix
-        ``validation_``.
+        ``objective``, ``loss`` and ``penalty`` at the start of each strength and after each fair round; the loss is
+        that of ``fair_target``. With ``eval_set`` the same with the prefix ``validation_``, by the observed target.
     feature_importances_ : (p,) array
         Importance of each feature, of sum 1.
     n_features_in_ : int
@@ -207,6 +211,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         learning_rate=0.3,
         n_fair_rounds=100,
         fair_learning_rate=0.3,
+        fair_target="unpenalised",
         early_stopping_rounds=None,
         max_depth=6,
         min_child_weight=1.0,
@@ -230,6 +235,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         self.learning_rate = learning_rate
         self.n_fair_rounds = n_fair_rounds
         self.fair_learning_rate = fair_learning_rate
+        self.fair_target = fair_target
         self.early_stopping_rounds = early_stopping_rounds
         self.max_depth = max_depth
         self.min_child_weight = min_child_weight
