@@ -1,6 +1,8 @@
 """The report in a few sentences, read off its own figures."""
 
-__all__ = ["number", "percent", "summarise"]
+from fairdcov.report._texts import MEASURE_NAMES, TASK_NAMES
+
+__all__ = ["number", "p_value", "percent", "ratio", "summarise"]
 
 
 def number(value, digits=3):
@@ -19,11 +21,16 @@ def number(value, digits=3):
     if size < 1e-4:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         return f"{mantissa}e{int(exponent)}"
-    return f"{float(f'{value:.{digits}g}'):.{max(0, digits - 1 - _magnitude(size))}f}"
+    return f"{float(f'{value:.{digits}g}'):,.{max(0, digits - 1 - _magnitude(size))}f}"
 
 
 def _magnitude(size):
     return int(f"{size:.6e}".split("e")[1])
+
+
+def ratio(value):
+    """Actual to expected, to the third place; a dash for none."""
+    return "–" if value is None else f"{value:,.3f}"
 
 
 def percent(value, digits=1):
@@ -51,8 +58,6 @@ def summarise(data):
     -------
     list of str
     """
-    from fairdcov.report._texts import TASK_NAMES
-
     rows, balance = data["data"], data["balance"]
     full = data["groups"][-1]
     title = " × ".join(full["attributes"])
@@ -62,8 +67,8 @@ def summarise(data):
     ]
     if rows["observed"]:
         found.append(
-            f"Actual to expected {number(balance['actual_to_expected'])} "
-            f"({number(balance['lower'])} to {number(balance['upper'])}); {rows['deviance']} "
+            f"Actual to expected {ratio(balance['actual_to_expected'])} "
+            f"({ratio(balance['lower'])} to {ratio(balance['upper'])}); {rows['deviance']} "
             f"{number(balance['deviance'], 4)}."
         )
     found += _of_groups(full, title)
@@ -104,8 +109,8 @@ def _of_tests(entries):
         return []
     test = joint["test"]
     return [
-        f"Independence of {' × '.join(joint['attributes'])} ({joint['measure']}): p {_p_sign(test)}, effect size "
-        f"{number(test['effect_size'])} on a scale from 0 to 1."
+        f"Independence of {' × '.join(joint['attributes'])} ({MEASURE_NAMES[joint['measure']]}): p {_p_sign(test)}, "
+        f"effect size {number(test['effect_size'])} on a scale from 0 to 1."
     ]
 
 
