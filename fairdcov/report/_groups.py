@@ -4,6 +4,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
 from fairdcov._optional import import_optional
 from fairdcov.actuarial._book import experience
@@ -122,7 +123,8 @@ def _metric_frame_table(codes, totals):
         metrics=metrics,
         y_true=totals.get("observed", totals["predicted"]),
         y_pred=totals["predicted"],
-        sensitive_features=codes,
+        # A Series: an array of one row would lose its dimension.
+        sensitive_features=pd.Series(codes, name="group"),
         sample_params=parameters,
     ).by_group
 
@@ -174,7 +176,7 @@ def bootstrap_intervals(sample, prepared, settings):
             metrics={"actual_to_expected": _actual_to_expected},
             y_true=np.concatenate(observed),
             y_pred=np.concatenate(predicted),
-            sensitive_features=np.concatenate(codes),
+            sensitive_features=pd.Series(np.concatenate(codes), name="group"),
             n_boot=n_boot,
             ci_quantiles=[tail, 1 - tail],
             random_state=int(generator.integers(np.iinfo(np.int32).max)),

@@ -35,7 +35,10 @@ def ratio(value):
 
 def percent(value, digits=1):
     """A share in percent; a dash for none."""
-    return "–" if value is None else f"{100 * value:,.{digits}f} %"
+    if value is None:
+        return "–"
+    # Adding 0 turns a rounded -0 into 0.
+    return f"{round(100 * value, digits) + 0.0:,.{digits}f} %"
 
 
 def p_value(value, n_permutations=None):

@@ -44,9 +44,9 @@ LIMITS = [
     {
         "topic": "Given legitimate factors",
         "text": (
-            "The partial distance correlation says how much dependence is left when linear-type dependence on the "
-            "named factors, in the space of distances, is removed. It is 0 for no particular notion of conditional "
-            "independence, and whether a factor is legitimate is a judgement that the figures do not make."
+            "The partial distance correlation says how much dependence is left when what the named factors explain of "
+            "the distances between predictions, and between attributes, is taken out. That it is 0 does not mean "
+            "conditional independence, and whether a factor is legitimate is a judgement that no figure makes."
         ),
     },
     {

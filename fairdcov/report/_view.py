@@ -338,8 +338,9 @@ def _dependence(data):
         )
     words = (
         "CCdCov and JdCov (net of what the attributes have among themselves) are 0 where the predictions are "
-        "independent of the attributes jointly; dCov sums over single attributes and is blind to their intersections. The value is weighted by exposure; scale-free, it does not change with the unit of the "
-        "predictions. Tests are by permutation of the attributes, with every row counted alike and the unbiased "
+        "independent of the attributes jointly; dCov sums over single attributes and is blind to their intersections. "
+        "The value is weighted by exposure; scale-free, it does not change with the unit of the predictions. "
+        "Tests are by permutation of the attributes, with every row counted alike and the unbiased "
         "statistic, whose mean is 0 under independence. The effect size is a squared distance correlation, from 0 to 1."
     )
     columns = ["attributes", "measure", "value", "scale-free", "effect size", "p-value"]
@@ -395,8 +396,8 @@ def _proxies(data):
     notes += [f"Left out: {part['feature']} ({part['reason']})." for part in proxies["skipped"]]
     words = (
         "Which features carry the protected attributes? The squared distance correlation (bias-corrected, 0 to 1) of "
-        "each feature with each attribute; a feature may carry the attributes jointly and none of them alone. Whether the "
-        "model uses a feature in that way is another question."
+        "each feature with each attribute; a feature may carry the attributes jointly and none of them alone. Whether "
+        "the model uses a feature in that way is another question."
     )
     blocks = [Text(words)]
     if features:

@@ -1,0 +1,278 @@
+"""The page: what is in it, what must not be, and how a real browser shows it."""
+
+import re
+import shutil
+import subprocess
+from html.parser import HTMLParser
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairdcov.report import AuditReport, audit
+
+NASTY = "<script>alert(1)</script>"
+FORMULA = "=SUM(A1)"
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+
+
+@pytest.fixture(scope="module")
+def page(report):
+    return report.to_html()
+
+
+@pytest.fixture(scope="module")
+def nasty():
+    """A report on categories, columns and metadata of someone who means no good."""
+    rng = np.random.default_rng(0)
+    n = 400
+    S = pd.DataFrame(
+        {
+            NASTY: rng.choice([NASTY, FORMULA, "a & b", "--><b>", "$\\frac$", "保険"], n),
+            "g": pd.Categorical(rng.choice(["{{ 7 * 7 }}", "|", "[x](javascript:alert(1))"], n)),
+        }
+    )
+    features = pd.DataFrame({f"{NASTY}f": rng.normal(size=n), "</title>": rng.choice([NASTY, "x"], n)})
+    u = rng.gamma(5, 0.1, n)
+    return audit(
+        rng.poisson(u),
+        u,
+        S,
+        features=features,
+        baseline=u[::-1],
+        legitimate_features=[f"{NASTY}f"],
+        min_group_size=10,
+        n_permutations=5,
+        n_bootstrap=0,
+        metadata={NASTY: {"x": NASTY}, "broken": "\ud800", "alternatives": [{NASTY: FORMULA}, NASTY]},
+        verbose=0,
+    )
+
+
+class _Parser(HTMLParser):
+    """Tags with their attributes, ids, and links to parts of the page."""
+
+    VOID = frozenset({"meta", "br", "img", "link", "hr", "input"})
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.open, self.text = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def ids(self):
+        return [attributes["id"] for _, attributes in self.tags if "id" in attributes]
+
+
+def test_the_page_is_well_formed_and_its_contents_lead_somewhere(page):
+    parsed = _Parser(page)
+    ids = parsed.ids()
+    assert len(ids) == len(set(ids))
+    targets = [
+        a["href"] for tag, a in parsed.tags if tag in ("a", "use") for a in [a] if a.get("href", "").startswith("#")
+    ]
+    targets += [a["xlink:href"] for _, a in parsed.tags if "xlink:href" in a]
+    assert len(targets) > 100
+    assert {target[1:] for target in targets} <= set(ids)
+    for used in re.findall(r"url\(#([^)]+)\)", page):
+        assert used in ids
+    assert parsed.tags[0] == ("html", {"lang": "en"})
+    assert sum(tag == "h1" for tag, _ in parsed.tags) == 1
+
+
+def test_every_section_is_there(page):
+    titles = re.findall(r"<h[23]>(.*?)</h[23]>", page)
+    for title in (
+        "Summary",
+        "What was audited",
+        "Balance and order",
+        "Groups",
+        "gender × region × age",
+        "Groups furthest apart",
+        "Tests of independence",
+        "Given legitimate factors",
+        "Proxies",
+        "Before and after",
+        "Sensitivity to the bins",
+        "Groups too small to judge",
+        "Alternatives tried",
+        "Limits",
+        "Technical record",
+    ):
+        assert title in titles
+    assert "GLM, strength 10" in page
+    assert "C-236/09" in page
+    assert "Demographic parity is not the absence of proxy discrimination" in page
+
+
+def test_figures_of_the_data_are_on_the_page(page, data):
+    for group in data["groups"][0]["groups"]:
+        row = re.search(
+            rf'<th scope="row"[^>]*>{group["label"]}</th>(.*?)</tr>', page[page.index('id="groups-1"') :], re.DOTALL
+        )
+        assert f"<td>{group['rows']:,}</td>" in row[1]
+        assert f"<td>{group['actual_to_expected']:.3f}</td>" in row[1]
+
+
+def test_pictures_and_tables_say_what_they_are(page):
+    parsed = _Parser(page)
+    pictures = [attributes for tag, attributes in parsed.tags if tag == "svg"]
+    assert len(pictures) == 6
+    ids = parsed.ids()
+    for attributes in pictures:
+        assert attributes["role"] == "img"
+        assert all(name in ids for name in attributes["aria-labelledby"].split())
+        # without it, nothing scales
+        assert "viewbox" in attributes
+    counts = {
+        tag: sum(found == tag for found, _ in parsed.tags) for tag in ("table", "caption", "figure", "figcaption")
+    }
+    assert counts["table"] == counts["caption"] > 15
+    assert counts["figure"] == counts["figcaption"] == 6
+
+
+def test_nothing_is_loaded_from_elsewhere(page):
+    assert "default-src 'none'" in page
+    assert not re.search(r"https?:|//\w", page.replace("://", ":"), re.IGNORECASE)
+    assert not re.search(r"@import|url\((?!#)|\bsrc=", page)
+    assert not {tag for tag, _ in _Parser(page).tags} & {"script", "link", "iframe", "object", "embed", "img"}
+
+
+def test_the_same_report_gives_the_same_page(report, page):
+    assert AuditReport.from_json(report.to_json()).to_html() == page
+
+
+def test_names_are_shown_and_do_nothing(nasty):
+    page = nasty.to_html()
+    parsed = _Parser(page)
+    assert "script" not in {tag for tag, _ in parsed.tags}
+    assert "b" not in {tag for tag, _ in parsed.tags}
+    assert "<script" not in page
+    assert not any(name.startswith("on") for _, attributes in parsed.tags for name in attributes)
+    shown = "".join(parsed.text)
+    for name in (NASTY, FORMULA, "a & b", "--><b>", "$\\frac$", "保険", "{{ 7 * 7 }}"):
+        assert name in shown
+    page.encode("utf-8")
+
+
+def test_names_do_nothing_in_markdown(nasty):
+    text = nasty.to_markdown()
+    assert "<script" not in text
+    assert "&lt;script" in text
+    assert not re.search(r"(?<!\\)\]\(", text)
+    for line in text.splitlines():
+        if line.startswith("| "):
+            header = len(re.findall(r"(?<!\\)\|", line))
+            break
+    blocks = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+    assert len(blocks) > 10
+    for block in blocks:
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}) == 1
+    assert header > 2
+
+
+def test_names_survive_json(nasty, tmp_path):
+    nasty.to_json(tmp_path / "report.json")
+    again = AuditReport.from_json(tmp_path / "report.json")
+    labels = {group["label"] for group in again.to_dict()["groups"][0]["groups"]}
+    assert {NASTY, FORMULA, "保険"} <= labels
+
+
+def test_markdown_has_the_sections_of_the_page(report, page, tmp_path):
+    text = report.to_markdown(tmp_path / "report.md")
+    assert (tmp_path / "report.md").read_text(encoding="utf-8") == text
+    titles = re.findall(r"<h2>(.*?)</h2>", page)
+    assert re.findall(r"^## (.*)$", text, re.MULTILINE) == titles[1:]
+
+
+def test_files_are_what_is_returned(report, page, tmp_path):
+    assert report.to_html(tmp_path / "report.html") == page
+    assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
+
+
+# --- in a browser --------------------------------------------------------------------------------------------------
+
+MEASURE = """<script>addEventListener("load", () => {
+const wide = [...document.querySelectorAll("body *")].filter(
+  e => !e.closest(".scroll") && e.getBoundingClientRect().right > document.documentElement.clientWidth + 1);
+const tall = [...document.querySelectorAll("figure svg")].filter(e => e.getBoundingClientRect().height > 100);
+parent.postMessage("measured " + [innerWidth, document.documentElement.scrollWidth,
+  performance.getEntriesByType("resource").length, wide.length, tall.length,
+  [...document.querySelectorAll(".scroll")].filter(e => e.scrollWidth > e.clientWidth).length].join(" "), "*");
+});</script>"""
+# Windows of a browser have a least width, frames have none.
+FRAME = """<!doctype html><title>waiting</title>
+<script>addEventListener("message", event => { document.title = event.data; });</script>
+<iframe src="inner.html" style="width: WIDTHpx; height: 900px; border: 0"></iframe>"""
+
+
+def _browse(page, folder, width, *arguments):
+    """Run headless Chromium on a page and return what it prints."""
+    file = folder / "page.html"
+    file.write_text(page, encoding="utf-8")
+    command = [
+        CHROMIUM,
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+        "--no-first-run",
+        "--hide-scrollbars",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+        f"--user-data-dir={folder / 'profile'}",
+        f"--window-size={width},1200",
+        *arguments,
+        file.as_uri(),
+    ]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert run.returncode == 0, run.stderr[-2000:]
+    return run.stdout
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
+@pytest.mark.parametrize("width", [1280, 400])
+@pytest.mark.parametrize("which", ["report", "nasty"])
+def test_in_a_browser_the_page_fits_and_asks_for_nothing(request, tmp_path, width, which):
+    page = request.getfixturevalue(which).to_html()
+    # The policy would stop the measurement, and with it hide what the page wants to load.
+    without_policy = re.sub(r"<meta http-equiv[^>]*>", "", page)
+    assert without_policy != page
+    (tmp_path / "inner.html").write_text(without_policy.replace("</body>", f"{MEASURE}</body>"), encoding="utf-8")
+    dumped = _browse(FRAME.replace("WIDTH", str(width)), tmp_path, 1400, "--dump-dom", "--virtual-time-budget=10000")
+    inner, scroll, resources, too_wide, pictures, scrolling = map(
+        int, re.search(r"<title>measured ([\d ]+)</title>", dumped)[1].split()
+    )
+    assert inner == width
+    assert scroll <= inner, "the page scrolls sideways"
+    assert too_wide == 0
+    assert resources == 0
+    assert pictures == 6 if which == "report" else pictures >= 4
+    if width == 400:
+        assert scrolling > 5  # tables scroll in containers of their own
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")
+def test_in_a_browser_the_page_is_drawn(page, tmp_path):
+    image = pytest.importorskip("matplotlib.image")
+    shot = tmp_path / "shot.png"
+    _browse(page, tmp_path, 1280, f"--screenshot={shot}")
+    pixels = image.imread(shot)[..., :3]
+    assert pixels.shape[1] == 1280
+    # Mostly white, with ink in the column of contents and in the main one.
+    assert 0.75 < (pixels.min(axis=2) > 0.95).mean() < 0.995
+    assert (pixels[:, 40:270].min(axis=2) < 0.5).any()
+    assert (pixels[:, 320:].min(axis=2) < 0.5).mean() > 0.005
