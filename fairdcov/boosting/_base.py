@@ -7,6 +7,7 @@ from itertools import pairwise
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_regressor
 from sklearn.metrics import d2_tweedie_score
 from sklearn.utils import check_array, check_random_state
@@ -28,6 +29,9 @@ from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds"]
 
+# What the learners read beside data frames: numbers that may be missing.
+_NUMBERS = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
+
 # On the link scale, before the learning rate.
 _LARGEST_LEAF = 2.0
 
@@ -38,6 +42,20 @@ def as_features(X):
     if isinstance(frame, nw.DataFrame) and not isinstance(X, pd.DataFrame):
         return frame.to_pandas()
     return X
+
+
+def read_further_features(estimator, X):
+    """Features beside those of the fit, with the same columns, as the learner takes them."""
+    X = as_features(X)
+    if isinstance(X, pd.DataFrame):
+        validate_data(estimator, X, skip_check_array=True, reset=False)
+        return X
+    return _as_matrix(validate_data(estimator, X, reset=False, **_NUMBERS))
+
+
+def _as_matrix(X):
+    """LightGBM knows SciPy's sparse matrices, not its sparse arrays."""
+    return sp.csr_matrix(X) if sp.issparse(X) else X
 
 
 def fair_bounds(loss, parameters):
@@ -208,16 +226,15 @@ class PenalisedBooster(BaseEstimator):
             if len(X) < ensure_min_samples:
                 raise ValueError(f"X must have at least {ensure_min_samples} rows; found {len(X)}")
             return X, y
-        return validate_data(
+        X, y = validate_data(
             self,
             X,
             y,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
             y_numeric=is_regressor(self),
             ensure_min_samples=max(ensure_min_samples, 2),
+            **_NUMBERS,
         )
+        return _as_matrix(X), y
 
     # -- predict -------------------------------------------------------------------------------------------------------
 
@@ -226,18 +243,7 @@ class PenalisedBooster(BaseEstimator):
         check_is_fitted(self, "booster_")
         if self.drop_sensitive_columns:
             X = drop_sensitive_columns(X, self.sensitive_columns, self.n_features_in_)
-        X = as_features(X)
-        if isinstance(X, pd.DataFrame):
-            validate_data(self, X, skip_check_array=True, reset=False)
-            return X
-        return validate_data(
-            self,
-            X,
-            accept_sparse="csr",
-            dtype=[np.float64, np.float32],
-            ensure_all_finite="allow-nan",
-            reset=False,
-        )
+        return read_further_features(self, X)
 
     def _raw_predict(self, X):
         """Raw (link-scale) predictions, the initial score of the training included, (n,)."""
@@ -352,18 +358,7 @@ class _Problem:
                 "strength > 0 and eval_set need eval_sensitive_features: pass fit(..., eval_sensitive_features=S), or "
                 "leave eval_set out"
             )
-        X = as_features(X)
-        if isinstance(X, pd.DataFrame):
-            validate_data(estimator, X, skip_check_array=True, reset=False)
-        else:
-            X = validate_data(
-                estimator,
-                X,
-                accept_sparse="csr",
-                dtype=[np.float64, np.float32],
-                ensure_all_finite="allow-nan",
-                reset=False,
-            )
+        X = read_further_features(estimator, X)
         y = estimator._encode_target(column_or_1d(y), getattr(estimator, "classes_", None))
         n_samples = X.shape[0]
         check_consistent_rows(n_samples, y, "y of eval_set", reference="X of eval_set")

@@ -238,7 +238,7 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         Of the unpenalised rounds.
     n_fair_rounds : int, default=100
         Rounds on loss plus penalty that follow, at most; for each strength of a path.
-    fair_learning_rate : float, default=0.3
+    fair_learning_rate : float, default=0.5
         Share of a Newton step that a fair round takes.
     fair_target : {"unpenalised", "observed"}, default="unpenalised"
         What fair rounds keep close to: the predictions of the unpenalised rounds, so that however many there are they
@@ -371,7 +371,7 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         n_estimators=100,
         learning_rate=0.1,
         n_fair_rounds=100,
-        fair_learning_rate=0.3,
+        fair_learning_rate=0.5,
         fair_target="unpenalised",
         early_stopping_rounds=None,
         boosting_type="gbdt",
@@ -476,7 +476,7 @@ class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
         n_estimators=100,
         learning_rate=0.1,
         n_fair_rounds=100,
-        fair_learning_rate=0.3,
+        fair_learning_rate=0.5,
         fair_target="unpenalised",
         early_stopping_rounds=None,
         boosting_type="gbdt",

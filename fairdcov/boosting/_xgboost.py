@@ -134,7 +134,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         Of the unpenalised rounds.
     n_fair_rounds : int, default=100
         Rounds on loss plus penalty that follow, at most; for each strength of a path.
-    fair_learning_rate : float, default=0.3
+    fair_learning_rate : float, default=0.5
         Share of a Newton step that a fair round takes.
     fair_target : {"unpenalised", "observed"}, default="unpenalised"
         What fair rounds keep close to: the predictions of the unpenalised rounds, so that however many there are they
@@ -210,7 +210,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         n_estimators=100,
         learning_rate=0.3,
         n_fair_rounds=100,
-        fair_learning_rate=0.3,
+        fair_learning_rate=0.5,
         fair_target="unpenalised",
         early_stopping_rounds=None,
         max_depth=6,

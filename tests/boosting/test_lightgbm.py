@@ -84,12 +84,33 @@ def test_objective_falls_and_no_strength_diverges(portfolio, strength, penalty):
     assert deviance <= 1.01 * mean_poisson_deviance(portfolio["y"], constant, **weights)
 
 
+STRENGTHS = (0.0, 0.01, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4, 1e6)
+
+
 @pytest.mark.parametrize("penalty", ["ccdcov", "jdcov", "dcov"])
-def test_more_strength_never_means_a_larger_penalty(portfolio, penalty):
-    strengths = (0, 0.01, 0.1, 1, 10, 100, 1e3, 1e4, 1e6)
-    values = [fit(portfolio, penalty=penalty, strength=s, n_fair_rounds=100).penalty_value_ for s in strengths]
+def test_more_strength_never_means_a_larger_penalty_along_a_path(portfolio, penalty):
+    model = DCovLGBMRegressor(penalty, objective="poisson", **SMALL)
+    data = {"sample_weight": portfolio["exposure"], "sensitive_features": portfolio["people"]}
+    path = model.strength_path(portfolio["X"], portfolio["y"], STRENGTHS, **data)
+    values = [model.penalty_value_ for model in path]
     assert values[-1] < 0.05 * values[0]
-    assert all(later <= 1.02 * earlier for earlier, later in pairwise(values))
+    assert all(later <= earlier for earlier, later in pairwise(values))
+
+
+@pytest.mark.parametrize("penalty", ["ccdcov", "jdcov", "dcov"])
+def test_more_strength_hardly_means_a_larger_penalty_in_single_fits(portfolio, penalty):
+    """Trees are grown greedily: fits that all bring the penalty down to its floor end near it, in any order."""
+    values = [fit(portfolio, penalty=penalty, strength=strength).penalty_value_ for strength in STRENGTHS]
+    assert all(later <= earlier + 0.02 * values[0] for earlier, later in pairwise(values))
+
+
+def test_a_small_strength_changes_little(portfolio):
+    """However many fair rounds there are: they keep close to the unpenalised model, and fit no noise."""
+    unaware = fit(portfolio, strength=0)
+    nearly = fit(portfolio, strength=1e-3, n_fair_rounds=200)
+    assert nearly.loss_value_ == pytest.approx(unaware.loss_value_, rel=5e-3)
+    eager = fit(portfolio, strength=1e-3, n_fair_rounds=200, fair_target="observed")
+    assert eager.loss_value_ < 0.8 * unaware.loss_value_
 
 
 def test_fitted_values_are_what_the_measures_say(portfolio):

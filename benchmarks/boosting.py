@@ -1,0 +1,101 @@
+"""What fair rounds cost: ratios to LightGBM's own rounds within one run, on a synthetic book of 20 profiles.
+
+    python benchmarks/boosting.py [--rows 80000] [--repeat 5] [--json FILE]
+"""
+
+import argparse
+import json
+import os
+import platform
+import time
+
+import lightgbm
+import numpy as np
+import pandas as pd
+
+import fairdcov
+from fairdcov import DCovLGBMRegressor
+
+N_FEATURES = 9
+PARAMETERS = {"num_leaves": 31, "learning_rate": 0.05, "min_child_samples": 50}
+
+
+def make_book(n_rows, seed=0):
+    """Features that carry region and gender, a claim frequency, exposure and the 20 combinations."""
+    rng = np.random.default_rng(seed)
+    people = pd.DataFrame(
+        {
+            "region": pd.Categorical(rng.choice(list("ABCDEFGHIJ"), n_rows)),
+            "gender": pd.Categorical(rng.choice(["f", "m"], n_rows)),
+        }
+    )
+    shown = 0.1 * people["region"].cat.codes.to_numpy() + 0.3 * (people["gender"] == "f").to_numpy()
+    X = rng.normal(size=(n_rows, N_FEATURES))
+    X[:, 0] += shown
+    X[:, 1] += shown
+    exposure = rng.uniform(0.25, 1.0, n_rows)
+    rate = 0.15 * np.exp(0.3 * X[:, 0] + 0.2 * X[:, 1] * (X[:, 2] > 0) + 0.2 * np.abs(X[:, 3]))
+    return X, rng.poisson(exposure * rate) / exposure, exposure, people
+
+
+def seconds(function):
+    start = time.perf_counter()
+    function()
+    return time.perf_counter() - start
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, default=80_000)
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--json", metavar="FILE")
+    options = parser.parse_args()
+    X, y, exposure, people = make_book(options.rows)
+    data = {"sample_weight": exposure, "sensitive_features": people}
+
+    def unpenalised(n_rounds):
+        model = lightgbm.LGBMRegressor(
+            objective="poisson", n_estimators=n_rounds, n_jobs=os.cpu_count(), verbose=-1, **PARAMETERS
+        )
+        return lambda: model.fit(X, y, sample_weight=exposure)
+
+    def penalised(n_estimators, n_fair_rounds):
+        model = DCovLGBMRegressor(
+            strength=10.0, objective="poisson", n_estimators=n_estimators, n_fair_rounds=n_fair_rounds, **PARAMETERS
+        )
+        return lambda: model.fit(X, y, **data)
+
+    calls = {
+        "100": unpenalised(100),
+        "300": unpenalised(300),
+        "100 + 100": penalised(100, 100),
+        "100 + 200": penalised(100, 200),
+        "300 + 300": penalised(300, 300),
+    }
+    times = {name: [] for name in calls}
+    for _ in range(options.repeat):
+        for name, call in calls.items():
+            times[name].append(seconds(call))
+    times = {name: np.array(values) for name, values in times.items()}
+    own_round = (times["300"] - times["100"]) / 200
+    fair_round = (times["100 + 200"] - times["100 + 100"]) / 100
+    ratios = {
+        ("a fair round / an unpenalised round", "<= 2"): fair_round / own_round,
+        ("a fit of 300 rounds, 200 of them fair / 300 unpenalised", "<= 3"): times["100 + 200"] / times["300"],
+        ("a fit of 300 rounds and 300 fair ones / 300 unpenalised", ""): times["300 + 300"] / times["300"],
+    }
+    print(
+        f"python {platform.python_version()}, lightgbm {lightgbm.__version__}, fairdcov {fairdcov.__version__}, "
+        f"{platform.machine()}, {os.cpu_count()} cores, load average {os.getloadavg()[0]:.1f}; {options.rows:,} rows\n"
+    )
+    print(f"unpenalised round {1e3 * np.median(own_round):.1f} ms, fair round {1e3 * np.median(fair_round):.1f} ms\n")
+    print("| ratio | median | range | bar |\n|---|---|---|---|")
+    for (what, bar), values in ratios.items():
+        print(f"| {what} | {np.median(values):.2f} | {values.min():.2f}-{values.max():.2f} | {bar} |")
+    if options.json:
+        with open(options.json, "w", encoding="utf-8") as file:
+            json.dump({what: values.tolist() for (what, _), values in ratios.items()}, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
