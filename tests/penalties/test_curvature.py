@@ -1,0 +1,181 @@
+"""The curvature of a penalty, the bound on its gradient, and penalties on totals."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.spatial.distance import cdist
+
+from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
+from fairdcov._blocks import SensitiveBlocks
+from fairdcov._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss, regression_loss
+from fairdcov._objective import RawObjective
+from fairdcov.dependence import pull_bounds
+
+
+def centred(points, probabilities):
+    """-M_ij / (p_i p_j) of the V-statistic of a distance covariance, from its definition."""
+    distances = cdist(points, points)
+    rows = distances @ probabilities
+    return -(distances - rows[:, None] - rows[None, :] + probabilities @ rows)
+
+
+@pytest.fixture
+def people(rng):
+    n = 400
+    return pd.DataFrame({"gender": rng.choice(["f", "m"], n), "region": rng.choice(list("abc"), n)})
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_pull_bounds_are_absolute_row_sums(rng, weighted):
+    points = rng.integers(0, 4, size=(60, 2)).astype(float)
+    weights = rng.uniform(0.2, 1.0, 60) if weighted else np.ones(60)
+    p = weights / weights.sum()
+    expected = p * (np.abs(centred(points, p)) @ p)
+    blocks = SensitiveBlocks.from_arrays([points])
+    found = pull_bounds(blocks, "ccdcov", sample_weight=weights if weighted else None)
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_pull_bounds_of_many_profiles_are_their_mean(rng):
+    points = rng.normal(size=(3_000, 2))
+    p = np.full(3_000, 1 / 3_000)
+    mean = p @ np.abs(centred(points, p)) @ p
+    found = pull_bounds(SensitiveBlocks.from_arrays([points]), "ccdcov")
+    assert found.sum() == pytest.approx(mean, rel=0.1)
+    assert np.ptp(found) == 0
+
+
+@pytest.mark.parametrize("penalty", [CCDCovPenalty(), JDCovPenalty(c=0.5), DCovPenalty(), CCDCovPenalty(statistic="u")])
+def test_no_gradient_exceeds_twice_its_bound(rng, people, penalty):
+    bound = penalty.set_params(normalize=False).bind(people)
+    for u in (rng.normal(size=len(people)), (people["gender"] == "f") + 0.1 * rng.normal(size=len(people))):
+        _, gradient = bound.value_gradient(np.asarray(u))
+        assert (np.abs(gradient) <= 2 * bound._pulls * (1 + 1e-12)).all()
+
+
+@pytest.mark.parametrize("penalty", [CCDCovPenalty(), CCDCovPenalty(normalize=False), JDCovPenalty(scale="link")])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_value_and_gradient_are_the_same_with_and_without_curvature(rng, people, penalty, weighted):
+    bound = penalty.bind(people, rng.uniform(0.2, 1, len(people)) if weighted else None)
+    u = rng.gamma(2.0, size=len(people))
+    value, gradient, curvature = bound.value_gradient_curvature(u)
+    assert value == bound.value(u)
+    np.testing.assert_array_equal(gradient, bound.value_gradient(u)[1])
+    assert (curvature > 0).all()
+
+
+def test_curvature_scales_as_a_second_derivative(rng, people):
+    u = rng.gamma(2.0, size=len(people))
+    raw, free = CCDCovPenalty(normalize=False).bind(people), CCDCovPenalty().bind(people)
+    # The raw penalty is of degree 1 in u, the scale-free one of degree 0: their second derivatives of -1 and -2.
+    for bound, degree in ((raw, -1), (free, -2)):
+        once, tenfold = bound.value_gradient_curvature(u)[2], bound.value_gradient_curvature(10 * u)[2]
+        np.testing.assert_allclose(tenfold, once * 10.0**degree, rtol=1e-9)
+
+
+def test_curvature_bounds_what_independent_predictions_gain(rng):
+    """Near independence a step against the gradient, divided by the curvature, never overshoots: the penalty falls."""
+    n = 4_000
+    people = pd.DataFrame({"gender": rng.choice(["f", "m"], n), "region": rng.choice(list("abcdefgh"), n)})
+    bound = CCDCovPenalty().bind(people)
+    shift = 0.4 * (people["gender"] == "f").to_numpy()
+    u = rng.gamma(2.0, size=n) + shift
+    start = bound.value(u)
+    for _ in range(20):
+        value, gradient, curvature = bound.value_gradient_curvature(u)
+        # Steps of whole profiles, as a tree takes them: sums over a leaf of gradients and curvatures.
+        codes = people.groupby(["gender", "region"]).ngroup().to_numpy()
+        step = np.bincount(codes, gradient) / np.bincount(codes, curvature)
+        u = u - step[codes]
+        assert bound.value(u) <= value * (1 + 1e-9)
+    assert bound.value(u) < 0.5 * start
+
+
+def test_constant_predictions_have_no_curvature(people):
+    value, gradient, curvature = CCDCovPenalty().bind(people).value_gradient_curvature(np.ones(len(people)))
+    assert value == 0
+    assert not gradient.any()
+    assert not curvature.any()
+
+
+# -- totals -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+def test_a_penalty_on_totals_is_that_of_the_products(rng, people, normalize):
+    exposure, rate = rng.uniform(0.2, 1.0, len(people)), rng.gamma(2.0, size=len(people))
+    totals = CCDCovPenalty(scale="total", normalize=normalize).bind(people, exposure)
+    plain = CCDCovPenalty(normalize=normalize).bind(people)
+    value, gradient = totals.value_gradient(rate)
+    expected, slope = plain.value_gradient(rate * exposure)
+    assert value == pytest.approx(expected, rel=1e-12)
+    np.testing.assert_allclose(gradient, slope * exposure, rtol=1e-12)
+    curvature = totals.value_gradient_curvature(rate)[2]
+    np.testing.assert_allclose(curvature, plain.value_gradient_curvature(rate * exposure)[2] * exposure**2, rtol=1e-9)
+
+
+def test_totals_take_the_u_statistic_and_need_no_weights(rng, people):
+    rate = rng.gamma(2.0, size=len(people))
+    exposure = rng.uniform(0.2, 1.0, len(people))
+    assert np.isfinite(CCDCovPenalty(scale="total", statistic="u").bind(people, exposure).value(rate))
+    without = CCDCovPenalty(scale="total").bind(people)
+    assert without.value(rate) == CCDCovPenalty().bind(people).value(rate)
+
+
+# -- the objective ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("loss", "penalty", "has_shift"),
+    [
+        (HalfTweedieLoss(1.0), CCDCovPenalty(), True),
+        (HalfTweedieLoss(1.5), CCDCovPenalty(scale="total"), True),
+        (HalfTweedieLoss(2.0), CCDCovPenalty(scale="link", normalize=False), True),
+        (HalfSquaredError(), CCDCovPenalty(normalize=False), True),
+        (HalfSquaredError(), CCDCovPenalty(scale="total"), False),
+        (HalfTweedieLoss(1.0), CCDCovPenalty(normalize=False), False),
+        (HalfBinomialLoss(), CCDCovPenalty(), False),
+    ],
+)
+def test_best_shift_minimises_the_objective(rng, people, loss, penalty, has_shift):
+    n = len(people)
+    y = rng.gamma(2.0, size=n) if not isinstance(loss, HalfBinomialLoss) else rng.integers(0, 2, n).astype(float)
+    weights = rng.uniform(0.2, 1.0, n)
+    objective = RawObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights), strength=3.0)
+    raw = 0.5 * rng.normal(size=n)
+    shift = objective.best_shift(raw)
+    if not has_shift:
+        assert shift == 0.0
+        return
+
+    def total(by):
+        value, penalty_value, _ = objective.terms(raw + by)
+        return value + 3.0 * penalty_value
+
+    _, _, gradient = objective.terms(raw + shift)
+    assert gradient.sum() == pytest.approx(0.0, abs=1e-10)
+    assert total(shift) < min(total(shift - 0.05), total(shift + 0.05), total(0.0))
+
+
+def test_terms_with_curvature_are_the_terms(rng, people):
+    n = len(people)
+    y, p = rng.poisson(1.0, n).astype(float), np.full(n, 1 / n)
+    for penalty in (CCDCovPenalty(), CCDCovPenalty(scale="link"), None):
+        bound = None if penalty is None else penalty.bind(people)
+        objective = RawObjective(HalfTweedieLoss(1.0), y, p, bound, strength=2.0)
+        raw = rng.normal(size=n)
+        *terms, curvature = objective.terms_curvature(raw)
+        for found, expected in zip(terms, objective.terms(raw), strict=True):
+            np.testing.assert_array_equal(found, expected)
+        assert (curvature >= p * np.exp(raw)).all()
+        constant = np.full(n, np.log(y.mean()))
+        assert objective.constant_loss() == pytest.approx(objective.mean_loss(constant))
+
+
+@pytest.mark.parametrize(("objective", "power"), [("poisson", 1.0), ("gamma", 2.0), ("tweedie", 1.3)])
+def test_losses_by_name(objective, power):
+    assert regression_loss(objective, 1.3).power == power
+    with pytest.raises(ValueError, match="tweedie_power must be above 1 and below 2"):
+        regression_loss("tweedie", 1.0)
+    with pytest.raises(ValueError, match="objective must be one of"):
+        regression_loss("quantile")
