@@ -9,7 +9,6 @@ from fairdcov.actuarial import double_lift_table, lift_table, premium_change_by_
 from fairdcov.actuarial._book import experience
 from fairdcov.dependence import bind_dependence
 from fairdcov.metrics import gini, group_densities, lorenz_curve
-from fairdcov.metrics._dependence import encode_attributes
 from fairdcov.metrics._groups import is_constant
 from fairdcov.report._groups import (
     compared_groups,
@@ -220,7 +219,7 @@ def _measures_before_and_after(sample, sections, dependence, settings):
 def _normalized(sample, names, which):
     """Concatenated distance covariance over the Gini mean difference, which no rescaling of a tariff changes."""
     weights = sample.weights
-    blocks = encode_attributes(sample.attributes[names], None, weights)
+    blocks = sample.blocks(tuple(names))
     if sample.spread(which) == 0 or blocks.is_constant(weights):
         return 0.0
     form = bind_dependence(blocks, "ccdcov", statistic="v", sample_weight=weights)

@@ -2,7 +2,6 @@
 
 import numpy as np
 
-from fairdcov._optional import import_optional
 from fairdcov.dependence import bind_dependence
 from fairdcov.inference import independence_test
 from fairdcov.metrics._dependence import encode_attributes
@@ -11,7 +10,7 @@ from fairdcov.metrics._groups import is_constant
 __all__ = ["dependence_section", "features_matrix", "partial_section"]
 
 # Row-profile evaluations (about half a nanosecond each) of all permutation tests together; a row costs about ten more.
-_BUDGET = 4e9
+_BUDGET = 2.5e9
 _ROW_COST = 12
 _LEAST_ROWS = 4000
 # Distinct profiles beyond which a measure is evaluated by tiles or features.
@@ -62,7 +61,7 @@ def dependence_section(sample, groupings, settings):
     found = []
     for grouping in groupings:
         attributes = sample.attributes[list(grouping.names)]
-        blocks = encode_attributes(attributes, None, weights)
+        blocks = sample.blocks(grouping.names)
         nothing = blocks.is_constant(weights)
         rows = sample.subset(
             "tests of " + " × ".join(grouping.names),
@@ -171,8 +170,9 @@ def partial_section(sample, legitimate, settings):
     """
     if not sample.legitimate:
         return None
-    dcor = import_optional("dcor", "audit")
-    independence = import_optional("dcor.independence", "audit")
+    # Some seconds, for what it compiles when it is imported.
+    import dcor
+
     rows = sample.subset("partial distance correlation", settings["max_partial_rows"] or _PARTIAL_ROWS)
     section = {"given": sample.legitimate, "n_samples": len(rows), "n_permutations": 0, "results": []}
     if len(rows) < 4:
@@ -197,7 +197,7 @@ def partial_section(sample, legitimate, settings):
             entry["p_value"] = None
             if n_permutations:
                 entry["p_value"] = float(
-                    independence.partial_distance_covariance_test(
+                    dcor.independence.partial_distance_covariance_test(
                         prediction,
                         points,
                         given,

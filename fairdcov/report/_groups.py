@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fairdcov._optional import import_optional
 from fairdcov.actuarial._book import experience
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics._divergence import bind_js_divergence
@@ -111,7 +110,8 @@ def _totals(sample, codes, n_parts):
 
 def _metric_frame_table(codes, totals):
     """By-group table of fairlearn's MetricFrame."""
-    metric_frame = import_optional("fairlearn.metrics", "audit").MetricFrame
+    from fairlearn.metrics import MetricFrame
+
     exposure = {"exposure": totals["exposure"]}
     metrics, parameters = {"predicted": _predicted}, {"predicted": exposure}
     if "observed" in totals:
@@ -119,7 +119,7 @@ def _metric_frame_table(codes, totals):
         parameters["observed"] = exposure
     if "deviance" in totals:
         metrics["deviance"], parameters["deviance"] = _deviance, exposure | {"deviance": totals["deviance"]}
-    return metric_frame(
+    return MetricFrame(
         metrics=metrics,
         y_true=totals.get("observed", totals["predicted"]),
         y_pred=totals["predicted"],
@@ -149,6 +149,8 @@ def bootstrap_intervals(sample, prepared, settings):
     dict of tuple to dict
         For the names of a grouping: ``lower`` and ``upper``, arrays over its groups, and ``n_units``.
     """
+    from fairlearn.metrics import MetricFrame
+
     n_boot = settings["n_bootstrap"]
     if n_boot == "auto":
         n_boot = _RESAMPLES
@@ -168,11 +170,10 @@ def bootstrap_intervals(sample, prepared, settings):
         starts.append(n_found)
         n_found += len(labels)
     tail = (1 - settings["confidence"]) / 2
-    metric_frame = import_optional("fairlearn.metrics", "audit").MetricFrame
     with warnings.catch_warnings():
         # A group that no resample has any prediction of has no quantiles; it shows as null.
         warnings.simplefilter("ignore", RuntimeWarning)
-        quantiles = metric_frame(
+        quantiles = MetricFrame(
             metrics={"actual_to_expected": _actual_to_expected},
             y_true=np.concatenate(observed),
             y_pred=np.concatenate(predicted),
@@ -240,20 +241,26 @@ class ComparedGroups:
 
         ``coarseness`` puts so many neighbouring cells together.
         """
+        return self.gather(coarseness)(self.groups.codes if codes is None else codes)
+
+    def gather(self, coarseness=1):
+        """:meth:`distributions` as a function of the codes; all that does not depend on them is done once."""
         groups = self.groups
-        codes = groups.codes if codes is None else codes
         named = (groups.labels, groups.names, groups.omitted, None)
         if self.cells is None:
-            return GroupedPredictions(groups.predictions, groups.weights, codes, *named)
+            return lambda codes: GroupedPredictions(groups.predictions, groups.weights, codes, *named)
         cells = self.cells // coarseness
         n_cells = int(cells.max()) + 1
         totals = np.bincount(cells, weights=groups.weights)
         # A cell without rows of these groups has no value and is used by none.
         values = np.bincount(cells, weights=groups.weights * groups.predictions) / np.where(totals > 0, totals, 1.0)
-        keys = codes * n_cells + cells
-        weights = np.bincount(keys, weights=groups.weights, minlength=groups.n_groups * n_cells)
-        used = np.flatnonzero(weights)
-        return GroupedPredictions(values[used % n_cells], weights[used], used // n_cells, *named)
+
+        def gathered(codes):
+            weights = np.bincount(codes * n_cells + cells, groups.weights, groups.n_groups * n_cells)
+            used = np.flatnonzero(weights)
+            return GroupedPredictions(values[used % n_cells], weights[used], used // n_cells, *named)
+
+        return gathered
 
 
 def compared_groups(sample, names, min_group_size, *, which="y_pred", levels=None):
@@ -291,27 +298,29 @@ _MEANS = {
 _DISTRIBUTIONS = {"ks_disparity": bind_ks_disparity, "wasserstein_disparity": bind_wasserstein_disparity}
 
 
-def _measure_functions(compared, measures, coarseness=1):
-    """Functions of group codes (n,), one for each measure; all that does not depend on them is done once."""
+def _bind_measures(compared, measures, coarseness=1):
+    """Function of group codes (n,) that gives the measures; all that does not depend on them is done once."""
     groups = compared.groups
     functions = {name: bind_or_zero(groups, bind) for name, bind in _MEANS.items() if name in measures}
     if "js_divergence" in measures:
         options = {} if compared.bandwidth is None else {"bandwidth": compared.bandwidth}
         functions["js_divergence"] = bind_or_zero(groups, bind_js_divergence, **options)
     wanted = {name: bind for name, bind in _DISTRIBUTIONS.items() if name in measures}
-    if not wanted or groups.n_groups > _MOST_GROUPS:
-        return functions
-    if is_constant(groups.predictions):
-        return functions | dict.fromkeys(wanted, lambda codes: 0.0)
+    if groups.n_groups > _MOST_GROUPS:
+        wanted = {}
+    elif is_constant(groups.predictions):
+        functions |= dict.fromkeys(wanted, lambda codes: 0.0)
+        wanted = {}
+    gathered = compared.gather(coarseness) if wanted else None
 
-    def of_distributions(bind):
-        def evaluate(codes):
-            part = compared.distributions(codes, coarseness)
-            return bind(part)(part.codes)
+    def evaluate(codes):
+        found = {name: function(codes) for name, function in functions.items()}
+        if wanted:
+            part = gathered(codes)
+            found |= {name: bind(part)(part.codes) for name, bind in wanted.items()}
+        return found
 
-        return evaluate
-
-    return functions | {name: of_distributions(bind) for name, bind in wanted.items()}
+    return evaluate
 
 
 def measure_groups(compared, measures=MEASURES):
@@ -328,11 +337,8 @@ def measure_groups(compared, measures=MEASURES):
     -------
     dict of str to float or None
     """
-    if compared is None:
-        return dict.fromkeys(measures)
-    functions = _measure_functions(compared, measures)
-    codes = compared.groups.codes
-    return {name: functions[name](codes) if name in functions else None for name in measures}
+    found = {} if compared is None else _bind_measures(compared, measures)(compared.groups.codes)
+    return {name: found.get(name) for name in measures}
 
 
 def n_null_permutations(asked, n_rows, n_groups):
@@ -347,13 +353,12 @@ def null_levels(compared, n_permutations, generator, measures=MEASURES):
 
     Weights stay with their predictions, as in :func:`fairdcov.metrics.null_distribution`.
     """
-    functions = _measure_functions(compared, measures, _COARSENESS)
-    values = {name: np.empty(n_permutations) for name in functions}
-    for position in range(n_permutations):
-        codes = generator.permutation(compared.groups.codes)
-        for name, function in functions.items():
-            values[name][position] = function(codes)
-    return {name: {"mean": found.mean(), "quantile_95": np.quantile(found, 0.95)} for name, found in values.items()}
+    evaluate = _bind_measures(compared, measures, _COARSENESS)
+    values = {}
+    for _ in range(n_permutations):
+        for name, value in evaluate(generator.permutation(compared.groups.codes)).items():
+            values.setdefault(name, []).append(value)
+    return {name: {"mean": np.mean(found), "quantile_95": np.quantile(found, 0.95)} for name, found in values.items()}
 
 
 def group_section(sample, grouping, codes, labels, bootstrap, settings):

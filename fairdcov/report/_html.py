@@ -36,13 +36,15 @@ def render_html(data):
     """
     import_optional("matplotlib", "AuditReport.to_html")
     template = _template()
+    # Comes with Jinja2, as what it takes for safe.
+    from markupsafe import Markup
+
     from fairdcov.report._figures import draw
 
-    markup = import_optional("markupsafe", "AuditReport.to_html").Markup
     sections = view(data)
     pictures = {}
     for section in sections:
         for block in section.blocks:
             if isinstance(block, Picture):
-                pictures[block.name] = markup(draw(data, block))
+                pictures[block.name] = Markup(draw(data, block))
     return template.render(data=data, sections=sections, pictures=pictures, kind=lambda block: _KINDS[type(block)])

@@ -16,6 +16,7 @@ from fairdcov.actuarial._factors import nearest_name, read_frame
 from fairdcov.dependence import gini_mean_difference
 from fairdcov.encoding import SensitiveColumn, sensitive_columns_of
 from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.metrics._dependence import encode_attributes
 from fairdcov.metrics._divergence import _bandwidth
 from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, fixed_bins, is_constant, make_groups
 
@@ -141,6 +142,12 @@ class AuditSample:
         if (what, which) not in self._known:
             self._known[what, which] = compute(self.book.predictions[which])
         return self._known[what, which]
+
+    def blocks(self, names):
+        """Attributes as points, for the distance covariances."""
+        if ("blocks", names) not in self._known:
+            self._known["blocks", names] = encode_attributes(self.attributes[list(names)], None, self.weights)
+        return self._known["blocks", names]
 
     def cells(self, which):
         """Cell of each row by its prediction, (n,), or None where there are few enough rows to look at each."""
