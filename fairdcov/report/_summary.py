@@ -16,12 +16,13 @@ def number(value, digits=3):
     if value == 0:
         return "0"
     size = abs(value)
-    if isinstance(value, int) or size >= 10**digits:
+    if isinstance(value, int) or size >= 10**digits or (size >= 10 and float(value).is_integer()):
         return f"{value:,.0f}"
     if size < 1e-4:
         mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
         return f"{mantissa}e{int(exponent)}"
-    return f"{float(f'{value:.{digits}g}'):,.{max(0, digits - 1 - _magnitude(size))}f}"
+    rounded = float(f"{value:.{digits}g}")
+    return f"{rounded:,.{max(0, digits - 1 - _magnitude(abs(rounded)))}f}"
 
 
 def _magnitude(size):

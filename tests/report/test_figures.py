@@ -156,7 +156,7 @@ def test_the_bootstrap_has_the_spread_of_the_ratio(n):
     exposure = rng.uniform(0.1, 1, n)
     rate = rng.gamma(4, 0.1, n)
     claims = rng.poisson(exposure * rate)
-    found = audit(claims / exposure, rate, group, sample_weight=exposure, **(QUICK | {"n_bootstrap": 400})).to_dict()
+    found = audit(claims / exposure, rate, group, sample_weight=exposure, **(QUICK | {"n_bootstrap": 200})).to_dict()
     for row in found["groups"][0]["groups"]:
         rows = group == row["label"]
         residual = claims[rows] - row["actual_to_expected"] * (exposure * rate)[rows]
@@ -253,6 +253,31 @@ def test_tests_are_independence_tests_of_all_rows(data, book, prediction):
     assert entry["test"]["statistic"] == pytest.approx(result.statistic)
     assert entry["test"]["p_value"] == 0.05
     assert result.p_value == 0.05
+
+
+def test_what_takes_too_long_is_done_on_subsamples(book, prediction, monkeypatch):
+    monkeypatch.setattr("fairdcov.report._dependence._BUDGET", 1e5)
+    monkeypatch.setattr("fairdcov.report._dependence._LEAST_ROWS", 500)
+    options = {"max_screening_rows": 700, "max_learning_rows": 300, "max_partial_rows": 100}
+    found = audit(
+        book.target,
+        prediction,
+        book.sensitive_features[["gender", "region"]],
+        features=book.data,
+        legitimate_features=["vehicle_power"],
+        n_permutations=19,
+        n_bootstrap=0,
+        verbose=0,
+        **options,
+    ).to_dict()
+    assert {entry["test"]["n_samples"] for entry in found["dependence"]} == {500}
+    assert found["proxies"]["n_samples"] == 700
+    assert {entry["n_samples"] for entry in found["proxies"]["prediction"]} == {300}
+    assert found["partial"]["n_samples"] == 100
+    # What the subsamples are too small to blur: all rows show it, and so do they.
+    assert found["dependence"][-1]["test"]["p_value"] == 0.05
+    assert found["proxies"]["features"][0]["feature"] == "density"
+    assert all(found["settings"][name] == size for name, size in options.items())
 
 
 def test_a_fair_tariff_is_not_accused(book):

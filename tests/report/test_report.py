@@ -12,6 +12,7 @@ import pytest
 from fairdcov.actuarial import write_csv
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.report import AuditReport, audit
+from fairdcov.report._summary import number, p_value, percent
 
 QUICK = {"n_permutations": 0, "n_bootstrap": 0, "verbose": 0}
 SECTIONS = {
@@ -510,3 +511,30 @@ def test_a_deviance_that_is_not_defined_is_null_with_a_reason(rng):
     assert found["balance"]["deviance"] is None
     assert any("Poisson deviance needs positive predictions" in remark for remark in found["remarks"])
     assert "deviance" not in found["groups"][0]["groups"][0]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "–"),
+        (0.0, "0"),
+        (3, "3"),
+        (1234567, "1,234,567"),
+        (1234.56, "1,235"),
+        (0.12345, "0.123"),
+        (0.00012345, "0.000123"),
+        (1.2e-7, "1.20e-7"),
+        (-0.5, "-0.500"),
+        (40.0, "40"),
+        (12.345, "12.3"),
+        (0.9996, "1.00"),
+        (True, "yes"),
+    ],
+)
+def test_numbers_are_written_as_people_read_them(value, text):
+    assert number(value) == text
+
+
+def test_shares_and_p_values_are_written_as_people_read_them():
+    assert [percent(value) for value in (None, 0.1234, -0.0001, 12.0)] == ["–", "12.3 %", "0.0 %", "1,200.0 %"]
+    assert [p_value(*given) for given in ((0.01, 99), (0.02, 99), (None, 99))] == ["≤ 0.01", "0.02", "–"]
