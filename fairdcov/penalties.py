@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from fairdcov._validation import check_choice, check_sample_weight
-from fairdcov.dependence import bind_dependence, gini_mean_difference, pull_bounds
+from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, pull_bounds
 from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 
@@ -96,7 +96,7 @@ class BoundPenalty:
         """Value, gradient, what they were divided by, and the order of the rows (None for a constant prediction)."""
         if self.multiplier is not None:
             u = u * self.multiplier
-        order = np.argsort(u)
+        order = ascending_order(u)
         if len(u) == 0 or u[order[0]] == u[order[-1]]:
             return 0.0, np.zeros(len(u)), 1.0, None
         value, gradient = self._form.value_gradient(u, order)
@@ -120,19 +120,20 @@ def _local_density(u, order, probabilities, floor):
     """Density of the predictions at each row, from the width of the window of about 3 % of the rows around it."""
     n = len(u)
     half = max(1, n // 64)
-    ranks = np.arange(n)
-    low, high = np.maximum(ranks - half, 0), np.minimum(ranks + half, n - 1)
     sorted_u = u[order]
-    if probabilities is None:
-        mass = (high - low) / n
-    else:
-        below = np.cumsum(probabilities[order])
-        mass = below[high] - below[low]
+    below = np.arange(1, n + 1) / n if probabilities is None else np.cumsum(probabilities[order])
+    width, mass = _differences(sorted_u, half), _differences(below, half)
     # Where many rows are tied the window has no width; a learner sees the kink as a steep bend.
     least = 1e-3 * (sorted_u[-1] - sorted_u[0])
     density = np.empty(n)
-    density[order] = np.maximum(mass / np.maximum(sorted_u[high] - sorted_u[low], least), floor)
+    density[order] = np.maximum(mass / np.maximum(width, least), floor)
     return density
+
+
+def _differences(ascending, half):
+    """Increase over the window of ``half`` entries on either side of each, cut off at the ends."""
+    padded = np.pad(ascending, half, mode="edge")
+    return padded[2 * half :] - padded[: -2 * half]
 
 
 class DependencePenalty(BaseEstimator):

@@ -6,6 +6,7 @@ U- and V-centring are self-adjoint projections. :func:`bind_dependence` computes
 view of the same thing. This is the only package that calls the kernels.
 """
 
+from fairdcov._kernels import ascending_order
 from fairdcov.dependence._binding import MEASURES, METHODS, bind_dependence
 from fairdcov.dependence._curvature import pull_bounds
 from fairdcov.dependence._forms import DependenceForm
@@ -22,6 +23,7 @@ __all__ = [
     "METHODS",
     "DependenceForm",
     "PermutableDependence",
+    "ascending_order",
     "bind_dependence",
     "concatenated_distance_covariance",
     "distance_covariance",

@@ -47,7 +47,7 @@ class DependenceForm(ABC):
         The form is homogeneous of degree one in ``u`` and blind to shifts, so its value is ``u . gradient``, taken
         about the mean of ``u`` to lose no digits.
         """
-        order = np.argsort(u) if order is None else order
+        order = _kernels.ascending_order(u) if order is None else order
         gradient = 2.0 * self.factor * self.signed_sums(u, order)
         return float((u - u.mean()) @ gradient), gradient
 
@@ -191,7 +191,7 @@ class UnivariateForm(RowForm):
         """``values`` are those of the profiles."""
         values = values - values.mean()
         ranks = np.empty(len(values), dtype=np.int32)
-        ascending = np.argsort(values)
+        ascending = _kernels.ascending_order(values)
         ranks[ascending] = np.arange(1, len(values) + 1)
         self._z = values[sample.codes]
         self._ranks = ranks[sample.codes]

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fairdcov._blocks import SensitiveBlocks, combine_codes
+from fairdcov._kernels import ascending_order
 from fairdcov.dependence._binding import FEW_PROFILES, bind_dependence
 from fairdcov.dependence._forms import FeatureForm
 from fairdcov.dependence._sample import Sample
@@ -75,7 +76,7 @@ class PermutableDependence:
         n_threads=None,
         random_state=0,
     ):
-        self._u, self._order = u, np.argsort(u)
+        self._u, self._order = u, ascending_order(u)
         self._measure, self._statistic, self._mutual = measure, statistic, mutual
         self._options = {
             "statistic": statistic,

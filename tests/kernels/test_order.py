@@ -1,0 +1,40 @@
+"""The radix sort against NumPy's, where bits of doubles are awkward."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from fairdcov._kernels import ascending_order
+
+VECTORS = {
+    "normal": lambda rng, n: rng.normal(size=n),
+    "skewed": lambda rng, n: rng.gamma(0.3, size=n),
+    "tied": lambda rng, n: np.round(rng.normal(size=n), 1) + 0.0,
+    "all equal": lambda rng, n: np.full(n, -2.5),
+    "ascending": lambda rng, n: np.arange(n) / 7,
+    "descending": lambda rng, n: -np.arange(n) / 7,
+    "of all magnitudes": lambda rng, n: rng.choice([-1.0, 1.0], n) * 10.0 ** rng.uniform(-320, 308, n),
+    "one bit apart": lambda rng, n: 1.0 + np.finfo(float).eps * rng.integers(0, 5, n),
+    "extremes": lambda rng, n: rng.choice([-np.finfo(float).max, -5e-324, 0.0, 5e-324, np.finfo(float).max], n),
+}
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 1023, 1024, 1025, 5_000])
+@pytest.mark.parametrize("kind", VECTORS)
+def test_order_is_the_stable_one(rng, kind, n):
+    u = VECTORS[kind](rng, n)
+    assert_array_equal(ascending_order(u), np.argsort(u, kind="stable"))
+
+
+def test_zeros_of_both_signs_stay_together(rng):
+    u = rng.choice([-1.0, -0.0, 0.0, 1.0], 3_000)
+    order = ascending_order(u)
+    assert_array_equal(np.sort(order), np.arange(3_000))
+    assert (np.diff(u[order]) >= 0).all()
+
+
+def test_input_is_left_alone(rng):
+    u = rng.normal(size=4_000)[::2]
+    before = u.copy()
+    ascending_order(u)
+    assert_array_equal(u, before)
