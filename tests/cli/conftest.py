@@ -1,10 +1,12 @@
 """A small book as a file, and the command line run in the process of the tests."""
 
+from functools import partial
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+from fairdcov import report
 from fairdcov.cli import main
 from fairdcov.datasets import make_motor_portfolio
 
@@ -19,8 +21,9 @@ def portfolio(n_policies=1_000, random_state=0):
 
 
 @pytest.fixture
-def run(capsys):
-    """Run a command; returns its exit code and what it printed."""
+def run(capsys, monkeypatch):
+    """Run a command; returns its exit code and what it printed. Audits are real, without permutations and resamples."""
+    monkeypatch.setattr(report, "audit", partial(report.audit, n_permutations=0, n_bootstrap=0))
 
     def run(*arguments):
         try:

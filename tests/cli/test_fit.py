@@ -20,7 +20,7 @@ from fairdcov.metrics import js_divergence
 from .conftest import BOOK, QUICK, check_refused, portfolio, read_scored
 
 pytest.importorskip("matplotlib")
-pytest.importorskip("fairdcov.report")
+pytest.importorskip("jinja2")
 skops_io = pytest.importorskip("skops.io")
 
 FILES = {

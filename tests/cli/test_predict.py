@@ -16,7 +16,7 @@ from fairdcov.cli import main
 from .conftest import BOOK, QUICK, check_refused, portfolio, read_scored
 
 pytest.importorskip("matplotlib")
-pytest.importorskip("fairdcov.report")
+pytest.importorskip("jinja2")
 skops_io = pytest.importorskip("skops.io")
 
 FEATURES = ["mileage", "vehicle_age", "vehicle_type", "doors"]
