@@ -113,8 +113,9 @@ def read_factor(column, argument, bins=DEFAULT_BINS, exposure=None):
         Values of any type that protected attributes may have; missing ones are a level.
     argument : str
         Name of the argument that the column belongs to, for errors.
-    bins : int, list of float or None
-        Quantiles for numbers with more than 20 distinct values, edges, or every value.
+    bins : int or dict
+        Quantiles for numbers with more than 20 distinct values; or ``{name: value}`` for a number of quantiles in any
+        case, edges, or None for every value.
     exposure : (n,) array, optional
         Positive weights of the quantiles.
 
@@ -130,10 +131,8 @@ def read_factor(column, argument, bins=DEFAULT_BINS, exposure=None):
     if len(known) < len(column):
         column = column[known]
         exposure = None if exposure is None else exposure[known]
-    # A bare number of bins leaves numbers of few values as they are; a dict means what it says.
-    asked = bins if isinstance(bins, numbers.Integral) and not isinstance(bins, bool) else {name: bins}
     with _about(argument):
-        known_codes, labels, _ = make_groups(column.alias(name).to_native(), asked, exposure)
+        known_codes, labels, _ = make_groups(column.alias(name).to_native(), bins, exposure)
     levels = [label[0] for label in labels]
     if len(known) == len(missing):
         return Factor(name, known_codes, levels)
@@ -145,7 +144,10 @@ def read_factor(column, argument, bins=DEFAULT_BINS, exposure=None):
 
 
 def bins_of(bins, names):
-    """Bins of each column: those named in a dict, and the default for the others."""
+    """What :func:`read_factor` takes as bins of each column.
+
+    A bare number leaves categories and numbers of few values as they are; what a dict says of a column is meant.
+    """
     if bins is None:
         bins = DEFAULT_BINS
     if isinstance(bins, dict):
@@ -153,8 +155,8 @@ def bins_of(bins, names):
         for name in bins:
             if str(name) not in known:
                 raise ValueError(f"bins names {name!r}, which is not a column{nearest_name(name, names)}")
-        given = {str(name): value for name, value in bins.items()}
-        return {str(name): given.get(str(name), DEFAULT_BINS) for name in names}
+        named = {str(name): {str(name): value} for name, value in bins.items()}
+        return {str(name): named.get(str(name), DEFAULT_BINS) for name in names}
     if isinstance(bins, bool) or not isinstance(bins, numbers.Integral):
         raise TypeError(
             "bins must be a whole number of quantiles, or a dict of column name to edges, whole number or None (every "
