@@ -14,6 +14,7 @@ from fairdcov.dependence import (
     joint_distance_covariance,
 )
 from fairdcov.encoding import SensitiveEncoder
+from fairdcov.inference import independence_test
 from fairdcov.linear_model import (
     DCovGammaRegressor,
     DCovLogisticRegression,
@@ -22,6 +23,7 @@ from fairdcov.linear_model import (
     DCovTweedieRegressor,
 )
 from fairdcov.penalties import CCDCovPenalty, DCovPenalty, JDCovPenalty
+from fairdcov.report import AuditReport, audit
 
 try:
     __version__ = version("fairdcov")
@@ -29,6 +31,7 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "0+unknown"
 
 __all__ = [
+    "AuditReport",
     "CCDCovPenalty",
     "DCovGammaRegressor",
     "DCovLGBMClassifier",
@@ -43,7 +46,9 @@ __all__ = [
     "JSDivergenceCalibrator",
     "SensitiveEncoder",
     "__version__",
+    "audit",
     "concatenated_distance_covariance",
     "distance_covariance",
+    "independence_test",
     "joint_distance_covariance",
 ]

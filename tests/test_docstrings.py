@@ -8,8 +8,13 @@ import pkgutil
 import pytest
 
 import fairdcov
+import fairdcov.actuarial
+import fairdcov.boosting
 import fairdcov.datasets
+import fairdcov.inference
 import fairdcov.metrics
+import fairdcov.plots
+import fairdcov.report
 
 
 def modules():
@@ -58,7 +63,17 @@ def test_example(example, tmp_path, monkeypatch):
 
 
 def public():
-    for module in (fairdcov, fairdcov.dependence, fairdcov.datasets, fairdcov.metrics):
+    for module in (
+        fairdcov,
+        fairdcov.actuarial,
+        fairdcov.boosting,
+        fairdcov.datasets,
+        fairdcov.dependence,
+        fairdcov.inference,
+        fairdcov.metrics,
+        fairdcov.plots,
+        fairdcov.report,
+    ):
         for name in module.__all__:
             thing = getattr(module, name)
             if inspect.isclass(thing) or inspect.isfunction(thing):

@@ -45,7 +45,17 @@ def _rows(array, u, name, dtype=np.float64):
 
 
 def ascending_order(u):
-    """``np.argsort(u, kind="stable")`` of a vector (n,) of finite doubles, in linear time; -0.0 comes before 0.0."""
+    """``np.argsort(u, kind="stable")`` in linear time; -0.0 comes before 0.0.
+
+    Parameters
+    ----------
+    u : (n,) array
+        Finite values.
+
+    Returns
+    -------
+    (n,) int64 array
+    """
     u = _float(u)
     n = len(u)
     if n < _FEW_ROWS:

@@ -112,6 +112,7 @@ def _glm(family, features, *, power, random_state):
 
 def _lightgbm(family, features, *, power, random_state):
     """Boosted trees on numbers and categories as they are."""
+    import_optional("lightgbm", "--model lightgbm")
     from fairdcov.boosting import DCovLGBMClassifier, DCovLGBMRegressor
 
     options = {"random_state": random_state, "n_jobs": None}
@@ -213,8 +214,6 @@ def build_model(name, family, features, *, penalty, power, model_options, random
         For options that the estimator does not have.
     """
     model = MODELS[name]
-    for package in model.packages:
-        import_optional(package, f"--model {name}")
     pipeline = model.build(family, features, power=power, random_state=random_state)
     final = pipeline[-1]
     known = set(final.get_params()) - {"penalty", "strength", "sensitive_columns", "drop_sensitive_columns"}
