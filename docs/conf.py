@@ -2,6 +2,7 @@
 
 import os
 from importlib.metadata import version as installed_version
+from importlib.util import find_spec
 
 os.environ["MPLBACKEND"] = "Agg"
 
@@ -28,6 +29,8 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = True
+# One class of the reference derives from a class of PyTorch's, which few need to build these pages.
+autodoc_mock_imports = [] if find_spec("torch") else ["torch"]
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 

@@ -280,6 +280,6 @@ def load_model(path, model_name):
         raise ValueError(
             f"{path} holds types that a model of fairdcov does not have and was not loaded: {', '.join(unknown)}"
         )
-    for package in MODELS[model_name].packages:
-        import_optional(package, f"a model of kind {model_name}")
+    if "lightgbm" in MODELS[model_name].packages:
+        import_optional("lightgbm", f"a model of kind {model_name}")
     return skops.load(path, trusted=sorted(found))
