@@ -63,7 +63,7 @@ class Settings:
     """How much is fitted."""
 
     n_policies: int | None = None
-    strengths: tuple = (0, 2, 5, 12, 30, 100, 300, 1000)
+    strengths: tuple = (0, 2, 5, 12, 30, 100, 300)
     few_strengths: tuple = (0, 12, 100)
     published_form: tuple = (300, 1200, 5000, 10000, 20000)
     published_form_binary: tuple = (3, 12, 50, 100, 200)
@@ -240,8 +240,18 @@ class Form:
     grouped: bool = False
 
 
-def forms(task, strengths, settings):
-    """All measures and forms. On counts: on expected claims, which the metrics take, instead of the frequency."""
+def forms(task, strengths, settings, aware=False):
+    """Measures and forms, fewer for models that get the protected attributes.
+
+    On counts: on expected claims, which the metrics take, instead of the frequency.
+    """
+    for form in all_forms(task, strengths, settings):
+        if not aware or form.name not in ("JdCov", "dCov"):
+            yield form
+
+
+def all_forms(task, strengths, settings):
+    """All measures and forms."""
     yield Form("CCdCov", CCDCovPenalty(), strengths)
     yield Form("JdCov", JDCovPenalty(), strengths)
     yield Form("dCov", DCovPenalty(), settings.few_strengths)
@@ -269,7 +279,7 @@ def follow_path(task, family, form, model, X, X_held, aware):
             float(fitted.strength),
             aware,
             predicted(fitted, X_held),
-            balance(task.fit, predicted(fitted, X)),
+            None if form.penalty.normalize else balance(task.fit, predicted(fitted, X)),
         )
 
 
@@ -277,7 +287,7 @@ def linear_candidates(task, settings):
     """GLMs: all measures and forms, without and with the protected attributes among the features."""
     for aware in (False, True):
         X, X_held = linear_features(task, aware)
-        for form in forms(task, settings.strengths, settings):
+        for form in forms(task, settings.strengths, settings, aware):
             model = (
                 DCovLogisticRegression(form.penalty, alpha=1.0)
                 if task.binary
@@ -302,7 +312,7 @@ def boosted_candidates(task, settings):
     """LightGBM with fair rounds: all measures and forms, without and with the protected attributes as features."""
     for aware in (False, True):
         X, X_held = (frame_features(rows, aware) for rows in (task.fit, task.held))
-        for form in forms(task, settings.boosting_strengths, settings):
+        for form in forms(task, settings.boosting_strengths, settings, aware):
             options = boosting_settings(settings) | {"n_fair_rounds": settings.n_fair_rounds}
             model = (
                 DCovLGBMClassifier(form.penalty, **options)
@@ -538,7 +548,7 @@ class Resamples:
         sizes = labels.map(labels.value_counts())
         # The same groups in every resample.
         self.large_enough = (sizes >= task.group_options.get("min_group_size", 1)).to_numpy()
-        self.groups = labels[self.large_enough]
+        self.groups = pd.factorize(labels[self.large_enough])[0].astype(str)
 
     def draws(self, prediction):
         """Mean deviance and JSD of each resample."""
@@ -592,6 +602,7 @@ def run(task, settings, seed, report=progress):
         if not task.binary:
             rows[label]["beats"] = published_beaten(rows[label])
         draws[label] = drawn
+        report(f"  {label}: deviance {measured['deviance']:.4f}, JSD {measured['JSD']:.2e}")
     return rows, draws
 
 
