@@ -26,6 +26,9 @@ def _safe_cell(value):
 
 
 def _as_pandas(table):
+    if isinstance(table, pd.DataFrame):
+        # not by narwhals, which knows no repeated column names
+        return table
     frame = nw.from_native(table, eager_only=True, allow_series=True, pass_through=True)
     if isinstance(frame, nw.Series):
         frame = frame.alias("x0" if frame.name is None else frame.name).to_frame()
@@ -66,7 +69,7 @@ def excel_safe(frame):
     """
     table = _as_pandas(frame)
     counts_rows = table.index.nlevels == 1 and table.index.name is None and pd.api.types.is_integer_dtype(table.index)
-    table = table.reset_index(drop=counts_rows)
+    table = table.reset_index(drop=counts_rows, allow_duplicates=True)
     safe = {}
     for position in range(table.shape[1]):
         column = table.iloc[:, position]

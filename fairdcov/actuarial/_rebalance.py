@@ -1,16 +1,25 @@
 """Restore the balance of a model: the total predicted is the total observed."""
 
+import inspect
+from dataclasses import replace
+
 import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter
 
 from fairdcov._validation import check_choice, check_finite_vector, check_sample_weight
 
 __all__ = ["Rebalancer"]
+
+
+def _takes_weights(estimator):
+    """Whether ``fit`` has weights, or hands on whatever it is given, as a search does."""
+    parameters = inspect.signature(estimator.fit).parameters.values()
+    return has_fit_parameter(estimator, "sample_weight") or any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
 class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -56,7 +65,8 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     cannot all be in balance; :func:`balance_table` shows by how much each is not.
 
     Under metadata routing it consumes ``sample_weight`` and hands all metadata on to the estimator as it asks for it.
-    Without routing ``sample_weight`` and ``sensitive_features`` are passed to the last step of a Pipeline.
+    Without routing ``sample_weight`` and ``sensitive_features`` are passed to the last step of a Pipeline, and
+    weights to every estimator that takes them or hands on what it is given, such as a search.
 
     References
     ----------
@@ -114,6 +124,8 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 f"Rebalancer needs a regressor; found the classifier {type(self.estimator).__name__}, whose "
                 "probabilities a factor could carry beyond 1"
             )
+        if y is not None:
+            y = column_or_1d(y, warn=True)
         fitted = clone(self.estimator).fit(X, y, **self._fit_params(sample_weight, fit_params))
         observed = check_finite_vector(y, "y")
         predicted = check_finite_vector(fitted.predict(X), "the prediction of the estimator")
@@ -137,10 +149,10 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 given["sample_weight"] = sample_weight
             return dict(process_routing(self, "fit", **given).estimator.fit) if given else {}
         prefix, final = "", self.estimator
-        if isinstance(self.estimator, Pipeline):
-            step, final = self.estimator.steps[-1]
-            prefix = f"{step}__"
-        if sample_weight is not None and has_fit_parameter(final, "sample_weight"):
+        while isinstance(final, Pipeline):
+            step, final = final.steps[-1]
+            prefix += f"{step}__"
+        if sample_weight is not None and _takes_weights(final):
             given["sample_weight"] = sample_weight
         return {
             prefix + name if name in ("sample_weight", "sensitive_features") else name: value
@@ -221,7 +233,8 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         inner = get_tags(self.estimator)
         tags.regressor_tags = inner.regressor_tags or tags.regressor_tags
-        tags.target_tags = inner.target_tags
+        # one factor is for one target
+        tags.target_tags = replace(inner.target_tags, multi_output=False, single_output=True)
         tags.input_tags = inner.input_tags
         tags.non_deterministic = inner.non_deterministic
         return tags

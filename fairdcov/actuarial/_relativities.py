@@ -175,7 +175,8 @@ def relativities(model, X, *, sample_weight=None, factors=None, bins=DEFAULT_BIN
     >>> round(table.attrs["base_premium"], 3)
     0.1
     """
-    if is_classifier(model):
+    # Models of other packages need no more than predict.
+    if hasattr(model, "__sklearn_tags__") and is_classifier(model):
         raise TypeError(f"relativities need a regressor with a log link; found the classifier {type(model).__name__}")
     surface = _Surface(model, X)
     names = surface.frame.columns

@@ -1,0 +1,212 @@
+"""relativities: coefficients of GLMs, products that give the prediction back, what is not multiplicative is refused."""
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from numpy.testing import assert_allclose
+from pandas.testing import assert_frame_equal
+from sklearn.compose import make_column_transformer
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LinearRegression, LogisticRegression, PoissonRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, SplineTransformer, StandardScaler
+
+from fairdcov.actuarial import Rebalancer, relativities
+
+FACTORS = ["fuel", "area", "doors"]
+
+
+@pytest.fixture
+def rated(book):
+    """Only the columns of the model, without rows of zero exposure."""
+    return book[book["exposure"] > 0].reset_index(drop=True)
+
+
+def encoder():
+    return make_column_transformer(
+        (OneHotEncoder(drop="first", sparse_output=False), ["fuel", "area"]),
+        (OneHotEncoder(drop="first", sparse_output=False), ["doors"]),
+    )
+
+
+@pytest.fixture
+def model(rated):
+    glm = make_pipeline(encoder(), PoissonRegressor(alpha=1e-3, tol=1e-10))
+    return glm.fit(rated[FACTORS], rated["y_true"], poissonregressor__sample_weight=rated["exposure"])
+
+
+def relativity_of_each_row(table, frame, factors):
+    """Product over the factors, looked up level by level."""
+    product = np.full(len(frame), table.attrs["base_premium"])
+    for name in factors:
+        part = table[table["factor"] == name].set_index("level")["relativity"]
+        product *= frame[name].astype(object).where(frame[name].notna(), "(missing)").map(part).to_numpy(dtype=float)
+    return product
+
+
+def test_exponential_of_the_coefficients(rated, model):
+    table = relativities(model, rated[FACTORS], sample_weight=rated["exposure"])
+    glm, columns = model[-1], model[0].get_feature_names_out()
+    coefficients = dict(zip((name.split("__")[1] for name in columns), glm.coef_, strict=True))
+    log_base = glm.intercept_
+    for name, part in table.groupby("factor"):
+        # a column for each level but the first, missing values called as the encoder calls them
+        logs = np.array([coefficients.get(f"{name}_{value}", 0.0) for value in part["value"]])
+        assert (logs != 0).sum() == len(part) - 1
+        exposure = rated["exposure"].groupby(rated[name].astype(object).where(rated[name].notna(), "(missing)")).sum()
+        assert_allclose(part["exposure"], exposure.loc[part["level"]])
+        assert_allclose(part["share"].sum(), 1.0)
+        assert part["is_base"].sum() == 1
+        base = int(np.flatnonzero(part["is_base"])[0])
+        assert base == int(np.argmax(part["exposure"]))
+        assert_allclose(part["relativity"], np.exp(logs - logs[base]))
+        log_base += logs[base]
+    assert_allclose(table.attrs["base_premium"], np.exp(log_base))
+    assert_allclose(table["premium"], table["relativity"] * np.exp(log_base))
+    assert {"<script>", "=SUM(A1)", "(missing)"} <= set(table["level"])
+
+
+def test_relativities_multiply_back_to_the_predictions(rated, model):
+    table = relativities(model, rated[FACTORS], sample_weight=rated["exposure"])
+    assert_allclose(relativity_of_each_row(table, rated, FACTORS), model.predict(rated[FACTORS]), rtol=1e-10)
+
+
+def test_glum(rated):
+    glum = pytest.importorskip("glum")
+    X = pd.DataFrame({"fuel": rated["fuel"].astype("category"), "doors": rated["doors"].astype("category")})
+    model = glum.GeneralizedLinearRegressor(family="poisson", alpha=0, drop_first=True, gradient_tol=1e-9)
+    model.fit(X, rated["y_true"], sample_weight=rated["exposure"])
+    table = relativities(model, X, sample_weight=rated["exposure"])
+    coefficients = dict(zip(model.feature_names_, model.coef_, strict=True))
+    for name, part in table.groupby("factor"):
+        logs = np.array([coefficients.get(f"{name}[{level}]", 0.0) for level in part["level"]])
+        assert (logs != 0).sum() == len(part) - 1
+        assert_allclose(part["relativity"], np.exp(logs - logs[part["is_base"].to_numpy()]))
+
+
+def test_numbers_are_rated_at_the_middle_of_their_bins(rated):
+    X = rated[["age", "fuel"]]
+    columns = make_column_transformer(
+        (make_pipeline(StandardScaler(), SplineTransformer(n_knots=4)), ["age"]), (OneHotEncoder(), ["fuel"])
+    )
+    model = make_pipeline(columns, PoissonRegressor(alpha=1e-4)).fit(X, rated["y_true"])
+    edges = [-np.inf, 30, 50, 70, np.inf]
+    table = relativities(model, X, bins={"age": edges})
+    ages = table[table["factor"] == "age"]
+    assert ages["level"].astype(str).tolist() == ["[-inf, 30.0)", "[30.0, 50.0)", "[50.0, 70.0)", "[70.0, inf]"]
+    middles = [(X["age"].min() + 30) / 2, 40, 60, (70 + X["age"].max()) / 2]
+    assert_allclose(ages["value"].astype(float), middles)
+    base = ages["is_base"].to_numpy()
+    for fuel in ("diesel", "<script>"):
+        predicted = model.predict(pd.DataFrame({"age": middles, "fuel": fuel}))
+        assert_allclose(ages["relativity"], predicted / predicted[base])
+    assert len(relativities(model, X, bins=5).query("factor == 'age'")) == 5
+
+
+def test_rebalancer_changes_the_base_alone(rated, model):
+    plain = relativities(model, rated[FACTORS], sample_weight=rated["exposure"])
+    balanced = Rebalancer(FrozenEstimator(model)).fit(
+        rated[FACTORS], 2 * rated["y_true"], sample_weight=rated["exposure"]
+    )
+    table = relativities(balanced, rated[FACTORS], sample_weight=rated["exposure"])
+    assert_allclose(table["relativity"], plain["relativity"])
+    assert_allclose(table.attrs["base_premium"], plain.attrs["base_premium"] * balanced.factor_)
+
+
+def test_polars_arrays_and_any_index(rng, rated, model):
+    weights = {"sample_weight": rated["exposure"]}
+    expected = relativities(model, rated[FACTORS], **weights)
+    repeated = rated[FACTORS].set_axis(np.zeros(len(rated), dtype=int), axis=0)
+    assert_frame_equal(relativities(model, repeated, **weights), expected)
+    in_polars = relativities(model, pl.from_pandas(rated[FACTORS]), **weights)
+    assert_frame_equal(in_polars, expected, check_dtype=False)
+    order = rng.permutation(len(rated))
+    shuffled = relativities(model, rated[FACTORS].iloc[order], sample_weight=rated["exposure"].iloc[order])
+    assert_frame_equal(shuffled, expected)
+
+    X = rng.integers(0, 3, (300, 2)).astype(float)
+    array_model = PoissonRegressor(alpha=0).fit(X, rng.poisson(1.0, 300))
+    table = relativities(array_model, X)
+    assert table["factor"].drop_duplicates().tolist() == ["x0", "x1"]
+    for column, name in enumerate(["x0", "x1"]):
+        part = table[table["factor"] == name]
+        steps = part["level"].astype(float) - float(part.loc[part["is_base"], "level"].item())
+        assert_allclose(part["relativity"], np.exp(array_model.coef_[column] * steps))
+    text = np.array([["a", "x"], ["b", "x"], ["b", "y"]] * 5, dtype=object)
+    text_model = make_pipeline(OneHotEncoder(), PoissonRegressor()).fit(text, np.arange(15))
+    assert relativities(text_model, text)["level"].tolist() == ["a", "b", "x", "y"]
+
+
+def test_exposure_is_repetition_and_no_exposure_is_absence(rng, rated, model):
+    counts = rng.integers(0, 3, len(rated))
+    repeated = rated.loc[rated.index.repeat(counts)]
+    one = relativities(model, rated[FACTORS], sample_weight=counts)
+    other = relativities(model, repeated[FACTORS])
+    assert_frame_equal(one.drop(columns="rows"), other.drop(columns="rows"))
+    strange = rated[FACTORS].copy()
+    strange.loc[0, "fuel"] = "never seen by the encoder"
+    weight = np.where(np.arange(len(rated)) == 0, 0.0, 1.0)
+    assert "never seen by the encoder" not in relativities(model, strange, sample_weight=weight)["level"].tolist()
+
+
+def test_only_factors_that_matter_or_are_asked_for(rated, model):
+    X = rated[[*FACTORS, "age"]]
+    assert relativities(model, X)["factor"].drop_duplicates().tolist() == FACTORS
+    table = relativities(model, X, factors=["age", "fuel"], bins=3)
+    assert table["factor"].drop_duplicates().tolist() == ["fuel", "age"]
+    assert table.loc[table["factor"] == "age", "relativity"].tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(ValueError, match="factors names 'feul', which is not a column of X; did you mean 'fuel'"):
+        relativities(model, X, factors=["feul"])
+
+
+def test_stumps_are_multiplicative_and_deeper_trees_are_not(rng):
+    lightgbm = pytest.importorskip("lightgbm")
+    X = pd.DataFrame(rng.integers(0, 4, (2000, 3)), columns=["power", "mileage", "colour"])
+    y = rng.poisson(np.exp(0.3 * X["power"] * (X["mileage"] > 1) - 1))
+    options = {"objective": "poisson", "n_estimators": 20, "verbose": -1, "n_jobs": 1}
+    stumps = lightgbm.LGBMRegressor(num_leaves=2, **options).fit(X, y)
+    table = relativities(stumps, X, factors=list(X))
+    assert_allclose(relativity_of_each_row(table, X, X), stumps.predict(X), rtol=1e-6)
+    trees = lightgbm.LGBMRegressor(num_leaves=8, **options).fit(X, y)
+    with pytest.raises(ValueError, match=r"multiplicative model .* factor of up to 1.*'power' and 'mileage' interact"):
+        relativities(trees, X)
+
+
+def test_interaction_of_three_columns_without_any_of_two(rng):
+    class OfThree:
+        def predict(self, X):
+            return np.exp(0.1 * X[:, 0] * X[:, 1] * X[:, 2])
+
+    # at the base, the level of the largest exposure, no two columns change anything
+    X = np.where(rng.random((400, 3)) < 0.7, 0.0, 1.0)
+    with pytest.raises(ValueError, match="three or more columns interact"):
+        relativities(OfThree(), X)
+
+
+def test_bad_input_is_named(rated, model):
+    X = rated[FACTORS]
+    with pytest.raises(ValueError, match="X has no column 'fuel', which the model needs; did you mean 'feul'"):
+        relativities(model, X.rename(columns={"fuel": "feul"}))
+    with pytest.raises(ValueError, match="X must have distinct column names"):
+        relativities(model, pd.concat([X, X["fuel"]], axis=1))
+    with pytest.raises(ValueError, match="bins names 'door', which is not a column; did you mean 'doors'"):
+        relativities(model, X, bins={"door": 2})
+    with pytest.raises(ValueError, match="X must have at least one row"):
+        relativities(model, X[:0])
+    with pytest.raises(ValueError, match="sample_weight must have as many rows as X"):
+        relativities(model, X, sample_weight=[1.0])
+    numeric = rated[["age", "doors"]]
+    constant = PoissonRegressor(alpha=1e12).fit(numeric, rated["y_true"])
+    with pytest.raises(ValueError, match="no column of X changes the prediction"):
+        relativities(constant, numeric)
+    assert_allclose(relativities(constant, numeric, factors="doors")["relativity"], 1.0, rtol=1e-9)
+    negative = LinearRegression().fit(numeric, -rated["age"])
+    with pytest.raises(ValueError, match="need positive predictions, of a model with a log link; found -"):
+        relativities(negative, numeric)
+    classifier = LogisticRegression().fit(numeric, rated["y_true"] > 0)
+    with pytest.raises(TypeError, match="need a regressor with a log link; found the classifier LogisticRegression"):
+        relativities(classifier, numeric)
+    identity = LinearRegression().fit(numeric, 100 + numeric["age"] + 10 * numeric["doors"])
+    with pytest.raises(ValueError, match="'age' and 'doors' interact"):
+        relativities(identity, numeric)
