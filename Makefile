@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 WHEEL_VENV := .venv-wheel
+# Compiled modules, templates, the command line, optional packages and every docstring: what a wheel could lack.
+WHEEL_TESTS := tests/kernels tests/report tests/cli/test_parser.py tests/cli/test_predict.py tests/test_docstrings.py tests/test_imports.py tests/test_optional.py
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard fairdcov/_kernels/*.pyx fairdcov/_kernels/*.h)
@@ -20,7 +22,7 @@ help:
 	@echo "make lint        ruff and cython-lint"
 	@echo "make docs        build the documentation into docs/_build/html and run its examples"
 	@echo "make debug-test  run the kernel tests against a build with bounds checks"
-	@echo "make wheel-test  build a wheel, install it apart and run the tests against it"
+	@echo "make wheel-test  build a wheel, install it apart and run tests of what could be missing from it"
 	@echo "make benchmark   print the benchmark tables (FAIRDCOV_DATA for the GLM part)"
 	@echo "make clean       remove environments and builds"
 
@@ -74,7 +76,7 @@ wheel-test: | $(VENV)/bin/python
 	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel ./build/wheel-source
 	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) "$$(ls build/wheel/fairdcov-*.whl)[test]"
 	mkdir -p build/wheel-tests && cp -R tests pyproject.toml README.md build/wheel-tests/
-	cd build/wheel-tests && FAIRDCOV_TEST_LOCATION=$(abspath $(WHEEL_VENV)) $(abspath $(WHEEL_VENV))/bin/python -m pytest -m "not slow"
+	cd build/wheel-tests && FAIRDCOV_TEST_LOCATION=$(abspath $(WHEEL_VENV)) $(abspath $(WHEEL_VENV))/bin/python -m pytest -m "not slow" $(WHEEL_TESTS)
 
 # A position beyond the end raises only where bounds are checked.
 define CHECK_BOUNDS_CHECKS
