@@ -50,7 +50,7 @@ _PARAMETERS = """activation : {"relu", "tanh", "logistic", "identity"}, default=
     drop_sensitive_columns : bool, default=True
         Whether these columns are no features. They are then not needed in ``predict``.
     n_threads : int, optional
-        Threads of PyTorch during the fit, and of the tile kernels; what they are set to for None.
+        Threads of PyTorch where it passes over the full sample, and of the tile kernels; all available for None.
     verbose : int, default=0
         1 shows progress bars."""
 
@@ -331,7 +331,7 @@ class DCovMLPClassifier(ClassifierMixin, PenalisedNetwork):
         y = column_or_1d(y, warn=True)
         unknown = np.setdiff1d(y, self.classes_)
         if len(unknown):
-            raise ValueError(f"y has the label {unknown[0]!r}, which is none of {self.classes_.tolist()}")
+            raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
         return (y == self.classes_[1]).astype(np.float64)
 
     def decision_function(self, X):

@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from fairdcov._objective import Parts, RawObjective
 from fairdcov._training import LEAST_PENALISED_ROWS, read_training_data
-from fairdcov._validation import check_choice, check_positive_number
+from fairdcov._validation import check_choice, check_positive_number, resolve_n_threads
 from fairdcov.encoding import select_rows
 from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.neural._layers import ACTIVATIONS, Layers, Units, check_hidden_layer_sizes, raw_predictions
@@ -34,6 +34,8 @@ __all__ = ["Problem"]
 # Batches by default: a hundred to an epoch, of these sizes.
 _FEWEST_BATCHES = 100
 _AUTO_BATCH = (32, 1024)
+# Rows times parameters from which on threads share a pass over the full sample, which takes milliseconds there.
+_THREADED_PRODUCTS = 10**7
 
 
 def _check_whole_number(value, name, least=1):
@@ -63,6 +65,7 @@ class Problem:
         from fairdcov.neural import _torch_network
 
         self._torch = _torch_network
+        self._n_threads = resolve_n_threads(estimator.n_threads)
         penalised = any(strengths)
 
         # 2. Data: rows to train on, rows to watch, and all rows of the fit.
@@ -105,13 +108,16 @@ class Problem:
         self._units = units = Units(data.X, data.y, data.probabilities, loss)
         self._layers = Layers(data.X.shape[1], check_hidden_layer_sizes(estimator.hidden_layer_sizes))
         standardised = units.standardise(data.X)
-        self._network = _torch_network.Network(standardised[~held], self._layers.shapes, estimator.activation)
         self._held = held
         self._X_watched = None
-        if held.any():
-            self._X_watched = self._network.tensor(standardised)
-        elif evaluated is not None:
-            self._X_watched = self._network.tensor(units.standardise(evaluated.X))
+        with _torch_network.training(1):
+            self._network = _torch_network.Network(standardised[~held], self._layers.shapes, estimator.activation)
+            if held.any():
+                self._X_watched = self._network.tensor(standardised)
+            elif evaluated is not None:
+                self._X_watched = self._network.tensor(units.standardise(evaluated.X))
+        if len(self._train.y) * len(self._layers.is_weight) < _THREADED_PRODUCTS:
+            self._n_threads = 1
         # The objective in units in which the constant model has curvature 1, whatever the target is counted in.
         curvature = float(loss.curvature(np.array([units.shift]))[0]) * units.spread**2
         self._unit = curvature if np.isfinite(curvature) and curvature > 0 else 1.0
@@ -166,9 +172,8 @@ class Problem:
 
     def solve(self, strength, parameters=None):
         """Parameters at a strength, from given ones or from the unpenalised network, and the fitted attributes."""
-        estimator = self.estimator
         curves = {"loss_curve_": [], "penalty_curve_": [], "validation_curve_": []}
-        with self._torch.training(estimator.n_threads), np.errstate(over="ignore", invalid="ignore"):
+        with np.errstate(over="ignore", invalid="ignore"):
             n_epochs = n_iterations = 0
             if parameters is None or strength == 0:
                 unpenalised = self._solve_unpenalised(parameters)
@@ -226,7 +231,8 @@ class Problem:
                 random_state=self._random_state,
                 report=report,
             )
-            with bar:
+            # A batch is too small to share: threads would wait for each other longer than they work.
+            with bar, self._torch.training(1):
                 converged = adam_phase(self._network, parameters, slope_of, score_of, watch, options)
             curves = {
                 "loss_curve_": losses[1:],
@@ -241,7 +247,8 @@ class Problem:
     def _solve_penalised(self, strength, start, curves):
         estimator, objective = self.estimator, self._train
         self._set_strength(strength)
-        loss, penalty, _ = objective.terms(self._raw(self._network.raw(start)))
+        with self._torch.training(self._n_threads):
+            loss, penalty, _ = objective.terms(self._raw(self._network.raw(start)))
         if penalty == 0:
             # Constant attributes or a constant model: nothing to penalise, and the kink of the penalty.
             return start, True, 0
@@ -264,7 +271,7 @@ class Problem:
 
         limit = max(loss, self._constant_loss[id(objective)])
         left = estimator.max_iter
-        with bar:
+        with bar, self._torch.training(self._n_threads):
             for passing in strength_ramp(strength, loss, penalty, limit):
                 self._set_strength(passing)
                 watch = Watch(estimator.tol, estimator.n_iter_no_change)

@@ -5,7 +5,6 @@ from contextlib import contextmanager
 import numpy as np
 
 from fairdcov._optional import import_optional
-from fairdcov._validation import resolve_n_threads
 
 torch = import_optional("torch", "training a network of fairdcov.neural")
 
@@ -27,14 +26,12 @@ _ACTIVATIONS = {
 def training(n_threads):
     """Gradients on, whatever the caller has switched off, and torch's number of threads put back afterwards."""
     before = torch.get_num_threads()
-    if n_threads is not None:
-        torch.set_num_threads(resolve_n_threads(n_threads))
+    torch.set_num_threads(n_threads)
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
     finally:
-        if n_threads is not None:
-            torch.set_num_threads(before)
+        torch.set_num_threads(before)
 
 
 class Network:

@@ -96,7 +96,8 @@ def test_gradcheck(rng, people, measure, normalize, weighted):
 def test_a_second_derivative_is_refused(people):
     u = torch.linspace(0, 1, len(people), dtype=torch.float64, requires_grad=True)
     (gradient,) = torch.autograd.grad(DependenceLoss()(u, people) ** 2, u, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
+    # Silently wrong curvature would be worse than none.
+    with pytest.raises(RuntimeError):
         torch.autograd.grad(gradient.sum(), u)
 
 
