@@ -1,6 +1,6 @@
 """What fair rounds cost: ratios to LightGBM's own rounds within one run, on a synthetic book of 20 profiles.
 
-    python benchmarks/boosting.py [--rows 80000] [--repeat 5] [--json FILE]
+python benchmarks/boosting.py [--rows 80000] [--repeat 5] [--json FILE]
 """
 
 import argparse
