@@ -146,11 +146,14 @@ class PremiumChangeDisplay:
         percent = 100 * self.table.filter(regex="^(quantile_|change$|share_)")
         blue, red = (series_style(position)["color"] for position in (0, 1))
         left.axvline(0.0, color="black", linewidth=0.9, zorder=1)
-        style = {"color": blue} | (range_kw or {})
-        thin = {"linewidth": 1.2, "zorder": 2, "label": "5 to 95 % of the changes"}
-        thick = {"linewidth": 5.0, "zorder": 2, "alpha": 0.45, "label": "25 to 75 %"}
-        self.ranges_ = left.hlines(rows.places, percent["quantile_5"], percent["quantile_95"], **(thin | style))
-        self.halves_ = left.hlines(rows.places, percent["quantile_25"], percent["quantile_75"], **(thick | style))
+        thin = {"color": blue, "linewidth": 1.2, "zorder": 2, "label": "5 to 95 % of the changes"}
+        thick = {"color": blue, "linewidth": 5.0, "zorder": 2, "alpha": 0.45, "label": "25 to 75 %"}
+        self.ranges_ = left.hlines(
+            rows.places, percent["quantile_5"], percent["quantile_95"], **merge_style(thin, range_kw)
+        )
+        self.halves_ = left.hlines(
+            rows.places, percent["quantile_25"], percent["quantile_75"], **merge_style(thick, range_kw)
+        )
         points = {"linestyle": "none", "color": blue, "marker": "o", "markersize": 5, "zorder": 3, "label": "median"}
         (self.medians_,) = left.plot(percent["quantile_50"], rows.places, **merge_style(points, kwargs))
         (self.totals_,) = left.plot(
@@ -165,18 +168,18 @@ class PremiumChangeDisplay:
             label="change of the total",
         )
         bars = {"height": 0.62} | (bar_kw or {})
-        self.down_bars_ = right.barh(
-            rows.places, -percent["share_down"], **({"color": blue, "label": "pay less"} | bars)
-        )
+        self.down_bars_ = right.barh(rows.places, -percent["share_down"], **({"color": blue} | bars))
         self.up_bars_ = right.barh(
             rows.places, percent["share_up"], **({"color": red, "hatch": "///", "edgecolor": "white"} | bars)
         )
         right.axvline(0.0, color="black", linewidth=0.9)
-        right.set_xlim(-100, 100)
-        right.set_xticks([-100, -50, 0, 50, 100], ["100", "50", "0", "50", "100"])
+        right.set_xlim(-102, 102)
+        right.set_xticks([-100, -50, 0, 50, 100], ["", "50", "0", "50", ""])
         rows.label(self.axes_)
         left.set_xlabel("change of premium, %")
-        right.set_xlabel("pay less  ←  exposure, %  →  pay more")
+        right.set_xlabel("exposure, %")
+        for side, text in (("left", "pays less"), ("right", "pays more")):
+            right.set_title(text, loc=side, fontsize="medium")
         self.legend_ = None
         if legend:
             handles = [self.ranges_, self.halves_, self.medians_, self.totals_]

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fairdcov.actuarial._experience import ALL
 from fairdcov.plots._style import group_label
 
 __all__ = ["GREY", "LevelRows", "cell_label", "level_rows"]
@@ -11,6 +12,8 @@ __all__ = ["GREY", "LevelRows", "cell_label", "level_rows"]
 GREY = "0.35"
 # Height of the name of a factor above its levels, in levels.
 _HEADING = 0.95
+# Room between the levels of one factor and the name of the next.
+_GAP = 0.45
 
 
 def cell_label(levels):
@@ -29,7 +32,7 @@ class LevelRows:
     labels : list of m str
         Names of the levels.
     headings : list of (float, str)
-        Place and name of each factor that has more than the row of its own name.
+        Place and name of each factor; the row for the whole book has none.
     """
 
     places: np.ndarray
@@ -73,8 +76,8 @@ def level_rows(table):
     """Rows of a table with the columns ``factor`` and ``level``, in its order."""
     places, headings, place, previous = [], [], 0.0, None
     for factor, level in zip(table["factor"], table["level"], strict=True):
-        if factor != previous and factor != level:
-            place += _HEADING if previous is not None else 0.0
+        if factor not in (previous, ALL):
+            place += _GAP if previous is not None else 0.0
             headings.append((place, cell_label([factor])))
             place += _HEADING
         previous = factor

@@ -27,13 +27,13 @@ def _line_style(position, label, **options):
 
 
 def _draw_observed(ax, table, observed_kw, interval_kw):
-    """Observed means as open squares with the interval of the mean; returns line and intervals (None for no room)."""
+    """Observed means as open squares with the interval of the mean."""
     style = merge_style(_line_style(1, "observed", linestyle="none", marker="s", markerfacecolor="white"), observed_kw)
     expected = table["predicted"].to_numpy()
     low, high = (table[side].to_numpy() * expected for side in ("lower", "upper"))
     # They are intervals of actual to expected, that is of the observed mean in units of the predicted one.
     intervals = ax.vlines(
-        table["bin"], low, high, **({"color": style["color"], "linewidth": 1.3} | (interval_kw or {}))
+        table["bin"], low, high, **merge_style({"color": style["color"], "linewidth": 1.3}, interval_kw)
     )
     (line,) = ax.plot(table["bin"], table["observed"], **(style | {"zorder": 3}))
     return line, intervals

@@ -169,7 +169,7 @@ class OneWayDisplay:
             places,
             self.table["lower"],
             self.table["upper"],
-            **({"color": style["color"], "linewidth": 1.6, "zorder": 2} | (interval_kw or {})),
+            **merge_style({"color": style["color"], "linewidth": 1.6, "zorder": 2}, interval_kw),
         )
         self.beyond_ = []
         self.points_ = self._draw_points(places, "actual_to_expected", low, high, style)
