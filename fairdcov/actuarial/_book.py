@@ -10,6 +10,8 @@ from fairdcov._validation import check_choice, check_consistent_rows, check_fini
 __all__ = ["Book", "check_confidence", "check_positive_baseline", "experience", "exposure_bins", "read_book"]
 
 INTERVALS = ("auto", "poisson", "normal")
+# Relative difference up to which neighbouring values are equal: the rounding of predictions and of their ratios.
+_EQUAL = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,6 +190,7 @@ def exposure_bins(values, exposure, n_bins):
     """Bin of each row, in the order of the values and of about equal exposure.
 
     Rows of equal value share the bin of the middle of their exposure, so that the order of the rows does not matter.
+    Equal is up to rounding: two tariffs with one ratio in exact arithmetic have several in floating point.
 
     Parameters
     ----------
@@ -203,7 +206,9 @@ def exposure_bins(values, exposure, n_bins):
     (n,) int64 array
         In ``range(B)``, B the number of bins that are not empty.
     """
-    _, ranks = np.unique(values, return_inverse=True)
+    distinct, ranks = np.unique(values, return_inverse=True)
+    apart = np.diff(distinct) > _EQUAL * np.maximum(np.abs(distinct[:-1]), np.abs(distinct[1:]))
+    ranks = np.append(0, np.cumsum(apart))[ranks]
     weight = np.bincount(ranks, weights=exposure)
     middle = (np.cumsum(weight) - weight / 2) / weight.sum()
     wanted = np.minimum((middle * n_bins + 1e-9).astype(np.int64), n_bins - 1)

@@ -34,6 +34,24 @@ def test_equal_rows_in_equal_bins(rng):
         assert_allclose(table["observed"], np.arange(5.5, 100, 10))
 
 
+def test_values_that_differ_by_rounding_are_equal(rng):
+    baseline = rng.gamma(4.0, 0.1, 3000)
+    factor = rng.choice([0.7, 1.0, 1.3], 3000)
+    # The product divided by the baseline again is the factor up to the last digits, of which there are several.
+    predicted = factor * baseline
+    assert len(np.unique(predicted / baseline)) > 3
+    y = rng.poisson(predicted).astype(float)
+    table = double_lift_table(y, predicted, baseline, n_bins=20)
+    assert table["rows"].tolist() == [(factor == level).sum() for level in (0.7, 1.0, 1.3)]
+    assert_allclose(table["observed"], [y[factor == level].mean() for level in (0.7, 1.0, 1.3)])
+    noise = 1 + rng.choice([-1e-15, 0.0, 1e-15], 3000)
+    assert lift_table(y, factor * noise, n_bins=20)["rows"].tolist() == table["rows"].tolist()
+    # real differences, however small, part rows; so do signs around 0
+    close = 1 + 1e-9 * np.arange(100.0)
+    assert lift_table(np.ones(100), close, n_bins=10)["rows"].tolist() == [10] * 10
+    assert lift_table(np.ones(4), [-1e-300, 0.0, 1e-300, 2e-300], n_bins=4)["rows"].tolist() == [1] * 4
+
+
 def test_lift_is_the_groupby_of_the_bins(book):
     table, _ = tables(book, n_bins=8)
     counted = book[book["exposure"] > 0]

@@ -235,6 +235,19 @@ def test_clone_pickle_and_parameters(sample):
         again.predict(X)
 
 
+def test_skops_round_trip(sample):
+    skops = pytest.importorskip("skops.io")
+    X, y, weight, _ = sample
+    model = Rebalancer(make_pipeline(StandardScaler(), PoissonRegressor())).fit(X, y, sample_weight=weight)
+    data = skops.dumps(model)
+    # scikit-learn's own types are trusted already, ours has to be declared
+    untrusted = skops.get_untrusted_types(data=data)
+    assert untrusted == ["fairdcov.actuarial._rebalance.Rebalancer"]
+    loaded = skops.loads(data, trusted=untrusted)
+    assert_allclose(loaded.predict(X), model.predict(X), rtol=0)
+    assert loaded.get_params()["method"] == "multiplicative"
+
+
 def test_names_and_text_columns(sample):
     X, y, weight, _ = sample
     frame = pd.DataFrame(
