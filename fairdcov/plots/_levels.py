@@ -75,7 +75,7 @@ class LevelRows:
 def level_rows(table):
     """Rows of a table with the columns ``factor`` and ``level``, in its order."""
     places, headings, place, previous = [], [], 0.0, None
-    for factor, level in zip(table["factor"], table["level"], strict=True):
+    for factor in table["factor"]:
         if factor not in (previous, ALL):
             place += _GAP if previous is not None else 0.0
             headings.append((place, cell_label([factor])))

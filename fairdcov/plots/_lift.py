@@ -33,7 +33,7 @@ def _draw_observed(ax, table, observed_kw, interval_kw):
     low, high = (table[side].to_numpy() * expected for side in ("lower", "upper"))
     # They are intervals of actual to expected, that is of the observed mean in units of the predicted one.
     intervals = ax.vlines(
-        table["bin"], low, high, **merge_style({"color": style["color"], "linewidth": 1.3}, interval_kw)
+        table["bin"], low, high, **merge_style({"color": style["color"], "linewidth": 1.3, "zorder": 1.5}, interval_kw)
     )
     (line,) = ax.plot(table["bin"], table["observed"], **(style | {"zorder": 3}))
     return line, intervals
