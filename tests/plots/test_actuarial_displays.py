@@ -314,3 +314,9 @@ def test_options_of_the_artists(book):
 def test_missing_matplotlib_names_the_extra(book, without_matplotlib, kind):
     with pytest.raises(ImportError, match=rf"{kind.__name__}\.from_predictions .*fairdcov\[plots\]"):
         draw(kind, book)
+
+
+def test_a_level_that_is_called_like_its_factor():
+    display = OneWayDisplay.from_predictions([1.0, 2.0], [1.0, 1.0], {"diesel": ["diesel", "other"]})
+    assert [text.get_text() for text in display.axes_[0].texts] == ["diesel"]
+    assert [tick.get_text() for tick in display.axes_[0].get_yticklabels()] == ["diesel", "other"]
