@@ -31,8 +31,8 @@ from fairdcov.neural import DCovMLPRegressor, DependenceLoss
 
 LAYERS = {"hidden_layer_sizes": (64, 64, 64, 64), "objective": "poisson", "n_threads": 1}
 # Weight decay for each training policy, beside the sum of losses: the best in deviance of 0, 30, 100, 300 and 800 for
-# 80,000 policies; and one that draws in the long tail of the predictions, which the published divergence, with its fixed
-# bandwidth, mostly measures.
+# 80,000 policies; and one that draws in the long tail of the predictions, which the published divergence with its fixed
+# bandwidth mostly measures.
 ALPHA, STRONG_ALPHA = 100 / 80_000, 1200 / 80_000
 STRENGTHS = (0, 1, 3, 10, 30)
 COUNT_STRENGTHS = (0, 40, 80, 160)

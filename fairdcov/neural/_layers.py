@@ -120,6 +120,14 @@ class Layers:
             position += (inputs + 1) * outputs
         return values
 
+    def settle(self, parameters, slope, offset):
+        """Parameters whose output is ``slope * output + offset``."""
+        last = self.shapes[-2][0] + 1
+        settled = parameters.copy()
+        settled[-last:] *= slope
+        settled[-1] += offset
+        return settled
+
     def publish(self, parameters, units):
         """Weights and intercepts of layers that take the features, and give the raw prediction, in their own units."""
         parts = np.split(parameters, np.cumsum([np.prod(shape) for shape in self.shapes])[:-1])

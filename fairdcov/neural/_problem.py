@@ -91,17 +91,24 @@ class Problem:
             held = self._hold_back(data)
 
         # 3. What depends on the target or on the protected attributes alone.
-        self._whole = self._objective_of(data, loss, penalised)
+        threads = {"n_threads": estimator.n_threads}
+        penalty = data.bind(estimator.penalty, penalised=penalised, **threads)
+        self._whole = RawObjective(loss, data.y, data.probabilities, penalty)
         self._train, self._watched = self._whole, None
+
+        def part_objective(part):
+            penalty = part.bind(estimator.penalty, penalised=True, **threads) if penalised else None
+            return RawObjective(loss, part.y, part.probabilities, penalty)
+
         with warnings.catch_warnings():
             # A part may well hold people of one kind only; the whole has been looked at.
             warnings.simplefilter("ignore", SensitiveFeaturesWarning)
             if held.any():
-                self._train = self._objective_of(_select(data, ~held), loss, penalised)
+                self._train = part_objective(_select(data, ~held))
                 part = _select(data, held)
                 self._watched = RawObjective(loss, part.y, part.probabilities)
             elif evaluated is not None:
-                self._watched = self._objective_of(evaluated, loss, penalised)
+                self._watched = part_objective(evaluated)
 
         # 4. Units and layers.
         self._X = data.X
@@ -122,11 +129,6 @@ class Problem:
         curvature = float(loss.curvature(np.array([units.shift]))[0]) * units.spread**2
         self._unit = curvature if np.isfinite(curvature) and curvature > 0 else 1.0
         self._shrinkage = float(estimator.alpha) / data.weights.sum()
-        self._constant_loss = {
-            id(objective): objective.terms(np.full(len(objective.y), units.shift))[0]
-            for objective in (self._whole, self._train, self._watched)
-            if objective is not None
-        }
         self._unpenalised = None
 
     def _check_parameters(self):
@@ -162,11 +164,6 @@ class Problem:
         held = np.zeros(n_rows, dtype=bool)
         held[rows] = True
         return held
-
-    def _objective_of(self, data, loss, penalised):
-        estimator = self.estimator
-        penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
-        return RawObjective(loss, data.y, data.probabilities, penalty)
 
     # -- solve ---------------------------------------------------------------------------------------------------------
 
@@ -269,7 +266,7 @@ class Problem:
             curves["validation_curve_"].append(score)
             return score
 
-        limit = max(loss, self._constant_loss[id(objective)])
+        limit = max(loss, self._constant_loss(objective))
         left = estimator.max_iter
         with bar, self._torch.training(self._n_threads):
             for passing in strength_ramp(strength, loss, penalty, limit):
@@ -305,9 +302,9 @@ class Problem:
         self._set_strength(strength)
         coefs, intercepts = self._layers.publish(parameters, units)
         raw = raw_predictions(self._X, coefs, intercepts, estimator.activation)
-        slope, offset = settle_output(raw, objective, units.shift, self._constant_loss[id(objective)])
-        coefs[-1] = coefs[-1] * slope
-        intercepts[-1] = units.shift + slope * (intercepts[-1] - units.shift) + offset
+        slope, offset = settle_output(raw, objective, units.shift, self._constant_loss(objective))
+        parameters = self._layers.settle(parameters, slope, offset / units.spread)
+        coefs, intercepts = self._layers.publish(parameters, units)
         raw = units.shift + slope * (raw - units.shift) + offset
         loss, penalty, _ = objective.terms(raw)
         bound = objective.penalty
@@ -326,6 +323,11 @@ class Problem:
     def _raw(self, output):
         return self._units.shift + self._units.spread * output
 
+    def _constant_loss(self, objective):
+        """Loss of the constant model on the rows of an objective."""
+        losses, _ = objective.loss.loss_gradient(objective.y, np.full(len(objective.y), self._units.shift))
+        return float(objective.probabilities @ losses)
+
     def _ridge(self, parameters):
         weights = parameters[self._layers.is_weight]
         return 0.5 * self._shrinkage * float(weights @ weights)
@@ -340,7 +342,7 @@ class Problem:
             # is what full-batch training spoils; the penalty is a functional of all rows, and is taken of all.
             loss, _, _ = self._watched.terms(raw[self._held])
             penalty = self._whole.penalty_value(raw) if self._whole.strength > 0 else 0.0
-        if self._whole.strength > 0 and loss > self._constant_loss[id(self._watched)]:
+        if self._whole.strength > 0 and loss > self._constant_loss(self._watched):
             return np.inf
         return loss + self._whole.strength * penalty
 
