@@ -210,3 +210,27 @@ def test_bad_input_is_named(rated, model):
     identity = LinearRegression().fit(numeric, 100 + numeric["age"] + 10 * numeric["doors"])
     with pytest.raises(ValueError, match="'age' and 'doors' interact"):
         relativities(identity, numeric)
+
+
+def test_missing_numbers_are_a_level(rng):
+    class Product:
+        """A factor for missing values of each column; needs no more of scikit-learn than predict."""
+
+        def predict(self, X):
+            a, b = np.asarray(X, dtype=float).T
+            return np.where(np.isnan(a), 0.5, 1 + a) * np.where(np.isnan(b), 3.0, np.exp(b))
+
+    X = pd.DataFrame({"a": rng.uniform(0, 1, 300), "b": rng.integers(0, 3, 300).astype(float)})
+    X.loc[:20, "a"] = np.nan
+    X.loc[10:30, "b"] = np.nan
+    for frame in (X, pl.from_pandas(X), pl.DataFrame({name: X[name].to_numpy() for name in X})):
+        table = relativities(Product(), frame, bins=3)
+        for name, missing in (("a", 0.5), ("b", 3.0)):
+            part = table[table["factor"] == name]
+            assert part["level"].tolist()[-1] == "(missing)"
+            assert part["rows"].tolist()[-1] == 21
+            assert part["value"].isna().tolist() == [False] * 3 + [True]
+            values = part["value"].astype(float).to_numpy()
+            rated = 1 + values if name == "a" else np.exp(values)
+            rated = np.where(np.isnan(values), missing, rated)
+            assert_allclose(part["relativity"], rated / rated[part["is_base"].to_numpy()])
