@@ -56,6 +56,8 @@ from fairdcov.metrics import ccdcov, jdcov, js_divergence, ks_disparity, sensiti
 LEVEL = 0.95
 # Deviance needs predictions above 0, which corrections and networks without a link do not promise.
 SMALLEST = 1e-6
+# A divergence that is nearer to 0 is that of a constant, for which a picture on a logarithmic scale has no room.
+LEAST_SHOWN = 1e-4
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Settings:
     n_policies: int | None = None
     strengths: tuple = (0, 2, 5, 12, 30, 100, 300)
     few_strengths: tuple = (0, 12, 100)
-    published_form: tuple = (300, 1200, 5000, 10000, 20000)
+    published_form: tuple = (300, 1200, 5000, 10000, 20000, 40000)
     published_form_binary: tuple = (3, 12, 50, 100, 200)
     boosting_strengths: tuple = (0, 10, 30, 100, 300, 1000)
     network_strengths: tuple = (0, 10, 30, 100)
@@ -687,16 +689,17 @@ def draw(task, rows, file):
 
     from fairdcov.plots import FrontierDisplay
 
-    wanted = {"CCdCov", "CCdCov on counts", "CCdCov, published form", "CCdCov, S in X"}
+    wanted = {"CCdCov", "CCdCov, published form"}
+    wanted |= {f"{name}, S in X" for name in (*wanted, "CCdCov, age in groups")}
     constant = rows["constant, the mean"]["deviance"]
-    paths, hidden = {}, []
-    for label, row in rows.items():
+    paths, hidden = {}, 0
+    for row in rows.values():
         family, _, method = row["path"].partition(", ")
         point = (row["JSD"], row["deviance"])
         if family == "constant":
             continue
-        if row["deviance"] > constant:
-            hidden.append(label)
+        if row["deviance"] > constant or row["JSD"] < LEAST_SHOWN:
+            hidden += 1
         elif family not in ("GLM", "LightGBM", "MLP"):
             paths.setdefault(family, []).append(point)
         elif method.startswith("no penalty"):
@@ -718,7 +721,7 @@ def draw(task, rows, file):
             ax.annotate(name, position, xytext=(-10, 12), textcoords="offset points", weight="bold")
     title = f"{task.name}, rows held back, bandwidth 0.15; a constant has a deviance of {constant:.4f}"
     if hidden:
-        title += f"\nabove it and not shown: {', '.join(hidden)}"
+        title += f"\n{hidden} rows above it or with a divergence below {LEAST_SHOWN:g} are not shown"
     ax.set_title(title, fontsize=10)
     figure.savefig(file, dpi=110)
     pyplot.close(figure)
