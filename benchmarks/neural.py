@@ -215,6 +215,7 @@ def paper_rows(policies, seed):
     for name, penalty, strengths, alpha in (
         ("CCdCov of rates, scale-free", CCDCovPenalty(), STRENGTHS, ALPHA),
         ("CCdCov of counts", CCDCovPenalty(normalize=False, scale="total"), COUNT_STRENGTHS, STRONG_ALPHA),
+        ("CCdCov of counts, scale-free", CCDCovPenalty(scale="total"), STRENGTHS[2:], STRONG_ALPHA),
         ("JdCov of counts", JDCovPenalty(normalize=False, scale="total"), COUNT_STRENGTHS, STRONG_ALPHA),
     ):
         estimator = DCovMLPRegressor(penalty, alpha=alpha * len(rest), random_state=seed, **LAYERS)

@@ -35,8 +35,13 @@ numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
 doctest_global_setup = """
+import os
+import tempfile
+
 import numpy as np
 import pandas as pd
+
+os.chdir(tempfile.mkdtemp())  # some examples write files
 """
 
 html_theme = "furo"

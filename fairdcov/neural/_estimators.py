@@ -64,11 +64,11 @@ _ATTRIBUTES = """coefs_ : list of arrays
         Epochs taken by the loss alone; 0 for a fit that started from another one.
     converged_ : bool
         Whether it stopped before ``max_epochs`` and ``max_iter``.
-    loss_curve_ : (n_iter_,) array
+    loss_curve_ : (m,) array
         Mean loss of the training rows after each epoch and iteration.
-    penalty_curve_ : (n_iter_,) array
+    penalty_curve_ : (m,) array
         Their penalty after each iteration; NaN for the epochs, which do not evaluate it.
-    validation_curve_ : (n_iter_,) array or None
+    validation_curve_ : (m,) array or None
         What early stopping goes by: the loss of the rows held back, plus ``strength`` times the penalty of all rows
         together (a functional of a sample is not well measured on a small part), or of the ``eval_set``.
     loss_value_ : float
