@@ -52,8 +52,15 @@ def test_examples_are_found():
     } <= names
 
 
+# Packages of extras that the examples of a module need to run.
+LEARNERS = {"fairdcov.boosting._lightgbm": "lightgbm", "fairdcov.neural": "torch"}
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=[test.name for test in EXAMPLES])
 def test_example(example, tmp_path, monkeypatch):
+    for module, package in LEARNERS.items():
+        if example.name.startswith(module):
+            pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     report = []
     runner = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS)
