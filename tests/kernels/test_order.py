@@ -15,6 +15,9 @@ VECTORS = {
     "descending": lambda rng, n: -np.arange(n) / 7,
     "of all magnitudes": lambda rng, n: rng.choice([-1.0, 1.0], n) * 10.0 ** rng.uniform(-320, 308, n),
     "one bit apart": lambda rng, n: 1.0 + np.finfo(float).eps * rng.integers(0, 5, n),
+    "outliers": lambda rng, n: np.where(rng.uniform(size=n) < 0.01, 1e12, 1.0) * rng.normal(size=n),
+    "one outlier": lambda rng, n: np.append(rng.normal(size=n - 1), 1e15) if n else np.empty(0),
+    "two clusters": lambda rng, n: rng.integers(0, 2, n) + 1e-10 * rng.normal(size=n),
     "extremes": lambda rng, n: rng.choice([-np.finfo(float).max, -5e-324, 0.0, 5e-324, np.finfo(float).max], n),
 }
 
@@ -24,6 +27,14 @@ VECTORS = {
 def test_order_is_the_stable_one(rng, kind, n):
     u = VECTORS[kind](rng, n)
     assert_array_equal(ascending_order(u), np.argsort(u, kind="stable"))
+
+
+def test_values_that_share_cells_of_the_grid(rng):
+    """From a few to nearly all: put right by hand, or sorted by all bits."""
+    n = 4_000
+    for spread in 10.0 ** np.arange(-16, 1):
+        u = np.append(spread * rng.normal(size=n), [-1.0, 1.0])
+        assert_array_equal(ascending_order(u), np.argsort(u, kind="stable"))
 
 
 def test_zeros_of_both_signs_stay_together(rng):
@@ -38,3 +49,10 @@ def test_input_is_left_alone(rng):
     before = u.copy()
     ascending_order(u)
     assert_array_equal(u, before)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_still_give_a_permutation(rng, value):
+    u = rng.normal(size=3_000)
+    u[rng.integers(0, 3_000, 7)] = value
+    assert_array_equal(np.sort(ascending_order(u)), np.arange(3_000))
