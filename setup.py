@@ -16,7 +16,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
 DEBUG = os.environ.get("FAIRDCOV_DEBUG", "0") == "1"
-KERNELS = ("_order", "_profiles", "_univariate", "_tiles", "_features")
+KERNELS = ("_order", "_profiles", "_univariate", "_tiles", "_features", "_scan")
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,

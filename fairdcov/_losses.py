@@ -25,9 +25,13 @@ class PointwiseLoss(ABC):
 
     link = "identity"
 
+    def target_terms(self, y):
+        """The part of the loss that depends on ``y`` alone, (n,) or 0; worth keeping where ``raw`` changes often."""
+        return 0.0
+
     @abstractmethod
-    def loss_gradient(self, y, raw):
-        """Loss and its derivative with respect to ``raw``, both (n,)."""
+    def loss_gradient(self, y, raw, target_terms=None):
+        """Loss and its derivative with respect to ``raw``, both (n,); ``target_terms`` where they are known already."""
 
     @abstractmethod
     def curvature(self, raw):
@@ -38,8 +42,8 @@ class PointwiseLoss(ABC):
         """Prediction on the scale of ``y``."""
 
     @abstractmethod
-    def response_slope(self, raw):
-        """Derivative of :meth:`response`."""
+    def response_slope(self, raw, response=None):
+        """Derivative of :meth:`response`; ``response`` where it is known already."""
 
     @abstractmethod
     def intercept(self, mean):
@@ -66,7 +70,7 @@ class HalfSquaredError(PointwiseLoss):
 
     power = 0.0
 
-    def loss_gradient(self, y, raw):
+    def loss_gradient(self, y, raw, target_terms=None):
         """See :class:`PointwiseLoss`."""
         residual = raw - y
         return 0.5 * residual**2, residual
@@ -79,7 +83,7 @@ class HalfSquaredError(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return raw
 
-    def response_slope(self, raw):
+    def response_slope(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
         return np.ones_like(raw)
 
@@ -97,7 +101,7 @@ class HalfBinomialLoss(PointwiseLoss):
 
     link = "logit"
 
-    def loss_gradient(self, y, raw):
+    def loss_gradient(self, y, raw, target_terms=None):
         """See :class:`PointwiseLoss`."""
         return np.logaddexp(0.0, raw) - y * raw, expit(raw) - y
 
@@ -109,7 +113,7 @@ class HalfBinomialLoss(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return expit(raw)
 
-    def response_slope(self, raw):
+    def response_slope(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
         return expit(raw) * expit(-raw)
 
@@ -148,25 +152,40 @@ class HalfTweedieLoss(PointwiseLoss):
         self.power = power
         self.link = link
 
-    def loss_gradient(self, y, raw):
+    def target_terms(self, y):
         """See :class:`PointwiseLoss`."""
         p = self.power
+        if p == 0:
+            return 0.0
+        if p == 1:
+            return xlogy(y, y) - y
+        if p == 2:
+            return -np.log(y) - 1.0
+        return np.maximum(y, 0.0) ** (2 - p) / ((1 - p) * (2 - p))
+
+    def loss_gradient(self, y, raw, target_terms=None):
+        """See :class:`PointwiseLoss`."""
+        p = self.power
+        if target_terms is None:
+            target_terms = self.target_terms(y)
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             mu, log_mu = self._mu(raw)
             if p == 1:
-                loss = xlogy(y, y) - y - y * log_mu + mu
+                loss = target_terms - y * log_mu + mu
             elif p == 2:
-                loss = y / mu + log_mu - np.log(y) - 1.0
+                loss = y / mu + log_mu + target_terms
             elif p == 0:
                 loss = 0.5 * (y - mu) ** 2
             else:
                 loss = (
-                    np.maximum(y, 0.0) ** (2 - p) / ((1 - p) * (2 - p))
+                    target_terms
                     - y * self._power(mu, log_mu, 1 - p) / (1 - p)
                     + self._power(mu, log_mu, 2 - p) / (2 - p)
                 )
-            # Overflow of both terms leaves a difference of infinities; the loss itself is infinite there.
-            loss = np.where(np.isnan(loss), np.inf, loss)
+            undefined = np.isnan(loss)
+            if undefined.any():
+                # Overflow of both terms leaves a difference of infinities; the loss itself is infinite there.
+                loss[undefined] = np.inf
             if self.link == "log":
                 gradient = self._power(mu, log_mu, 2 - p) - y * self._power(mu, log_mu, 1 - p)
             else:
@@ -189,9 +208,11 @@ class HalfTweedieLoss(PointwiseLoss):
         with np.errstate(over="ignore"):
             return np.exp(raw)
 
-    def response_slope(self, raw):
+    def response_slope(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
-        return self.response(raw) if self.link == "log" else np.ones_like(raw)
+        if self.link == "identity":
+            return np.ones_like(raw)
+        return self.response(raw) if response is None else response
 
     def intercept(self, mean):
         """See :class:`PointwiseLoss`."""

@@ -44,14 +44,16 @@ class RawObjective:
         self.probabilities = probabilities
         self.penalty = penalty
         self.strength = strength
+        self._target_terms = loss.target_terms(y)
 
     def terms(self, raw):
         """Mean loss, penalty, and the gradient (n,) of ``loss + strength * penalty``; not finite where undefined."""
         value, gradient = self._loss(raw)
         if self.penalty is None or self.strength == 0 or not np.isfinite(value):
             return value, 0.0, gradient
-        penalty, slope = self.penalty.value_gradient(self._penalised(raw))
-        return value, penalty, gradient + self.strength * (slope * self._penalised_slope(raw))
+        prediction, chain = self._penalised(raw)
+        penalty, slope = self.penalty.value_gradient(prediction)
+        return value, penalty, gradient + self.strength * (slope * chain)
 
     def terms_curvature(self, raw):
         """:meth:`terms` and a curvature (n,), never negative, for learners that divide the gradient by one.
@@ -62,8 +64,8 @@ class RawObjective:
         curvature = self.probabilities * self.loss.curvature(raw)
         if self.penalty is None or self.strength == 0 or not np.isfinite(value):
             return value, 0.0, gradient, curvature
-        penalty, slope, bend = self.penalty.value_gradient_curvature(self._penalised(raw))
-        chain = self._penalised_slope(raw)
+        prediction, chain = self._penalised(raw)
+        penalty, slope, bend = self.penalty.value_gradient_curvature(prediction)
         return (
             value,
             penalty,
@@ -72,16 +74,15 @@ class RawObjective:
         )
 
     def _loss(self, raw):
-        losses, gradient = self.loss.loss_gradient(self.y, raw)
+        losses, gradient = self.loss.loss_gradient(self.y, raw, self._target_terms)
         return float(self.probabilities @ losses), gradient * self.probabilities
 
     def _penalised(self, raw):
-        """The prediction that the penalty takes."""
-        return raw if self.penalty.scale == "link" else self.loss.response(raw)
-
-    def _penalised_slope(self, raw):
-        """Its derivative with respect to ``raw``."""
-        return 1.0 if self.penalty.scale == "link" else self.loss.response_slope(raw)
+        """The prediction that the penalty takes, and its derivative with respect to ``raw``."""
+        if self.penalty.scale == "link":
+            return raw, 1.0
+        response = self.loss.response(raw)
+        return response, self.loss.response_slope(raw, response)
 
     def best_shift(self, raw):
         """What added to all raw predictions gives the lowest objective, 0 where it has no closed form.
@@ -110,7 +111,7 @@ class RawObjective:
         """Penalty of raw predictions, also where ``strength`` is 0; NaN without a penalty."""
         if self.penalty is None:
             return float("nan")
-        return self.penalty.value(self._penalised(raw))
+        return self.penalty.value(self._penalised(raw)[0])
 
 
 class CoefficientObjective:

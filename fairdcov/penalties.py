@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from fairdcov._validation import check_choice, check_sample_weight
-from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, pull_bounds
+from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, local_density, pull_bounds
 from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 
@@ -88,8 +88,9 @@ class BoundPenalty:
         width = spread
         if not self.scale_free:
             width, _ = gini_mean_difference(totals, self._probabilities, statistic=self._statistic, order=order)
-        density = _local_density(totals, order, self._probabilities, _LEAST_DENSITY / width)
-        curvature = 4.0 * density * self._pulls / spread
+        curvature = np.maximum(local_density(totals, self._probabilities, order=order), _LEAST_DENSITY / width)
+        curvature *= self._pulls
+        curvature *= 4.0 / spread
         return value, gradient, curvature if self.multiplier is None else curvature * self.multiplier**2
 
     def _evaluate(self, u):
@@ -106,7 +107,9 @@ class BoundPenalty:
                 u, self._probabilities, statistic=self._statistic, order=order
             )
             value /= spread
-            gradient = (gradient - value * spread_gradient) / spread
+            spread_gradient *= value
+            gradient -= spread_gradient
+            gradient /= spread
         if self.multiplier is not None:
             gradient = gradient * self.multiplier
         return value, gradient, spread, order
@@ -114,26 +117,6 @@ class BoundPenalty:
     @cached_property
     def _pulls(self):
         return self._find_pulls()
-
-
-def _local_density(u, order, probabilities, floor):
-    """Density of the predictions at each row, from the width of the window of about 3 % of the rows around it."""
-    n = len(u)
-    half = max(1, n // 64)
-    sorted_u = u[order]
-    below = np.arange(1, n + 1) / n if probabilities is None else np.cumsum(probabilities[order])
-    width, mass = _differences(sorted_u, half), _differences(below, half)
-    # Where many rows are tied the window has no width; a learner sees the kink as a steep bend.
-    least = 1e-3 * (sorted_u[-1] - sorted_u[0])
-    density = np.empty(n)
-    density[order] = np.maximum(mass / np.maximum(width, least), floor)
-    return density
-
-
-def _differences(ascending, half):
-    """Increase over the window of ``half`` entries on either side of each, cut off at the ends."""
-    padded = np.pad(ascending, half, mode="edge")
-    return padded[2 * half :] - padded[: -2 * half]
 
 
 class DependencePenalty(BaseEstimator):

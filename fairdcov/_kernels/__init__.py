@@ -8,7 +8,7 @@ in how ``W`` is given: by profiles, as distances of one variable, by features, o
 
 import numpy as np
 
-from fairdcov._kernels import _features, _order, _profiles, _tiles, _univariate
+from fairdcov._kernels import _features, _order, _profiles, _scan, _tiles, _univariate
 
 __all__ = [
     "ascending_order",
@@ -17,15 +17,19 @@ __all__ = [
     "profile_signed_products",
     "profile_values",
     "signed_sums",
+    "signed_weights",
     "tile_row_sums",
     "tile_signed_products",
     "univariate_distance_sums",
     "univariate_signed_distances",
+    "window_density",
 ]
 
 _LANES = 8
 _NOTHING = np.empty(0)
-# Six passes of a radix sort over 2,048 buckets; it pays from about as many rows as buckets.
+# Rows after which profile_signed_products rids its running sums of rounding errors.
+_AFRESH = 4096
+# Counts for up to six passes of a radix sort over 2,048 buckets; it pays from about as many rows as buckets.
 _RADIX = (6, 2048)
 _FEW_ROWS = 1024
 # Assignments that go through one sweep of profile_values together.
@@ -60,9 +64,11 @@ def ascending_order(u):
     n = len(u)
     if n < _FEW_ROWS:
         return np.argsort(u, kind="stable")
-    keys, rows = np.empty((2, n), dtype=np.uint64), np.empty((2, n), dtype=np.int64)
-    line = _order.radix_order(u, keys, rows, np.empty(_RADIX, dtype=np.int64))
-    return rows[line]
+    keys, counts, order = np.empty((2, n), dtype=np.uint64), np.empty(_RADIX, dtype=np.int64), np.empty(n, np.int64)
+    if _order.cell_order(u, keys, counts, order):
+        return order
+    rows = np.empty((2, n), dtype=np.int64)
+    return rows[_order.bit_order(u, keys, rows, counts)]
 
 
 def _given_order(u, order):
@@ -100,7 +106,7 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None):
     codes : (n,) integer array
         Profile of each row, in ``range(K)``.
     matrix : (K, K) array, or (K, padded K) as :func:`pad_columns` returns it
-        Value of W for each pair of profiles.
+        Symmetric; value of W for each pair of profiles.
     weights : (n,) array, optional
         Row weights ``w``; 1 when omitted.
     order : (n,) integer array, optional
@@ -115,7 +121,8 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None):
     matrix = _padded(matrix)
     out = np.empty_like(u)
     weights = _NOTHING if weights is None else _rows(weights, u, "weights")
-    _profiles.sweep(u, _given_order(u, order), codes, weights, matrix, np.empty(matrix.shape[1]), out)
+    scratch = np.empty((len(u), 4)), np.empty(matrix.shape[1]), np.empty(matrix.shape[1])
+    _profiles.sweep(u, _given_order(u, order), codes, weights, matrix, _AFRESH, *scratch, out)
     return out
 
 
@@ -162,6 +169,41 @@ def signed_sums(u, values, *, order=None):
     out = np.empty_like(columns)
     _features.signed_sums(u, _given_order(u, order), columns, np.empty(columns.shape[1]), out)
     return out.reshape(values.shape)
+
+
+def signed_weights(u, weights, *, order=None):
+    """``sum_j sign(u_i - u_j) weights[j]`` for every row ``i``, (n,): :func:`signed_sums` of one column, quicker."""
+    u = _float(u)
+    out = np.empty_like(u)
+    _scan.signed_weights(u, _given_order(u, order), _rows(weights, u, "weights"), np.empty((2, len(u))), out)
+    return out
+
+
+def window_density(u, weights, half, *, least, order=None):
+    """Weight by unit of ``u`` in the window of ``half`` rows on either side of each row, (n,).
+
+    Parameters
+    ----------
+    u : (n,) array
+        Predictions.
+    weights : (n,) array
+        Row weights.
+    half : int
+        Rows on either side, at least 1; the window is cut off at the smallest and the largest prediction.
+    least : float
+        Positive; a window counts as no narrower, be all its rows tied.
+    order : (n,) integer array, optional
+        ``np.argsort(u)`` when it is known already.
+
+    Returns
+    -------
+    (n,) array
+    """
+    u = _float(u)
+    out = np.empty_like(u)
+    weights = _rows(weights, u, "weights")
+    _scan.window_density(u, _given_order(u, order), weights, half, least, np.empty((2, len(u))), out)
+    return out
 
 
 def feature_signed_products(u, codes, features, weights, *, order=None):

@@ -34,12 +34,13 @@ static double fairdcov_padded_dot(const double *a, const double *b, ptrdiff_t si
     return FAIRDCOV_FOLD(partial);
 }
 
-/* target[k] += scale * values[k] */
+/* target[k] += scale * values[k]; `size` is a multiple of FAIRDCOV_LANES. */
 FAIRDCOV_DISPATCH
-static void fairdcov_add_scaled(double *target, const double *values, double scale, ptrdiff_t size)
+static void fairdcov_add_scaled(double *restrict target, const double *restrict values, double scale, ptrdiff_t size)
 {
-    for (ptrdiff_t k = 0; k < size; ++k)
-        target[k] += scale * values[k];
+    for (ptrdiff_t k = 0; k < size; k += FAIRDCOV_LANES)
+        for (int lane = 0; lane < FAIRDCOV_LANES; ++lane)
+            target[k + lane] += scale * values[k + lane];
 }
 
 /* One block's factor of W in row i, columns start .. start + width:

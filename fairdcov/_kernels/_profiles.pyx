@@ -1,15 +1,46 @@
 # Profiles: rows with equal protected attributes share a row of M, which is then K x K.
 #
-# One sweep over the sorted predictions keeps, for every profile h, the weight below minus the weight above the
-# current value. With unit weights these are integers, so nothing accumulates rounding errors along the sweep.
+# One sweep over the sorted predictions keeps, for every profile, the weight below the current value minus the weight
+# above it: the balance. The signed sum of a row is the product of the balance and its row of M. With few profiles it is
+# quicker to keep all these products up to date: a row that is passed then adds its row of M to them.
+# With unit weights the balance consists of whole numbers, exact; the products are computed from it afresh now and then,
+# so that their rounding errors do not build up along the sweep.
 
 from libc.stddef cimport ptrdiff_t
 from libc.stdint cimport int32_t, int64_t
 
+cdef enum:
+    FEW_COLUMNS = 256   # beyond, writing all products takes longer than the wait for a balance that has just changed
+
 cdef extern from "_loops.h" nogil:
     double fairdcov_padded_dot(const double *a, const double *b, ptrdiff_t size)
-    void FAIRDCOV_PREFETCH(const void *address)
-    const ptrdiff_t FAIRDCOV_AHEAD
+    void fairdcov_add_scaled(double *target, const double *values, double scale, ptrdiff_t size)
+
+ctypedef struct Row:
+    double u
+    double weight
+    int64_t index       # in the caller's arrays
+    int64_t code
+
+ctypedef struct Sweep:
+    const double *matrix
+    ptrdiff_t width
+    double *balance
+    double *products
+
+
+cdef inline double _signed_sum(const Sweep *state, const Row *row) noexcept nogil:
+    if state.width <= FEW_COLUMNS:
+        return state.products[row.code]
+    return fairdcov_padded_dot(state.matrix + row.code * state.width, state.balance, state.width)
+
+
+cdef inline void _pass(Sweep *state, const Row *row, double times) noexcept nogil:
+    state.balance[row.code] += times * row.weight
+    if state.width <= FEW_COLUMNS:
+        fairdcov_add_scaled(
+            state.products, state.matrix + row.code * state.width, times * row.weight, state.width
+        )
 
 
 def sweep(
@@ -17,54 +48,59 @@ def sweep(
     const int64_t[::1] order,           # IN (n,) ascending order of u
     const int32_t[::1] codes,           # IN (n,) profile of each row
     const double[::1] weights,          # IN (n,), or (0,) for unit weights
-    const double[:, ::1] matrix,        # IN (K, padded K), columns beyond K are zero
-    double[::1] below_minus_above,      # SCRATCH (padded K,)
+    const double[:, ::1] matrix,        # IN (K, padded K), symmetric, columns beyond K are zero
+    ptrdiff_t afresh,                   # rows after which the products are computed afresh
+    double[:, ::1] ordered,             # SCRATCH (n, 4)
+    double[::1] balance,                # SCRATCH (padded K,)
+    double[::1] products,               # SCRATCH (padded K,)
     double[::1] out,                    # OUT (n,) weights[i] * sum_j weights[j] sign(u_i - u_j) matrix[k(i), k(j)]
 ):
     cdef:
         ptrdiff_t n = u.shape[0]
-        ptrdiff_t width = matrix.shape[1]
-        ptrdiff_t first, last, position, row, ahead
+        ptrdiff_t n_profiles = matrix.shape[0]
+        ptrdiff_t first, last, i, k, due = 0
         bint weighted = weights.shape[0] > 0
-        double *balance = &below_minus_above[0]
-        double value, following, weight = 1.0
+        Row *rows
+        Row *row
+        Sweep state
 
     if n == 0:
         return
+    rows = <Row *> &ordered[0, 0]
+    state.matrix, state.width, state.balance, state.products = &matrix[0, 0], matrix.shape[1], &balance[0], &products[0]
     with nogil:
-        below_minus_above[:] = 0.0
-        for row in range(n):
-            balance[codes[row]] -= weights[row] if weighted else 1.0
+        balance[:] = 0.0
+        for i in range(n):
+            row = rows + i
+            row.index = order[i]
+            row.u = u[row.index]
+            row.code = codes[row.index]
+            row.weight = weights[row.index] if weighted else 1.0
+            balance[row.code] -= row.weight
         first = 0
-        following = u[order[0]]
         while first < n:
-            # Rows first .. last - 1 are tied: among them sign(0) = 0, so they count half-way, neither below nor above.
-            value = following
-            last = first
-            while True:
-                if last + FAIRDCOV_AHEAD < n:
-                    ahead = order[last + FAIRDCOV_AHEAD]
-                    FAIRDCOV_PREFETCH(&u[ahead])
-                    FAIRDCOV_PREFETCH(&codes[ahead])
-                    FAIRDCOV_PREFETCH(&out[ahead])
-                    if weighted:
-                        FAIRDCOV_PREFETCH(&weights[ahead])
-                row = order[last]
-                balance[codes[row]] += weights[row] if weighted else 1.0
+            if first >= due and state.width <= FEW_COLUMNS:
+                products[:] = 0.0
+                for k in range(n_profiles):
+                    fairdcov_add_scaled(&products[0], &matrix[k, 0], balance[k], state.width)
+                due = first + afresh
+            row = rows + first
+            last = first + 1
+            while last < n and rows[last].u == row.u:
                 last += 1
-                if last == n:
-                    break
-                following = u[order[last]]
-                if following != value:
-                    break
-            for position in range(first, last):
-                row = order[position]
-                if weighted:
-                    weight = weights[row]
-                out[row] = weight * fairdcov_padded_dot(&matrix[codes[row], 0], balance, width)
-            for position in range(first, last):
-                row = order[position]
-                balance[codes[row]] += weights[row] if weighted else 1.0
+            # Of tied rows each counts half for the others, neither below nor above: sign(0) = 0.
+            if last == first + 1:
+                out[row.index] = row.weight * (
+                    _signed_sum(&state, row) + row.weight * matrix[row.code, row.code]
+                )
+                _pass(&state, row, 2.0)
+            else:
+                for i in range(first, last):
+                    _pass(&state, rows + i, 1.0)
+                for i in range(first, last):
+                    out[rows[i].index] = rows[i].weight * _signed_sum(&state, rows + i)
+                for i in range(first, last):
+                    _pass(&state, rows + i, 1.0)
             first = last
 
 

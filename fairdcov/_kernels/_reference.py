@@ -88,6 +88,16 @@ def signed_products(u, matrix, weights):
     return (np.sign(np.subtract.outer(u, u)) * matrix) @ weights
 
 
+def window_density(u, weights, half, least):
+    """Weight above the lowest and up to the highest of the rows around each, by the distance of the two."""
+    order = np.argsort(u, kind="stable")
+    density = np.empty(len(u))
+    for position, row in enumerate(order):
+        window = order[max(position - half, 0) : position + half + 1]
+        density[row] = weights[window[1:]].sum() / max(u[window[-1]] - u[window[0]], least)
+    return density
+
+
 def pair_sum(u, matrix):
     """``sum_{i != j} |u_i - u_j| M_ij``."""
     return (distances(u) * matrix).sum()

@@ -11,6 +11,7 @@ and grown again with half the learning rate.
 from dataclasses import dataclass, field
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 __all__ = ["FairRounds", "Monitor", "State"]
 
@@ -130,6 +131,12 @@ class FairRounds:
         shift : float
             What is to be added to all raw predictions of the grower.
         """
+        # The threads of the BLAS gain nothing on vectors of this length, and while they wait for the next product they
+        # hold up those of the learner.
+        with threadpool_limits(1, user_api="blas"):
+            return self._train(strength, n_rounds, after_round)
+
+    def _train(self, strength, n_rounds, after_round):
         self.objective.strength = strength
         state = self._state()
         # A model worse than the constant one is none, whatever its penalty: at huge strengths it would be preferred.

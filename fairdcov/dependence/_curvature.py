@@ -2,13 +2,52 @@
 
 import numpy as np
 
+from fairdcov import _kernels
 from fairdcov._blocks import SensitiveBlocks
 from fairdcov.dependence._binding import FEW_PROFILES, bind_dependence
 
-__all__ = ["pull_bounds"]
+__all__ = ["local_density", "pull_bounds"]
 
 # Rows that stand for all where the profiles are too many for their matrix.
 _PART = 512
+# The window that a density is measured in has about 3 % of the rows: this share of them on either side.
+_HALF_WINDOW = 1 / 64
+# Of the range of the predictions; where many rows are tied the window has no width, and a learner sees the kink of the
+# penalty as a steep bend.
+_LEAST_WINDOW = 1e-3
+
+
+def local_density(u, probabilities=None, *, order=None):
+    """Density of the predictions at each row, from the width of a window of about 3 % of the rows around it.
+
+    Parameters
+    ----------
+    u : (n,) array
+        Predictions, not all equal.
+    probabilities : (n,) array, optional
+        Row weights of sum 1.
+    order : (n,) integer array, optional
+        ``np.argsort(u)`` when it is known already.
+
+    Returns
+    -------
+    (n,) array
+        In units of 1 / u; positive.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov.dependence import local_density
+    >>> bool(np.allclose(local_density(np.linspace(0, 2, 1001)), 0.5, rtol=0.002))
+    True
+    """
+    n = len(u)
+    if order is None:
+        order = _kernels.ascending_order(u)
+    if probabilities is None:
+        probabilities = np.full(n, 1.0 / n)
+    least = _LEAST_WINDOW * (u[order[-1]] - u[order[0]])
+    return _kernels.window_density(u, probabilities, max(1, int(n * _HALF_WINDOW)), least=least, order=order)
 
 
 def pull_bounds(blocks, measure, *, statistic="v", sample_weight=None, random_state=0, **options):
@@ -37,7 +76,8 @@ def pull_bounds(blocks, measure, *, statistic="v", sample_weight=None, random_st
     Examples
     --------
     >>> import numpy as np
-    >>> from fairdcov._blocks import SensitiveBlocks
+    >>> from fairdcov import _kernels
+    from fairdcov._blocks import SensitiveBlocks
     >>> from fairdcov.dependence import pull_bounds
     >>> blocks = SensitiveBlocks.from_arrays([np.array([[0.0], [0.0], [1.0], [1.0]])])
     >>> pull_bounds(blocks, "ccdcov")

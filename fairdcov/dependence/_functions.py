@@ -48,7 +48,9 @@ def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None):
         row_weights, scale = np.ones(n), 1.0 / (n * (n - 1)) if statistic == "u" else 1.0 / n**2
     else:
         row_weights, scale = probabilities, 1.0
-    gradient = 2.0 * scale * row_weights * _kernels.signed_sums(u, row_weights, order=order)
+    gradient = _kernels.signed_weights(u, row_weights, order=order)
+    gradient *= row_weights
+    gradient *= 2.0 * scale
     return float((u - u.mean()) @ gradient), gradient
 
 

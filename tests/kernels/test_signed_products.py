@@ -124,6 +124,10 @@ def column_sums(rng, n, weights):
     return Problem(_kernels.signed_sums, np.ones((n, n)), (weights,), weights=weights)
 
 
+def weights_alone(rng, n, weights):
+    return Problem(_kernels.signed_weights, np.ones((n, n)), (weights,), weights=weights)
+
+
 KERNELS = {
     "profiles, unit weights": profiles(5, unit=True),
     "one profile": profiles(1),
@@ -149,6 +153,7 @@ KERNELS = {
     "tiles, 4 blocks": tiles(1, 5, 1, 8),
     "tiles, a block without columns": tiles(2, 0),
     "signed sums": column_sums,
+    "signed weights": weights_alone,
 }
 
 every_kernel = pytest.mark.parametrize("kernel", KERNELS.values(), ids=KERNELS)
@@ -177,6 +182,19 @@ def test_equals_the_definition_over_several_stripes(kernel, n, rng):
     problem = kernel(rng, n, WEIGHTS["random, some zero"](rng, n))
     for predictions in ("distinct", "tied"):
         check(problem, PREDICTIONS[predictions](rng, n))
+
+
+@every_weight
+@pytest.mark.parametrize("n", SIZES)
+def test_density_equals_the_definition(weights, n, rng):
+    weights = weights(rng, n)
+    for predictions in PREDICTIONS.values():
+        u = predictions(rng, n)
+        for half in (1, 7, 10 * n + 1):
+            for least in (1e-9, 2.0):
+                found = _kernels.window_density(u, weights, half, least=least)
+                expected = _reference.window_density(u, weights, half, least)
+                assert_allclose(found, expected, rtol=1e-12, atol=1e-14 * weights.sum() / least)
 
 
 def test_the_definition_in_plain_python(rng):

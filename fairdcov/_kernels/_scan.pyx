@@ -1,0 +1,58 @@
+# Sweeps over the sorted predictions with the row weights alone: what the Gini mean difference and a density need.
+
+from libc.stddef cimport ptrdiff_t
+from libc.stdint cimport int64_t
+
+
+def signed_weights(
+    const double[::1] u,            # IN (n,)
+    const int64_t[::1] order,       # IN (n,) ascending order of u
+    const double[::1] weights,      # IN (n,)
+    double[:, ::1] ordered,         # SCRATCH (2, n)
+    double[::1] out,                # OUT (n,) sum_j weights[j] sign(u_i - u_j)
+):
+    cdef:
+        ptrdiff_t n = u.shape[0]
+        ptrdiff_t first, last, i
+        double total = 0.0, below = 0.0, tied
+
+    with nogil:
+        for i in range(n):
+            ordered[0, i] = u[order[i]]
+            ordered[1, i] = weights[order[i]]
+            total += ordered[1, i]
+        first = 0
+        while first < n:
+            tied = ordered[1, first]
+            last = first + 1
+            while last < n and ordered[0, last] == ordered[0, first]:
+                tied += ordered[1, last]
+                last += 1
+            for i in range(first, last):
+                out[order[i]] = (2.0 * below + tied) - total
+            below += tied
+            first = last
+
+
+def window_density(
+    const double[::1] u,            # IN (n,)
+    const int64_t[::1] order,       # IN (n,) ascending order of u
+    const double[::1] weights,      # IN (n,)
+    ptrdiff_t half,                 # rows on either side that make the window of a row, cut off at the ends
+    double least,                   # a window counts as no narrower than that
+    double[:, ::1] ordered,         # SCRATCH (2, n)
+    double[::1] out,                # OUT (n,) weight within the window / width of the window
+):
+    cdef:
+        ptrdiff_t n = u.shape[0]
+        ptrdiff_t i, first, last
+        double below = 0.0
+
+    with nogil:
+        for i in range(n):
+            ordered[0, i] = u[order[i]]
+            below += weights[order[i]]
+            ordered[1, i] = below
+        for i in range(n):
+            first, last = max(i - half, 0), min(i + half, n - 1)
+            out[order[i]] = (ordered[1, last] - ordered[1, first]) / max(ordered[0, last] - ordered[0, first], least)
