@@ -61,21 +61,25 @@ class RawObjective:
         The Fisher weights of the loss plus the penalty's own curvature, without the bend of the inverse link.
         """
         value, gradient = self._loss(raw)
-        curvature = self.probabilities * self.loss.curvature(raw)
+        curvature = self.loss.curvature(raw) * self.probabilities
         if self.penalty is None or self.strength == 0 or not np.isfinite(value):
             return value, 0.0, gradient, curvature
         prediction, chain = self._penalised(raw)
         penalty, slope, bend = self.penalty.value_gradient_curvature(prediction)
-        return (
-            value,
-            penalty,
-            gradient + self.strength * (slope * chain),
-            curvature + self.strength * bend * chain**2,
-        )
+        # In place where an array is ours: at this length a new one costs more than the arithmetic.
+        slope = slope * chain
+        slope *= self.strength
+        slope += gradient
+        bend = bend * chain
+        bend *= chain
+        bend *= self.strength
+        bend += curvature
+        return value, penalty, slope, bend
 
     def _loss(self, raw):
         losses, gradient = self.loss.loss_gradient(self.y, raw, self._target_terms)
-        return float(self.probabilities @ losses), gradient * self.probabilities
+        gradient *= self.probabilities
+        return float(self.probabilities @ losses), gradient
 
     def _penalised(self, raw):
         """The prediction that the penalty takes, and its derivative with respect to ``raw``."""

@@ -27,8 +27,6 @@ __all__ = [
 
 _LANES = 8
 _NOTHING = np.empty(0)
-# Rows after which profile_signed_products rids its running sums of rounding errors.
-_AFRESH = 4096
 # Counts for up to six passes of a radix sort over 2,048 buckets; it pays from about as many rows as buckets.
 _RADIX = (6, 2048)
 _FEW_ROWS = 1024
@@ -82,6 +80,16 @@ def _codes(codes, u, stop):
     return codes
 
 
+def _aligned_zeros(rows, columns):
+    """Rows of zeros that begin with a cache line where ``columns`` is a multiple of :data:`_LANES`.
+
+    A vector that straddles two lines takes the kernels half as long again to add to.
+    """
+    memory = np.zeros(rows * columns + _LANES)
+    start = -memory.ctypes.data % (8 * _LANES) // 8
+    return memory[start : start + rows * columns].reshape(rows, columns)
+
+
 def _padded(matrix):
     aligned = matrix.shape[1] % _LANES == 0 < matrix.shape[1]
     return matrix if aligned and matrix.flags.c_contiguous and matrix.dtype == np.float64 else pad_columns(matrix)
@@ -91,7 +99,7 @@ def pad_columns(matrix):
     """Copy ``matrix`` with zero columns added up to a multiple of the vector length the kernels work in."""
     matrix = np.asarray(matrix, dtype=np.float64)
     rows, columns = matrix.shape
-    padded = np.zeros((rows, -(-max(columns, 1) // _LANES) * _LANES))
+    padded = _aligned_zeros(rows, -(-max(columns, 1) // _LANES) * _LANES)
     padded[:, :columns] = matrix
     return padded
 
@@ -121,8 +129,8 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None):
     matrix = _padded(matrix)
     out = np.empty_like(u)
     weights = _NOTHING if weights is None else _rows(weights, u, "weights")
-    scratch = np.empty((len(u), 4)), np.empty(matrix.shape[1]), np.empty(matrix.shape[1])
-    _profiles.sweep(u, _given_order(u, order), codes, weights, matrix, _AFRESH, *scratch, out)
+    balance, products = _aligned_zeros(2, matrix.shape[1])
+    _profiles.sweep(u, _given_order(u, order), codes, weights, matrix, balance, products, out)
     return out
 
 
@@ -175,7 +183,7 @@ def signed_weights(u, weights, *, order=None):
     """``sum_j sign(u_i - u_j) weights[j]`` for every row ``i``, (n,): :func:`signed_sums` of one column, quicker."""
     u = _float(u)
     out = np.empty_like(u)
-    _scan.signed_weights(u, _given_order(u, order), _rows(weights, u, "weights"), np.empty((2, len(u))), out)
+    _scan.signed_weights(u, _given_order(u, order), _rows(weights, u, "weights"), out)
     return out
 
 
@@ -202,7 +210,7 @@ def window_density(u, weights, half, *, least, order=None):
     u = _float(u)
     out = np.empty_like(u)
     weights = _rows(weights, u, "weights")
-    _scan.window_density(u, _given_order(u, order), weights, half, least, np.empty((2, len(u))), out)
+    _scan.window_density(u, _given_order(u, order), weights, half, least, np.empty_like(u), out)
     return out
 
 

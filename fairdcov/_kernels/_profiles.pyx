@@ -11,6 +11,8 @@ from libc.stdint cimport int32_t, int64_t
 
 cdef enum:
     FEW_COLUMNS = 256   # beyond, writing all products takes longer than the wait for a balance that has just changed
+    AFRESH = 4096       # rows after which the products are computed afresh
+    BLOCK = 256         # rows that are fetched from all over the memory in one go
 
 cdef extern from "_loops.h" nogil:
     double fairdcov_padded_dot(const double *a, const double *b, ptrdiff_t size)
@@ -29,18 +31,16 @@ ctypedef struct Sweep:
     double *products
 
 
-cdef inline double _signed_sum(const Sweep *state, const Row *row) noexcept nogil:
+cdef inline double _signed_sum(const Sweep *state, ptrdiff_t code) noexcept nogil:
     if state.width <= FEW_COLUMNS:
-        return state.products[row.code]
-    return fairdcov_padded_dot(state.matrix + row.code * state.width, state.balance, state.width)
+        return state.products[code]
+    return fairdcov_padded_dot(state.matrix + code * state.width, state.balance, state.width)
 
 
-cdef inline void _pass(Sweep *state, const Row *row, double times) noexcept nogil:
-    state.balance[row.code] += times * row.weight
+cdef inline void _pass(Sweep *state, ptrdiff_t code, double weight) noexcept nogil:
+    state.balance[code] += weight
     if state.width <= FEW_COLUMNS:
-        fairdcov_add_scaled(
-            state.products, state.matrix + row.code * state.width, times * row.weight, state.width
-        )
+        fairdcov_add_scaled(state.products, state.matrix + code * state.width, weight, state.width)
 
 
 def sweep(
@@ -49,8 +49,6 @@ def sweep(
     const int32_t[::1] codes,           # IN (n,) profile of each row
     const double[::1] weights,          # IN (n,), or (0,) for unit weights
     const double[:, ::1] matrix,        # IN (K, padded K), symmetric, columns beyond K are zero
-    ptrdiff_t afresh,                   # rows after which the products are computed afresh
-    double[:, ::1] ordered,             # SCRATCH (n, 4)
     double[::1] balance,                # SCRATCH (padded K,)
     double[::1] products,               # SCRATCH (padded K,)
     double[::1] out,                    # OUT (n,) weights[i] * sum_j weights[j] sign(u_i - u_j) matrix[k(i), k(j)]
@@ -58,50 +56,57 @@ def sweep(
     cdef:
         ptrdiff_t n = u.shape[0]
         ptrdiff_t n_profiles = matrix.shape[0]
-        ptrdiff_t first, last, i, k, due = 0
+        ptrdiff_t start, stop, first, last, i, k, row, due = 0
         bint weighted = weights.shape[0] > 0
-        Row *rows
-        Row *row
+        double weight = 1.0
+        Row block[BLOCK]
+        Row *own
         Sweep state
 
     if n == 0:
         return
-    rows = <Row *> &ordered[0, 0]
     state.matrix, state.width, state.balance, state.products = &matrix[0, 0], matrix.shape[1], &balance[0], &products[0]
     with nogil:
         balance[:] = 0.0
         for i in range(n):
-            row = rows + i
-            row.index = order[i]
-            row.u = u[row.index]
-            row.code = codes[row.index]
-            row.weight = weights[row.index] if weighted else 1.0
-            balance[row.code] -= row.weight
+            balance[codes[i]] -= weights[i] if weighted else 1.0
         first = 0
         while first < n:
-            if first >= due and state.width <= FEW_COLUMNS:
+            start, stop = first, min(first + BLOCK, n)
+            for i in range(start, stop):
+                own = block + (i - start)
+                own.index = order[i]
+                own.u = u[own.index]
+                own.code = codes[own.index]
+                own.weight = weights[own.index] if weighted else 1.0
+            if start >= due and state.width <= FEW_COLUMNS:
                 products[:] = 0.0
                 for k in range(n_profiles):
                     fairdcov_add_scaled(&products[0], &matrix[k, 0], balance[k], state.width)
-                due = first + afresh
-            row = rows + first
-            last = first + 1
-            while last < n and rows[last].u == row.u:
-                last += 1
-            # Of tied rows each counts half for the others, neither below nor above: sign(0) = 0.
-            if last == first + 1:
-                out[row.index] = row.weight * (
-                    _signed_sum(&state, row) + row.weight * matrix[row.code, row.code]
-                )
-                _pass(&state, row, 2.0)
-            else:
-                for i in range(first, last):
-                    _pass(&state, rows + i, 1.0)
-                for i in range(first, last):
-                    out[rows[i].index] = rows[i].weight * _signed_sum(&state, rows + i)
-                for i in range(first, last):
-                    _pass(&state, rows + i, 1.0)
-            first = last
+                due = start + AFRESH
+            while first < stop:
+                own = block + (first - start)
+                last = first + 1
+                while last < n and (block[last - start].u if last < stop else u[order[last]]) == own.u:
+                    last += 1
+                if last == first + 1:
+                    out[own.index] = own.weight * (
+                        _signed_sum(&state, own.code) + own.weight * matrix[own.code, own.code]
+                    )
+                    _pass(&state, own.code, 2.0 * own.weight)
+                else:
+                    # Of tied rows each counts half for the others, neither below nor above: sign(0) = 0.
+                    for i in range(first, last):
+                        row = order[i]
+                        _pass(&state, codes[row], weights[row] if weighted else 1.0)
+                    for i in range(first, last):
+                        row = order[i]
+                        weight = weights[row] if weighted else 1.0
+                        out[row] = weight * _signed_sum(&state, codes[row])
+                    for i in range(first, last):
+                        row = order[i]
+                        _pass(&state, codes[row], weights[row] if weighted else 1.0)
+                first = last
 
 
 def values(
