@@ -100,11 +100,11 @@ class BoundPenalty:
         order = ascending_order(u)
         if len(u) == 0 or u[order[0]] == u[order[-1]]:
             return 0.0, np.zeros(len(u)), 1.0, None
-        value, gradient = self._form.value_gradient(u, order)
+        value, gradient, signed_weights = self._form.value_gradient_weights(u, order)
         spread = 1.0
         if self.scale_free:
             spread, spread_gradient = gini_mean_difference(
-                u, self._probabilities, statistic=self._statistic, order=order
+                u, self._probabilities, statistic=self._statistic, order=order, signed_weights=signed_weights
             )
             value /= spread
             spread_gradient *= value

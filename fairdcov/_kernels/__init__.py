@@ -62,9 +62,10 @@ def ascending_order(u):
     n = len(u)
     if n < _FEW_ROWS:
         return np.argsort(u, kind="stable")
-    keys, counts, order = np.empty((2, n), dtype=np.uint64), np.empty(_RADIX, dtype=np.int64), np.empty(n, np.int64)
-    if _order.cell_order(u, keys, counts, order):
-        return order
+    keys, counts = np.empty((2, n), dtype=np.uint64), np.empty(_RADIX, dtype=np.int64)
+    line = _order.cell_order(u, keys, counts) if n < _order.MOST_ROWS else -1
+    if line >= 0:
+        return keys[line].view(np.int64)
     rows = np.empty((2, n), dtype=np.int64)
     return rows[_order.bit_order(u, keys, rows, counts)]
 
@@ -104,7 +105,7 @@ def pad_columns(matrix):
     return padded
 
 
-def profile_signed_products(u, codes, matrix, *, weights=None, order=None):
+def profile_signed_products(u, codes, matrix, *, weights=None, order=None, return_signed_weights=False):
     """``w_i sum_j w_j sign(u_i - u_j) matrix[k(i), k(j)]`` for rows with profiles ``k = codes``.
 
     Parameters
@@ -119,19 +120,21 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None):
         Row weights ``w``; 1 when omitted.
     order : (n,) integer array, optional
         ``np.argsort(u)`` when it is known already.
+    return_signed_weights : bool
+        Whether to return :func:`signed_weights` as well, a by-product.
 
     Returns
     -------
-    (n,) array
+    (n,) array, or two of them
     """
     u = _float(u)
     codes = _codes(codes, u, len(matrix))
     matrix = _padded(matrix)
-    out = np.empty_like(u)
+    out, signed = np.empty_like(u), np.empty_like(u) if return_signed_weights else _NOTHING
     weights = _NOTHING if weights is None else _rows(weights, u, "weights")
     balance, products = _aligned_zeros(2, matrix.shape[1])
-    _profiles.sweep(u, _given_order(u, order), codes, weights, matrix, balance, products, out)
-    return out
+    _profiles.sweep(u, _given_order(u, order), codes, weights, matrix, balance, products, out, signed)
+    return (out, signed) if return_signed_weights else out
 
 
 def profile_values(u, codes, matrix):

@@ -17,6 +17,7 @@ cdef enum:
     ROW_BITS = 31       # 64 - CELL_BITS
     MOST_MOVES = 4      # to put rows right, times n
 
+MOST_ROWS = (<int64_t> 1) << ROW_BITS
 
 cdef bint _bucket_starts(int64_t *counts, ptrdiff_t n, ptrdiff_t first_bucket) noexcept nogil:
     # Counts become starts; False if all rows are in one bucket, so that the pass would change nothing.
@@ -33,12 +34,11 @@ cdef bint _bucket_starts(int64_t *counts, ptrdiff_t n, ptrdiff_t first_bucket) n
 
 
 def cell_order(
-    const double[::1] u,        # IN (n,), finite, n < 2 ** ROW_BITS
-    uint64_t[:, ::1] packed,    # SCRATCH (2, n) cell and row of each entry
+    const double[::1] u,        # IN (n,), finite, n < MOST_ROWS
+    uint64_t[:, ::1] packed,    # SCRATCH (2, n) cell and row of each entry; one line becomes the order
     int64_t[:, ::1] counts,     # SCRATCH (at least CELL_DIGITS, BUCKETS)
-    int64_t[::1] order,         # OUT (n,)
 ):
-    # False where it gave up: `order` is then of no use.
+    # Returns the line of `packed` that holds the order as whole numbers of 64 bits, -1 where it gave up.
     cdef:
         ptrdiff_t n = u.shape[0]
         ptrdiff_t i, k, position, moves = 0
@@ -48,6 +48,7 @@ def cell_order(
         uint64_t *entry_in
         uint64_t *entry_out
         int64_t *count_of
+        int64_t *order
         double low = u[0], high = u[0], scale, value
         uint64_t row_mask = ((<uint64_t> 1) << ROW_BITS) - 1
         double n_cells = <double> ((<uint64_t> 1) << CELL_BITS) - 1.0
@@ -83,7 +84,7 @@ def cell_order(
                     position = count_of[k]
                     count_of[k] = position + 1
                     entry_out[position] = entry
-            entry_in = &packed[line, 0]
+            entry_in, order = &packed[line, 0], <int64_t *> &packed[1 - line, 0]
             for i in range(n):
                 row = <int64_t> (entry_in[i] & row_mask)
                 k = i
@@ -98,7 +99,7 @@ def cell_order(
                         sorted_out = False
                         break
                 order[k] = row
-    return sorted_out
+    return 1 - line if sorted_out else -1
 
 
 def bit_order(

@@ -52,13 +52,15 @@ def sweep(
     double[::1] balance,                # SCRATCH (padded K,)
     double[::1] products,               # SCRATCH (padded K,)
     double[::1] out,                    # OUT (n,) weights[i] * sum_j weights[j] sign(u_i - u_j) matrix[k(i), k(j)]
+    double[::1] signed_weights,         # OUT (n,) sum_j weights[j] sign(u_i - u_j), or (0,) where not wanted
 ):
     cdef:
         ptrdiff_t n = u.shape[0]
         ptrdiff_t n_profiles = matrix.shape[0]
         ptrdiff_t start, stop, first, last, i, k, row, due = 0
         bint weighted = weights.shape[0] > 0
-        double weight = 1.0
+        bint wanted = signed_weights.shape[0] > 0
+        double weight = 1.0, below_minus_above = 0.0
         Row block[BLOCK]
         Row *own
         Sweep state
@@ -69,7 +71,9 @@ def sweep(
     with nogil:
         balance[:] = 0.0
         for i in range(n):
-            balance[codes[i]] -= weights[i] if weighted else 1.0
+            weight = weights[i] if weighted else 1.0
+            balance[codes[i]] -= weight
+            below_minus_above -= weight
         first = 0
         while first < n:
             start, stop = first, min(first + BLOCK, n)
@@ -93,19 +97,28 @@ def sweep(
                     out[own.index] = own.weight * (
                         _signed_sum(&state, own.code) + own.weight * matrix[own.code, own.code]
                     )
+                    if wanted:
+                        signed_weights[own.index] = below_minus_above + own.weight
+                    below_minus_above += 2.0 * own.weight
                     _pass(&state, own.code, 2.0 * own.weight)
                 else:
                     # Of tied rows each counts half for the others, neither below nor above: sign(0) = 0.
                     for i in range(first, last):
                         row = order[i]
-                        _pass(&state, codes[row], weights[row] if weighted else 1.0)
+                        weight = weights[row] if weighted else 1.0
+                        below_minus_above += weight
+                        _pass(&state, codes[row], weight)
                     for i in range(first, last):
                         row = order[i]
                         weight = weights[row] if weighted else 1.0
+                        if wanted:
+                            signed_weights[row] = below_minus_above
                         out[row] = weight * _signed_sum(&state, codes[row])
                     for i in range(first, last):
                         row = order[i]
-                        _pass(&state, codes[row], weights[row] if weighted else 1.0)
+                        weight = weights[row] if weighted else 1.0
+                        below_minus_above += weight
+                        _pass(&state, codes[row], weight)
                 first = last
 
 

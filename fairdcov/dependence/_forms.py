@@ -39,17 +39,25 @@ class DependenceForm(ABC):
 
     @abstractmethod
     def signed_sums(self, u, order):
-        """``sum_j sign(u_i - u_j) M_ij`` for every row, with ``order = np.argsort(u)``."""
+        """``sum_j sign(u_i - u_j) M_ij`` for every row, with ``order = np.argsort(u)``.
+
+        Also ``sum_j w_j sign(u_i - u_j)`` with the row weights of the measure (1 without weights) where that is a
+        by-product, otherwise None.
+        """
 
     def value_gradient(self, u, order=None):
-        """Value without the constant, and its gradient (n,).
+        """Value without the constant, and its gradient (n,)."""
+        return self.value_gradient_weights(u, _kernels.ascending_order(u) if order is None else order)[:2]
+
+    def value_gradient_weights(self, u, order):
+        """Value without the constant, its gradient (n,), and the by-product of :meth:`signed_sums`.
 
         The form is homogeneous of degree one in ``u`` and blind to shifts, so its value is ``u . gradient``, taken
         about the mean of ``u`` to lose no digits.
         """
-        order = _kernels.ascending_order(u) if order is None else order
-        gradient = 2.0 * self.factor * self.signed_sums(u, order)
-        return float((u - u.mean()) @ gradient), gradient
+        gradient, signed_weights = self.signed_sums(u, order)
+        gradient *= 2.0 * self.factor
+        return float((u - u.mean()) @ gradient), gradient, signed_weights
 
     @abstractmethod
     def norm(self):
@@ -98,7 +106,9 @@ class ProfileForm(DependenceForm):
 
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""
-        return _kernels.profile_signed_products(u, self._codes, self._matrix, weights=self._row_weights, order=order)
+        return _kernels.profile_signed_products(
+            u, self._codes, self._matrix, weights=self._row_weights, order=order, return_signed_weights=True
+        )
 
     def norm(self):
         """See :meth:`DependenceForm.norm`."""
@@ -179,7 +189,7 @@ class RowForm(DependenceForm):
         """See :meth:`DependenceForm.signed_sums`."""
         below_minus_above, signed_centring = _kernels.signed_sums(u, self._weights, order=order).T
         products = self._signed_products(u, order)
-        return -self._scale * self._q * (products - self._excess * below_minus_above - signed_centring)
+        return -self._scale * self._q * (products - self._excess * below_minus_above - signed_centring), None
 
 
 class UnivariateForm(RowForm):
@@ -293,7 +303,7 @@ class SumForm(DependenceForm):
 
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""
-        return sum(form.signed_sums(u, order) for form in self._forms)
+        return sum(form.signed_sums(u, order)[0] for form in self._forms), None
 
     def norm(self):
         """Sum of the norms of the forms, which by the triangle inequality is not less than that of their sum."""

@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 
-def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None):
+def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None, signed_weights=None):
     """Gini mean difference ``sum_ij p_i p_j |u_i - u_j|`` and its gradient, in O(n log n).
 
     For ``statistic="u"`` the mean runs over the pairs of different rows.
@@ -30,6 +30,9 @@ def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None):
         Which mean to take.
     order : (n,) integer array, optional
         ``np.argsort(u)`` when it is known already.
+    signed_weights : (n,) array, optional
+        ``sum_j p_j sign(u_i - u_j)``, or that of ones without ``probabilities``, when it is known already. It is
+        overwritten.
 
     Returns
     -------
@@ -48,7 +51,7 @@ def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None):
         row_weights, scale = np.ones(n), 1.0 / (n * (n - 1)) if statistic == "u" else 1.0 / n**2
     else:
         row_weights, scale = probabilities, 1.0
-    gradient = _kernels.signed_weights(u, row_weights, order=order)
+    gradient = _kernels.signed_weights(u, row_weights, order=order) if signed_weights is None else signed_weights
     gradient *= row_weights
     gradient *= 2.0 * scale
     return float((u - u.mean()) @ gradient), gradient
