@@ -7,11 +7,16 @@ penalties.
 from abc import ABC, abstractmethod
 
 import numpy as np
-from scipy.special import expit, xlogy
+from scipy.special import expit, logit, xlogy
 
 from fairdcov._validation import check_choice
 
 __all__ = ["OBJECTIVES", "HalfBinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "PointwiseLoss", "regression_loss"]
+
+
+# A total counts as balanced within this share of itself; bisection alone needs no more steps for that.
+_BALANCED = 1e-13
+_MOST_STEPS = 100
 
 
 class PointwiseLoss(ABC):
@@ -50,7 +55,7 @@ class PointwiseLoss(ABC):
         """Raw prediction of the constant model whose response is ``mean``."""
 
     def best_shift(self, y, raw, probabilities):
-        """What added to all raw predictions gives the lowest mean loss; None where that has no closed form."""
+        """What added to all raw predictions gives the lowest mean loss; None where nothing does or it is not known."""
         return
 
     def check_target(self, y):
@@ -119,7 +124,29 @@ class HalfBinomialLoss(PointwiseLoss):
 
     def intercept(self, mean):
         """See :class:`PointwiseLoss`."""
-        return np.log(mean / (1.0 - mean))
+        return logit(mean)
+
+    def best_shift(self, y, raw, probabilities):
+        """See :class:`PointwiseLoss`; the shift that balances the totals, by Newton steps within a bracket."""
+        target = probabilities @ y
+        if not 0 < target < 1:
+            return None
+        # With these shifts no probability is above, or below, the mean of y.
+        lowest, highest = logit(target) - raw.max(), logit(target) - raw.min()
+        shift = min(max(0.0, lowest), highest)
+        for _ in range(_MOST_STEPS):
+            response = expit(raw + shift)
+            excess = probabilities @ response - target
+            if abs(excess) <= _BALANCED * target:
+                break
+            if excess > 0:
+                highest = shift
+            else:
+                lowest = shift
+            slope = probabilities @ (response * (1.0 - response))
+            step = shift - excess / slope if slope > 0 else np.inf
+            shift = step if lowest < step < highest else 0.5 * (lowest + highest)
+        return float(shift)
 
     def check_target(self, y):
         """See :class:`PointwiseLoss`."""

@@ -88,20 +88,41 @@ class RawObjective:
         response = self.loss.response(raw)
         return response, self.loss.response_slope(raw, response)
 
-    def best_shift(self, raw):
-        """What added to all raw predictions gives the lowest objective, 0 where it has no closed form.
+    def balanced_terms_curvature(self, raw):
+        """:meth:`terms_curvature` of the raw predictions plus :meth:`best_shift`, as functions of ``raw``; that shift.
 
-        The loss alone decides where a shift leaves the penalty alone: always on the scale on which it is added, and
-        with a log link for a scale-free penalty. So totals stay in balance however far the penalty moves predictions.
+        The shift follows ``raw``. Where it moves the penalty, the gradient is that along predictions in balance: what
+        ``raw_i`` adds to the total is taken off all rows again.
         """
-        if self.penalty is not None and self.strength > 0:
-            same_scale = self.penalty.scale == "link" or (
-                self.loss.link == "identity" and self.penalty.multiplier is None
-            )
-            if not same_scale and not (self.loss.link == "log" and self.penalty.scale_free):
-                return 0.0
+        shift = self.best_shift(raw)
+        raw = raw + shift
+        value, penalty, gradient, curvature = self.terms_curvature(raw)
+        if shift and self._shift_moves_penalty():
+            weights = self.loss.curvature(raw) * self.probabilities
+            gradient -= gradient.sum() / weights.sum() * weights
+        return shift, (value, penalty, gradient, curvature)
+
+    def best_shift(self, raw):
+        """What added to all raw predictions gives the lowest loss, 0 where the penalty has a say in that.
+
+        A scale-free penalty has none, nor one on the scale on which the shift is added. So totals stay in balance
+        however far the penalty moves predictions.
+        """
+        if self._is_penalised() and not self.penalty.scale_free and self._shift_moves_penalty():
+            return 0.0
         shift = self.loss.best_shift(self.y, raw, self.probabilities)
         return shift if shift is not None and np.isfinite(shift) else 0.0
+
+    def _is_penalised(self):
+        return self.penalty is not None and self.strength > 0
+
+    def _shift_moves_penalty(self):
+        """Whether a shift of all raw predictions changes the penalty, if only a little where that is scale-free."""
+        if not self._is_penalised() or self.penalty.scale == "link":
+            return False
+        if self.loss.link == "identity":
+            return self.penalty.multiplier is not None
+        return not (self.loss.link == "log" and self.penalty.scale_free)
 
     def mean_loss(self, raw):
         """Mean loss alone."""

@@ -391,6 +391,7 @@ class _Problem:
             "booster_": self.grower.snapshot(shift),
             "n_unpenalised_rounds_": self.n_unpenalised,
             "n_fair_rounds_": self._n_fair,
+            "effective_strength_": self.rounds.effective_strength(strength) if strength > 0 else 0.0,
             "loss_value_": loss,
             "penalty_value_": penalty,
             "objective_value_": loss + (strength * penalty if strength > 0 else 0.0),

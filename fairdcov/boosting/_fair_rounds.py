@@ -20,6 +20,9 @@ _MOST_HALVINGS = 8
 _MOST_FAILURES = 4
 # What is gained below this share of the objective is rounding.
 _RELATIVE_NOISE = 1e-12
+# A strength at which the penalty of the start weighs so many times what the start explains of the loss counts as
+# largest: a thirtieth of that penalty is then worth as much as the whole model.
+_MOST_WEIGHT = 30.0
 
 
 @dataclass(eq=False)
@@ -68,14 +71,17 @@ class Monitor:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Objective at the raw predictions of a grower plus a shift, and its derivatives."""
+    """Terms of the objective at the raw predictions of a grower plus a shift, and its derivatives."""
 
     loss: float
     penalty: float
-    total: float
     gradient: np.ndarray
     curvature: np.ndarray
     shift: float
+
+    def objective(self, strength):
+        """Loss plus penalty at a strength."""
+        return self.loss + strength * self.penalty
 
 
 @dataclass(eq=False)
@@ -102,6 +108,10 @@ class FairRounds:
     history : dict of lists
         Objective, loss and penalty at the start of each strength and after each round that was kept, of the training
         rows and of the monitored ones.
+    largest_strength : float or None
+        What larger strengths count as for a scale-free penalty, which cannot be had for less by predictions that
+        shrink to a constant. Such strengths would trade all that the model explains for differences in the penalty
+        that are those of the next tree. None before the first round.
     """
 
     objective: object
@@ -110,6 +120,7 @@ class FairRounds:
     learning_rate: float
     monitor: Monitor | None = None
     history: dict = field(default_factory=dict)
+    largest_strength: float | None = None
 
     def train(self, strength, n_rounds, after_round=None):
         """Grow up to ``n_rounds`` trees at a strength; the objective never rises.
@@ -136,20 +147,27 @@ class FairRounds:
         with threadpool_limits(1, user_api="blas"):
             return self._train(strength, n_rounds, after_round)
 
+    def effective_strength(self, strength):
+        """The strength that the trees are grown at; it differs from a ``strength`` above :attr:`largest_strength`."""
+        return strength if self.largest_strength is None else min(strength, self.largest_strength)
+
     def _train(self, strength, n_rounds, after_round):
-        self.objective.strength = strength
+        constant_loss = self.objective.constant_loss()
+        if self.largest_strength is None:
+            self.largest_strength = self._find_largest_strength(strength, constant_loss)
+        self.objective.strength = self.effective_strength(strength)
         state = self._state()
         # A model worse than the constant one is none, whatever its penalty: at huge strengths it would be preferred.
-        highest_loss = max(state.loss, self.objective.constant_loss())
+        highest_loss = max(state.loss, constant_loss)
         # What a smaller strength has reached is not given up for a better loss.
         highest_penalty = state.penalty
         kept, failures, learning_rate = [state], 0, self.learning_rate
         monitored = None
         if self.monitor is not None:
             monitored = self.monitor.restart(self.grower.monitored_raw() + state.shift, strength)
-        self._record(state, monitored)
+        self._record(state, strength, monitored)
         while len(kept) <= n_rounds and failures < _MOST_FAILURES:
-            following, learning_rate = self._round(state, learning_rate, highest_loss, highest_penalty)
+            following, learning_rate = self._round(state, strength, learning_rate, highest_loss, highest_penalty)
             if following is None:
                 failures += 1
                 learning_rate = self.learning_rate
@@ -161,7 +179,7 @@ class FairRounds:
             number = len(kept) - 1
             if self.monitor is not None:
                 monitored = self.monitor.update(number, self.grower.monitored_raw() + state.shift)
-            self._record(state, monitored)
+            self._record(state, strength, monitored)
             if after_round is not None and after_round(number, {name: row[-1] for name, row in self.history.items()}):
                 break
             if self.monitor is not None and self.monitor.is_over(number):
@@ -172,31 +190,41 @@ class FairRounds:
                 kept.pop()
         return len(kept) - 1, kept[-1].shift
 
-    def _round(self, state, learning_rate, highest_loss, highest_penalty):
+    def _find_largest_strength(self, strength, constant_loss):
+        self.objective.strength = strength
+        if not self.objective.penalty.scale_free:
+            return np.inf
+        start = self._state()
+        explained = constant_loss - start.loss
+        return _MOST_WEIGHT * explained / start.penalty if explained > 0 and start.penalty > 0 else np.inf
+
+    def _round(self, state, strength, learning_rate, highest_loss, highest_penalty):
         """State after one more tree and the learning rate it took; no state where no rate lowers the objective."""
         gradient, curvature = self.total_weight * state.gradient, self.total_weight * state.curvature
-        noise = _RELATIVE_NOISE * max(abs(state.total), 1.0)
         for _ in range(_MOST_HALVINGS):
             if not self.grower.grow(gradient, curvature, learning_rate):
                 return None, learning_rate
             following = self._state()
             # Written so that an objective that is not a number counts as no improvement.
             within = following.loss <= highest_loss and following.penalty <= highest_penalty
-            if within and following.total < state.total - noise:
+            if within and all(_falls(state, following, each) for each in {strength, self.objective.strength}):
                 return following, learning_rate
             self.grower.drop()
             learning_rate /= 2
         return None, learning_rate
 
     def _state(self):
-        raw = self.grower.raw()
-        shift = self.objective.best_shift(raw)
-        loss, penalty, gradient, curvature = self.objective.terms_curvature(raw + shift)
-        return State(loss, penalty, loss + self.objective.strength * penalty, gradient, curvature, shift)
+        shift, terms = self.objective.balanced_terms_curvature(self.grower.raw())
+        return State(*terms, shift)
 
-    def _record(self, state, monitored):
-        row = {"objective": state.total, "loss": state.loss, "penalty": state.penalty}
+    def _record(self, state, strength, monitored):
+        row = {"objective": state.objective(strength), "loss": state.loss, "penalty": state.penalty}
         if monitored is not None:
             row.update(zip(("validation_loss", "validation_penalty", "validation_objective"), monitored, strict=True))
         for name, value in row.items():
             self.history.setdefault(name, []).append(float(value))
+
+
+def _falls(state, following, strength):
+    before = state.objective(strength)
+    return following.objective(strength) < before - _RELATIVE_NOISE * max(abs(before), 1.0)

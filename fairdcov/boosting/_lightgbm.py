@@ -230,7 +230,8 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
     strength : float, default=1.0
         Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives LightGBM's
-        model.
+        model. Where a scale-free penalty of the start would weigh more than 30 times what the start explains of the
+        loss, it counts as if it weighed that: see ``effective_strength_``.
     <objective>
     n_estimators : int, default=100
         Unpenalised rounds.
@@ -273,6 +274,8 @@ _ATTRIBUTES = """booster_ : lightgbm.Booster
         Trees of the unpenalised start.
     n_fair_rounds_ : int
         Trees grown on loss plus penalty.
+    effective_strength_ : float
+        Strength that the fair rounds went by: ``strength``, or the largest that is told apart from larger ones.
     loss_value_ : float
         Weighted mean loss (half deviance) on the training rows.
     penalty_value_ : float

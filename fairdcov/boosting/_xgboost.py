@@ -123,7 +123,8 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
     strength : float, default=1.0
         Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives XGBoost's
-        model.
+        model. Where a scale-free penalty of the start would weigh more than 30 times what the start explains of the
+        loss, it counts as if it weighed that: see ``effective_strength_``.
     objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
         Family of the target; all but the first have a log link.
     tweedie_power : float, default=1.5
@@ -165,6 +166,8 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         All trees. Its own ``predict`` is on the scale of the target.
     n_unpenalised_rounds_, n_fair_rounds_ : int
         Trees of the unpenalised start, and those grown on loss plus penalty.
+    effective_strength_ : float
+        As in :class:`DCovLGBMRegressor`.
     loss_value_, penalty_value_, objective_value_ : float
         On the training rows, as in :class:`DCovLGBMRegressor`.
     penalty_method_ : str or None

@@ -76,8 +76,7 @@ def pull_bounds(blocks, measure, *, statistic="v", sample_weight=None, random_st
     Examples
     --------
     >>> import numpy as np
-    >>> from fairdcov import _kernels
-    from fairdcov._blocks import SensitiveBlocks
+    >>> from fairdcov._blocks import SensitiveBlocks
     >>> from fairdcov.dependence import pull_bounds
     >>> blocks = SensitiveBlocks.from_arrays([np.array([[0.0], [0.0], [1.0], [1.0]])])
     >>> pull_bounds(blocks, "ccdcov")

@@ -104,6 +104,17 @@ def test_more_strength_hardly_means_a_larger_penalty_in_single_fits(portfolio, p
     assert all(later <= earlier + 0.02 * values[0] for earlier, later in pairwise(values))
 
 
+def test_strengths_that_outweigh_the_loss_count_as_the_largest_that_does_not(portfolio):
+    models = [fit(portfolio, strength=strength) for strength in (1.0, 1e4, 1e6)]
+    effective = [model.effective_strength_ for model in models]
+    assert effective[0] == 1.0 < effective[1] == effective[2] < 1e4
+    assert models[1].penalty_value_ == pytest.approx(models[2].penalty_value_, rel=0.02)
+    # The published form goes on to shrink predictions at any strength.
+    published = fit(portfolio, strength=1e6, penalty=CCDCovPenalty(normalize=False))
+    assert published.effective_strength_ == 1e6
+    assert fit(portfolio, strength=0).effective_strength_ == 0.0
+
+
 def test_a_small_strength_changes_little(portfolio):
     """However many fair rounds there are: they keep close to the unpenalised model, and fit no noise."""
     unaware = fit(portfolio, strength=0)
@@ -127,6 +138,17 @@ def test_fitted_values_are_what_the_measures_say(portfolio):
 def test_total_stays_in_balance(portfolio, strength):
     total = fit(portfolio, strength=strength).predict(portfolio["X"]) @ portfolio["exposure"]
     assert total == pytest.approx(portfolio["claims"].sum(), rel=1e-9)
+
+
+@pytest.mark.parametrize("strength", [1.0, 100.0, 1e5])
+def test_total_of_probabilities_stays_in_balance(portfolio, strength):
+    y = portfolio["claims"] > 0
+    model = DCovLGBMClassifier(strength=strength, **SMALL)
+    model.fit(portfolio["X"], y, portfolio["exposure"], sensitive_features=portfolio["people"])
+    assert model.penalty_value_ < model.history_["penalty"][0]
+    assert (np.diff(model.history_["objective"]) < 0).all()
+    total = model.predict_proba(portfolio["X"])[:, 1] @ portfolio["exposure"]
+    assert total == pytest.approx(portfolio["exposure"][y].sum(), rel=1e-9)
 
 
 def test_mean_stays_in_balance_with_the_identity_link(portfolio):

@@ -126,35 +126,80 @@ def test_totals_take_the_u_statistic_and_need_no_weights(rng, people):
 
 
 @pytest.mark.parametrize(
-    ("loss", "penalty", "has_shift"),
+    ("loss", "penalty", "shift_is"),
     [
-        (HalfTweedieLoss(1.0), CCDCovPenalty(), True),
-        (HalfTweedieLoss(1.5), CCDCovPenalty(scale="total"), True),
-        (HalfTweedieLoss(2.0), CCDCovPenalty(scale="link", normalize=False), True),
-        (HalfSquaredError(), CCDCovPenalty(normalize=False), True),
-        (HalfSquaredError(), CCDCovPenalty(scale="total"), False),
-        (HalfTweedieLoss(1.0), CCDCovPenalty(normalize=False), False),
-        (HalfBinomialLoss(), CCDCovPenalty(), False),
+        (HalfTweedieLoss(1.0), CCDCovPenalty(), "best for the objective"),
+        (HalfTweedieLoss(1.5), CCDCovPenalty(scale="total"), "best for the objective"),
+        (HalfTweedieLoss(2.0), CCDCovPenalty(scale="link", normalize=False), "best for the objective"),
+        (HalfSquaredError(), CCDCovPenalty(normalize=False), "best for the objective"),
+        (HalfBinomialLoss(), CCDCovPenalty(scale="link"), "best for the objective"),
+        (HalfSquaredError(), CCDCovPenalty(scale="total"), "best for the loss"),
+        (HalfBinomialLoss(), CCDCovPenalty(), "best for the loss"),
+        (HalfTweedieLoss(1.0), CCDCovPenalty(normalize=False), "none"),
+        (HalfBinomialLoss(), CCDCovPenalty(normalize=False), "none"),
     ],
 )
-def test_best_shift_minimises_the_objective(rng, people, loss, penalty, has_shift):
+def test_best_shift(rng, people, loss, penalty, shift_is):
     n = len(people)
     y = rng.gamma(2.0, size=n) if not isinstance(loss, HalfBinomialLoss) else rng.integers(0, 2, n).astype(float)
     weights = rng.uniform(0.2, 1.0, n)
     objective = RawObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights), strength=3.0)
     raw = 0.5 * rng.normal(size=n)
     shift = objective.best_shift(raw)
-    if not has_shift:
+    if shift_is == "none":
         assert shift == 0.0
         return
+    if shift_is == "best for the loss":
+        objective.strength = 0.0
 
     def total(by):
         value, penalty_value, _ = objective.terms(raw + by)
-        return value + 3.0 * penalty_value
+        return value + objective.strength * penalty_value
 
     _, _, gradient = objective.terms(raw + shift)
     assert gradient.sum() == pytest.approx(0.0, abs=1e-10)
     assert total(shift) < min(total(shift - 0.05), total(shift + 0.05), total(0.0))
+
+
+@pytest.mark.parametrize(
+    ("loss", "penalty"),
+    [
+        (HalfBinomialLoss(), CCDCovPenalty()),
+        (HalfBinomialLoss(), JDCovPenalty(scale="total")),
+        (HalfSquaredError(), CCDCovPenalty(scale="total")),
+        (HalfTweedieLoss(1.0), CCDCovPenalty()),
+        (HalfTweedieLoss(1.0), CCDCovPenalty(normalize=False)),
+    ],
+)
+def test_gradient_in_balance_by_finite_differences(rng, people, loss, penalty):
+    """The shift follows the predictions, and so does what it does to the penalty."""
+    n = len(people)
+    y = rng.poisson(0.4, n).clip(max=1).astype(float)
+    weights = rng.uniform(0.2, 1.0, n)
+    objective = RawObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights), strength=5.0)
+    raw = rng.normal(size=n) - 1.0
+    _, (_, _, gradient, _) = objective.balanced_terms_curvature(raw)
+
+    def total(raw):
+        _, (value, penalty_value, _, _) = objective.balanced_terms_curvature(raw)
+        return value + 5.0 * penalty_value
+
+    for _ in range(5):
+        direction = rng.normal(size=n)
+        numeric = (total(raw + 1e-7 * direction) - total(raw - 1e-7 * direction)) / 2e-7
+        assert gradient @ direction == pytest.approx(numeric, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("spread", [0.0, 1.0, 30.0, 1e3])
+@pytest.mark.parametrize("centre", [0.0, -50.0, 700.0])
+def test_shift_of_log_odds_balances_any_predictions(rng, spread, centre):
+    """Newton steps alone would leave the range of floats where most probabilities are 0 or 1."""
+    n = 200
+    y, p = (rng.uniform(size=n) < 0.3).astype(float), rng.dirichlet(np.ones(n))
+    raw = centre + spread * rng.choice([-1.0, 1.0], n) + 0.01 * rng.normal(size=n)
+    shift = HalfBinomialLoss().best_shift(y, raw, p)
+    assert p @ HalfBinomialLoss().response(raw + shift) == pytest.approx(p @ y, rel=1e-9)
+    assert HalfBinomialLoss().best_shift(np.zeros(n), raw, p) is None
 
 
 def test_terms_with_curvature_are_the_terms(rng, people):
