@@ -4,6 +4,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
@@ -12,7 +13,14 @@ from fairdcov._validation import check_positive_number, check_sample_weight
 from fairdcov.encoding import check_sensitive_features, select_rows
 from fairdcov.penalties import bind_penalty
 
-__all__ = ["TrainingData", "check_strengths", "encode_binary_target", "read_training_data", "unchanged_on_error"]
+__all__ = [
+    "TrainingData",
+    "check_strengths",
+    "encode_binary_target",
+    "fitted_clone",
+    "read_training_data",
+    "unchanged_on_error",
+]
 
 LEAST_PENALISED_ROWS = 4
 
@@ -146,3 +154,11 @@ def encode_binary_target(y):
     if len(classes) < 2:
         raise ValueError(f"y must have two classes; found one class, {classes[0]!r}")
     return classes, (y == classes[1]).astype(np.float64)
+
+
+def fitted_clone(estimator, strength, attributes):
+    """A clone with another strength and with fitted attributes, beside what validation found out about X and y."""
+    model = clone(estimator).set_params(strength=strength)
+    learnt = {name: value for name, value in vars(estimator).items() if name.endswith("_")}
+    model.__dict__.update(learnt, **attributes)
+    return model

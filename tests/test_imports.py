@@ -28,6 +28,7 @@ LEVELS = {
     "metrics": 3,
     "penalties": 3,
     "_objective": 4,
+    "_prediction": 4,
     "_training": 4,
     "actuarial": 4,
     "boosting": 5,

@@ -8,18 +8,19 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin, clone, is_regressor
-from sklearn.metrics import d2_tweedie_score
+from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from fairdcov._columns import drop_sensitive_columns, read_sensitive_columns
-from fairdcov._losses import HalfBinomialLoss, regression_loss
+from fairdcov._losses import regression_loss
 from fairdcov._objective import RawObjective
+from fairdcov._prediction import BinaryClassifier, DevianceRegressor
 from fairdcov._training import (
     TrainingData,
     check_strengths,
     encode_binary_target,
+    fitted_clone,
     read_training_data,
     unchanged_on_error,
 )
@@ -208,12 +209,7 @@ class PenalisedBooster(BaseEstimator):
 
     def _follow(self, problem, strengths):
         for strength in strengths:
-            attributes = problem.solve(strength)
-            model = clone(problem.estimator).set_params(strength=strength)
-            # Beside the solution: what validation found out about X and y.
-            learnt = {name: value for name, value in vars(problem.estimator).items() if name.endswith("_")}
-            model.__dict__.update(learnt, **attributes)
-            yield model
+            yield fitted_clone(problem.estimator, strength, problem.solve(strength))
 
     def _validate_training(self, X, y, *, ensure_min_samples):
         X = as_features(X)
@@ -406,7 +402,7 @@ def _check_count(value, name):
         raise ValueError(f"{name} must be a whole number >= 1; found {value!r}")
 
 
-class BoostedRegressor(RegressorMixin, PenalisedBooster):
+class BoostedRegressor(DevianceRegressor, PenalisedBooster):
     """Regression by objective; scores by the share of deviance explained."""
 
     def _loss(self):
@@ -415,51 +411,14 @@ class BoostedRegressor(RegressorMixin, PenalisedBooster):
     def _encode_target(self, y, classes=None):
         return y.astype(np.float64)
 
-    def predict(self, X):
-        """Predict the mean of ``y``; no protected attribute is needed.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features; ``sensitive_columns`` may be there or not.
-
-        Returns
-        -------
-        (n,) array
-            Predictions on the scale of ``y``: for a frequency model, expected claims per unit of exposure.
-        """
-        return self._loss().response(self._raw_predict(X))
-
-    def score(self, X, y, sample_weight=None):
-        """Share of the deviance that the model explains, D^2; R^2 for the squared error.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-        y : (n,) array
-            Target.
-        sample_weight : (n,) array, optional
-            Row weights, such as exposure.
-
-        Returns
-        -------
-        float
-            1 at best; 0 for the constant model.
-        """
-        return d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=self._loss().power)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = self.objective != "squared_error"
         return tags
 
 
-class BoostedClassifier(ClassifierMixin, PenalisedBooster):
+class BoostedClassifier(BinaryClassifier, PenalisedBooster):
     """Two classes by the log loss."""
-
-    def _loss(self):
-        return HalfBinomialLoss()
 
     def _encode_target(self, y, classes=None):
         if classes is None:
@@ -469,54 +428,3 @@ class BoostedClassifier(ClassifierMixin, PenalisedBooster):
         if len(unknown):
             raise ValueError(f"y of eval_set has labels that y does not have: {unknown.tolist()}")
         return (y == classes[1]).astype(np.float64)
-
-    def decision_function(self, X):
-        """Log odds of the second class.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n,) array
-        """
-        return self._raw_predict(X)
-
-    def predict_proba(self, X):
-        """Probability of each class; no protected attribute is needed.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n, 2) array
-            Columns in the order of ``classes_``.
-        """
-        raw = self._raw_predict(X)
-        loss = self._loss()
-        return np.column_stack([loss.response(-raw), loss.response(raw)])
-
-    def predict(self, X):
-        """Predict the more probable class.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n,) array of class labels
-        """
-        check_is_fitted(self, "booster_")
-        return self.classes_[(self._raw_predict(X) > 0).astype(int)]
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags

@@ -10,7 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairdcov._columns import drop_sensitive_columns
 from fairdcov._objective import CoefficientObjective, RawObjective
-from fairdcov._training import check_strengths, read_training_data, unchanged_on_error
+from fairdcov._training import check_strengths, fitted_clone, read_training_data, unchanged_on_error
 from fairdcov._validation import check_positive_number
 from fairdcov.exceptions import ConvergenceWarning
 from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
@@ -164,11 +164,7 @@ class PenalisedLinearModel(BaseEstimator):
         parameters = None
         for strength in strengths:
             parameters, attributes = problem.solve(strength, parameters)
-            model = clone(problem.estimator).set_params(strength=strength)
-            # Beside the solution: what validation found out about X and y.
-            learnt = {name: value for name, value in vars(problem.estimator).items() if name.endswith("_")}
-            model.__dict__.update(learnt, **attributes)
-            yield model
+            yield fitted_clone(problem.estimator, strength, attributes)
 
     def _starting_parameters(self, problem):
         if not (self.warm_start and hasattr(self, "coef_")):
@@ -189,21 +185,6 @@ class PenalisedLinearModel(BaseEstimator):
 
     def _validate_features(self, X):
         return validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
-
-    def predict(self, X):
-        """Predict the mean of ``y``; no protected attribute is needed.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features; ``sensitive_columns`` may be there or not.
-
-        Returns
-        -------
-        (n,) array
-            Predictions on the scale of ``y``: for a frequency model, expected claims per unit of exposure.
-        """
-        return self._loss().response(self._raw_predict(X))
 
 
 class _Problem:

@@ -1,11 +1,9 @@
 """The estimators: what each family adds to the common fit."""
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import d2_tweedie_score
-from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
+from fairdcov._losses import HalfSquaredError, HalfTweedieLoss
+from fairdcov._prediction import BinaryClassifier, DevianceRegressor
 from fairdcov._training import encode_binary_target
 from fairdcov._validation import check_choice
 from fairdcov.linear_model._base import PenalisedLinearModel
@@ -80,7 +78,7 @@ def _document(alpha, coef="(p,) array", intercept="float"):
     return decorate
 
 
-class _TweedieModel(RegressorMixin, PenalisedLinearModel):
+class _TweedieModel(DevianceRegressor, PenalisedLinearModel):
     """Scores by the share of deviance explained, as scikit-learn's generalised linear models."""
 
     def _power(self):
@@ -88,25 +86,6 @@ class _TweedieModel(RegressorMixin, PenalisedLinearModel):
 
     def _loss(self):
         return HalfTweedieLoss(self._power())
-
-    def score(self, X, y, sample_weight=None):
-        """Share of the deviance that the model explains, D^2.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-        y : (n,) array
-            Target.
-        sample_weight : (n,) array, optional
-            Row weights, such as exposure.
-
-        Returns
-        -------
-        float
-            1 at best; 0 for the constant model.
-        """
-        return d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=self._power())
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -275,7 +254,7 @@ class DCovTweedieRegressor(_TweedieModel):
 
 
 @_document(alpha="Multiplier of ``|coef|^2`` beside the weighted *sum* of squared errors, as in ``Ridge``.")
-class DCovRidge(RegressorMixin, PenalisedLinearModel):
+class DCovRidge(DevianceRegressor, PenalisedLinearModel):
     """Least squares with ridge term whose predictions do not depend on protected attributes.
 
     Minimises ``[sum_i w_i (y_i - u_i)^2 + alpha |coef|^2] / (2 sum_i w_i) + strength * penalty(u, S)`` with
@@ -324,7 +303,7 @@ class DCovRidge(RegressorMixin, PenalisedLinearModel):
     coef="(1, p) array",
     intercept="(1,) array",
 )
-class DCovLogisticRegression(ClassifierMixin, PenalisedLinearModel):
+class DCovLogisticRegression(BinaryClassifier, PenalisedLinearModel):
     """Binary logistic regression whose probabilities do not depend on protected attributes.
 
     Minimises ``[sum_i w_i logloss_i + alpha |coef|^2 / 2] / sum_i w_i + strength * penalty(p, S)`` with the probability
@@ -360,9 +339,6 @@ class DCovLogisticRegression(ClassifierMixin, PenalisedLinearModel):
     (500, 2)
     """
 
-    def _loss(self):
-        return HalfBinomialLoss()
-
     def _ridge(self, total_weight):
         return float(self.alpha) / total_weight
 
@@ -373,69 +349,7 @@ class DCovLogisticRegression(ClassifierMixin, PenalisedLinearModel):
     def _publish(self, coefficients, intercept):
         return {"coef_": coefficients[None, :], "intercept_": np.array([intercept])}
 
-    def decision_function(self, X):
-        """Log odds of the second class.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n,) array
-        """
-        return self._raw_predict(X)
-
-    def predict_proba(self, X):
-        """Probability of each class; no protected attribute is needed.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n, 2) array
-            Columns in the order of ``classes_``.
-        """
-        raw = self._raw_predict(X)
-        loss = self._loss()
-        return np.column_stack([loss.response(-raw), loss.response(raw)])
-
-    def predict_log_proba(self, X):
-        """Logarithm of :meth:`predict_proba`.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n, 2) array
-        """
-        raw = self._raw_predict(X)
-        return np.column_stack([-np.logaddexp(0.0, raw), -np.logaddexp(0.0, -raw)])
-
-    def predict(self, X):
-        """Predict the more probable class.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n,) array of class labels
-        """
-        check_is_fitted(self, "coef_")
-        return self.classes_[(self._raw_predict(X) > 0).astype(int)]
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.classifier_tags.multi_class = False
         return tags

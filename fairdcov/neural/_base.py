@@ -5,7 +5,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairdcov._columns import drop_sensitive_columns
-from fairdcov._training import check_strengths, unchanged_on_error
+from fairdcov._training import check_strengths, fitted_clone, unchanged_on_error
 from fairdcov._validation import check_positive_number
 from fairdcov.neural._layers import raw_predictions
 from fairdcov.neural._problem import Problem
@@ -169,11 +169,7 @@ class PenalisedNetwork(BaseEstimator):
         parameters = None
         for strength in strengths:
             parameters, attributes = problem.solve(strength, parameters)
-            model = clone(problem.estimator).set_params(strength=strength)
-            # Beside the solution: what validation found out about X and y.
-            learnt = {name: value for name, value in vars(problem.estimator).items() if name.endswith("_")}
-            model.__dict__.update(learnt, **attributes)
-            yield model
+            yield fitted_clone(problem.estimator, strength, attributes)
 
     # -- predict -------------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,10 @@
 """The estimators: a regressor for four families, and a binary classifier."""
 
 import numpy as np
-from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import d2_tweedie_score
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
-from fairdcov._losses import HalfBinomialLoss, regression_loss
+from fairdcov._losses import regression_loss
+from fairdcov._prediction import BinaryClassifier, DevianceRegressor
 from fairdcov._training import encode_binary_target
 from fairdcov.neural._base import PenalisedNetwork
 
@@ -96,7 +95,7 @@ def _document(cls):
 
 
 @_document
-class DCovMLPRegressor(RegressorMixin, PenalisedNetwork):
+class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
     """Fully connected network for regression whose predictions do not depend on protected attributes.
 
     Minimises ``sum_i w_i loss(y_i, u_i) / sum_i w_i + strength * penalty(u, S) + alpha |coefs|^2 / (2 sum_i w_i)``:
@@ -196,40 +195,6 @@ class DCovMLPRegressor(RegressorMixin, PenalisedNetwork):
     def _loss(self):
         return regression_loss(self.objective, self.tweedie_power)
 
-    def predict(self, X):
-        """Predict the mean of ``y``; no protected attribute is needed.
-
-        Parameters
-        ----------
-        X : array or DataFrame, (n, p)
-            Features; ``sensitive_columns`` may be there or not.
-
-        Returns
-        -------
-        (n,) array
-            Predictions on the scale of ``y``: for a frequency model, expected claims per unit of exposure.
-        """
-        return self._loss().response(self._raw_predict(X))
-
-    def score(self, X, y, sample_weight=None):
-        """Share of the deviance that the model explains, D^2; R^2 for the squared error.
-
-        Parameters
-        ----------
-        X : array or DataFrame, (n, p)
-            Features.
-        y : (n,) array
-            Target.
-        sample_weight : (n,) array, optional
-            Row weights, such as exposure.
-
-        Returns
-        -------
-        float
-            1 at best; 0 for the constant model.
-        """
-        return d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=self._loss().power)
-
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.positive_only = self.objective != "squared_error"
@@ -237,7 +202,7 @@ class DCovMLPRegressor(RegressorMixin, PenalisedNetwork):
 
 
 @_document
-class DCovMLPClassifier(ClassifierMixin, PenalisedNetwork):
+class DCovMLPClassifier(BinaryClassifier, PenalisedNetwork):
     """Fully connected network for binary classification whose probabilities do not depend on protected attributes.
 
     Minimises the weighted mean log loss, plus ``strength * penalty(p, S)`` with the probability ``p`` of the second
@@ -320,9 +285,6 @@ class DCovMLPClassifier(ClassifierMixin, PenalisedNetwork):
         self.n_threads = n_threads
         self.verbose = verbose
 
-    def _loss(self):
-        return HalfBinomialLoss()
-
     def _encode_target(self, y):
         self.classes_, target = encode_binary_target(y)
         return target
@@ -333,69 +295,3 @@ class DCovMLPClassifier(ClassifierMixin, PenalisedNetwork):
         if len(unknown):
             raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
         return (y == self.classes_[1]).astype(np.float64)
-
-    def decision_function(self, X):
-        """Log odds of the second class.
-
-        Parameters
-        ----------
-        X : array or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n,) array
-        """
-        return self._raw_predict(X)
-
-    def predict_proba(self, X):
-        """Probability of each class; no protected attribute is needed.
-
-        Parameters
-        ----------
-        X : array or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n, 2) array
-            Columns in the order of ``classes_``.
-        """
-        raw = self._raw_predict(X)
-        loss = self._loss()
-        return np.column_stack([loss.response(-raw), loss.response(raw)])
-
-    def predict_log_proba(self, X):
-        """Logarithm of :meth:`predict_proba`.
-
-        Parameters
-        ----------
-        X : array or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n, 2) array
-        """
-        raw = self._raw_predict(X)
-        return np.column_stack([-np.logaddexp(0.0, raw), -np.logaddexp(0.0, -raw)])
-
-    def predict(self, X):
-        """Predict the more probable class.
-
-        Parameters
-        ----------
-        X : array or DataFrame, (n, p)
-            Features.
-
-        Returns
-        -------
-        (n,) array of class labels
-        """
-        check_is_fitted(self, "coefs_")
-        return self.classes_[(self._raw_predict(X) > 0).astype(int)]
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.classifier_tags.multi_class = False
-        return tags
