@@ -103,22 +103,17 @@ class RawObjective:
         return shift, (value, penalty, gradient, curvature)
 
     def best_shift(self, raw):
-        """What added to all raw predictions gives the lowest loss, 0 where the penalty has a say in that.
+        """What added to all raw predictions gives the lowest loss, 0 where that is not known.
 
-        A scale-free penalty has none, nor one on the scale on which the shift is added. So totals stay in balance
-        however far the penalty moves predictions.
+        It keeps totals in balance however far the penalty moves predictions, also where the penalty would gain from
+        lower ones.
         """
-        if self._is_penalised() and not self.penalty.scale_free and self._shift_moves_penalty():
-            return 0.0
         shift = self.loss.best_shift(self.y, raw, self.probabilities)
         return shift if shift is not None and np.isfinite(shift) else 0.0
 
-    def _is_penalised(self):
-        return self.penalty is not None and self.strength > 0
-
     def _shift_moves_penalty(self):
         """Whether a shift of all raw predictions changes the penalty, if only a little where that is scale-free."""
-        if not self._is_penalised() or self.penalty.scale == "link":
+        if self.penalty is None or self.strength == 0 or self.penalty.scale == "link":
             return False
         if self.loss.link == "identity":
             return self.penalty.multiplier is not None

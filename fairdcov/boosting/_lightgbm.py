@@ -340,6 +340,9 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
 
     Notes
     -----
+    Every fair round moves all raw predictions by the shift that is best for the loss, so that the Poisson total stays
+    the observed one, and the mean with the squared error, whatever the penalty and its strength.
+
     In expectation the loss of ``y`` and that of the best unpenalised predictions differ by a constant, so that both
     targets have the same minimum; keeping close to the predictions has less noise.
 

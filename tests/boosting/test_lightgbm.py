@@ -135,8 +135,9 @@ def test_fitted_values_are_what_the_measures_say(portfolio):
 
 
 @pytest.mark.parametrize("strength", [1.0, 100.0, 1e5])
-def test_total_stays_in_balance(portfolio, strength):
-    total = fit(portfolio, strength=strength).predict(portfolio["X"]) @ portfolio["exposure"]
+@pytest.mark.parametrize("penalty", [CCDCovPenalty(), CCDCovPenalty(normalize=False, scale="total")])
+def test_total_stays_in_balance(portfolio, strength, penalty):
+    total = fit(portfolio, strength=strength, penalty=penalty).predict(portfolio["X"]) @ portfolio["exposure"]
     assert total == pytest.approx(portfolio["claims"].sum(), rel=1e-9)
 
 
