@@ -379,6 +379,7 @@ class _Problem:
         raw = self.grower.raw() + shift
         loss, penalty = self.objective.mean_loss(raw), self.objective.penalty_value(raw)
         bound = self.objective.penalty
+        effective = self.rounds.effective_strength(strength) if strength > 0 else 0.0
         if estimator.verbose:
             print(
                 f"strength {strength:g}: {self._n_fair} fair rounds, loss {loss:.8g}, penalty {penalty:.4g}", flush=True
@@ -387,10 +388,10 @@ class _Problem:
             "booster_": self.grower.snapshot(shift),
             "n_unpenalised_rounds_": self.n_unpenalised,
             "n_fair_rounds_": self._n_fair,
-            "effective_strength_": self.rounds.effective_strength(strength) if strength > 0 else 0.0,
+            "effective_strength_": effective,
             "loss_value_": loss,
             "penalty_value_": penalty,
-            "objective_value_": loss + (strength * penalty if strength > 0 else 0.0),
+            "objective_value_": loss + (effective * penalty if strength > 0 else 0.0),
             "penalty_method_": None if bound is None else bound.method,
             "penalty_error_bound_": None if bound is None else bound.error_bound,
             "history_": {name: np.array(values) for name, values in self.rounds.history.items()},

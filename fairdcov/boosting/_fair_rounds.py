@@ -21,8 +21,8 @@ _MOST_FAILURES = 4
 # What is gained below this share of the objective is rounding.
 _RELATIVE_NOISE = 1e-12
 # A strength at which the penalty of the start weighs so many times what the start explains of the loss counts as
-# largest: a thirtieth of that penalty is then worth as much as the whole model.
-_MOST_WEIGHT = 30.0
+# largest: a tenth of that penalty is then worth as much as the whole model.
+_MOST_WEIGHT = 10.0
 
 
 @dataclass(eq=False)
@@ -71,17 +71,14 @@ class Monitor:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """Terms of the objective at the raw predictions of a grower plus a shift, and its derivatives."""
+    """Objective at the raw predictions of a grower plus a shift, and its derivatives."""
 
     loss: float
     penalty: float
+    total: float
     gradient: np.ndarray
     curvature: np.ndarray
     shift: float
-
-    def objective(self, strength):
-        """Loss plus penalty at a strength."""
-        return self.loss + strength * self.penalty
 
 
 @dataclass(eq=False)
@@ -148,7 +145,7 @@ class FairRounds:
             return self._train(strength, n_rounds, after_round)
 
     def effective_strength(self, strength):
-        """The strength that the trees are grown at; it differs from a ``strength`` above :attr:`largest_strength`."""
+        """The strength that all goes by; it differs from a ``strength`` above :attr:`largest_strength`."""
         return strength if self.largest_strength is None else min(strength, self.largest_strength)
 
     def _train(self, strength, n_rounds, after_round):
@@ -164,10 +161,10 @@ class FairRounds:
         kept, failures, learning_rate = [state], 0, self.learning_rate
         monitored = None
         if self.monitor is not None:
-            monitored = self.monitor.restart(self.grower.monitored_raw() + state.shift, strength)
-        self._record(state, strength, monitored)
+            monitored = self.monitor.restart(self.grower.monitored_raw() + state.shift, self.objective.strength)
+        self._record(state, monitored)
         while len(kept) <= n_rounds and failures < _MOST_FAILURES:
-            following, learning_rate = self._round(state, strength, learning_rate, highest_loss, highest_penalty)
+            following, learning_rate = self._round(state, learning_rate, highest_loss, highest_penalty)
             if following is None:
                 failures += 1
                 learning_rate = self.learning_rate
@@ -179,7 +176,7 @@ class FairRounds:
             number = len(kept) - 1
             if self.monitor is not None:
                 monitored = self.monitor.update(number, self.grower.monitored_raw() + state.shift)
-            self._record(state, strength, monitored)
+            self._record(state, monitored)
             if after_round is not None and after_round(number, {name: row[-1] for name, row in self.history.items()}):
                 break
             if self.monitor is not None and self.monitor.is_over(number):
@@ -198,33 +195,29 @@ class FairRounds:
         explained = constant_loss - start.loss
         return _MOST_WEIGHT * explained / start.penalty if explained > 0 and start.penalty > 0 else np.inf
 
-    def _round(self, state, strength, learning_rate, highest_loss, highest_penalty):
+    def _round(self, state, learning_rate, highest_loss, highest_penalty):
         """State after one more tree and the learning rate it took; no state where no rate lowers the objective."""
         gradient, curvature = self.total_weight * state.gradient, self.total_weight * state.curvature
+        noise = _RELATIVE_NOISE * max(abs(state.total), 1.0)
         for _ in range(_MOST_HALVINGS):
             if not self.grower.grow(gradient, curvature, learning_rate):
                 return None, learning_rate
             following = self._state()
             # Written so that an objective that is not a number counts as no improvement.
             within = following.loss <= highest_loss and following.penalty <= highest_penalty
-            if within and all(_falls(state, following, each) for each in {strength, self.objective.strength}):
+            if within and following.total < state.total - noise:
                 return following, learning_rate
             self.grower.drop()
             learning_rate /= 2
         return None, learning_rate
 
     def _state(self):
-        shift, terms = self.objective.balanced_terms_curvature(self.grower.raw())
-        return State(*terms, shift)
+        shift, (loss, penalty, gradient, curvature) = self.objective.balanced_terms_curvature(self.grower.raw())
+        return State(loss, penalty, loss + self.objective.strength * penalty, gradient, curvature, shift)
 
-    def _record(self, state, strength, monitored):
-        row = {"objective": state.objective(strength), "loss": state.loss, "penalty": state.penalty}
+    def _record(self, state, monitored):
+        row = {"objective": state.total, "loss": state.loss, "penalty": state.penalty}
         if monitored is not None:
             row.update(zip(("validation_loss", "validation_penalty", "validation_objective"), monitored, strict=True))
         for name, value in row.items():
             self.history.setdefault(name, []).append(float(value))
-
-
-def _falls(state, following, strength):
-    before = state.objective(strength)
-    return following.objective(strength) < before - _RELATIVE_NOISE * max(abs(before), 1.0)

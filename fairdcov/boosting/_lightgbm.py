@@ -230,7 +230,7 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
     strength : float, default=1.0
         Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives LightGBM's
-        model. Where a scale-free penalty of the start would weigh more than 30 times what the start explains of the
+        model. Where a scale-free penalty of the start would weigh more than 10 times what the start explains of the
         loss, it counts as if it weighed that: see ``effective_strength_``.
     <objective>
     n_estimators : int, default=100
@@ -282,7 +282,7 @@ _ATTRIBUTES = """booster_ : lightgbm.Booster
         Penalty on the training rows, before ``strength`` and net of the terms without predictions; NaN when fitted
         without protected attributes.
     objective_value_ : float
-        ``loss_value_ + strength * penalty_value_``.
+        ``loss_value_ + effective_strength_ * penalty_value_``.
     penalty_method_ : str or None
         Algorithm the penalty used.
     penalty_error_bound_ : float or None

@@ -123,7 +123,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
     strength : float, default=1.0
         Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives XGBoost's
-        model. Where a scale-free penalty of the start would weigh more than 30 times what the start explains of the
+        model. Where a scale-free penalty of the start would weigh more than 10 times what the start explains of the
         loss, it counts as if it weighed that: see ``effective_strength_``.
     objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
         Family of the target; all but the first have a log link.

@@ -99,16 +99,19 @@ def test_more_strength_never_means_a_larger_penalty_along_a_path(portfolio, pena
 
 @pytest.mark.parametrize("penalty", ["ccdcov", "jdcov", "dcov"])
 def test_more_strength_hardly_means_a_larger_penalty_in_single_fits(portfolio, penalty):
-    """Trees are grown greedily: fits that all bring the penalty down to its floor end near it, in any order."""
+    """Single fits grow other trees; the tolerance is what they may differ by once the penalty is at its floor."""
     values = [fit(portfolio, penalty=penalty, strength=strength).penalty_value_ for strength in STRENGTHS]
-    assert all(later <= earlier + 0.02 * values[0] for earlier, later in pairwise(values))
+    assert values[-1] < 0.05 * values[0]
+    assert all(later <= 1.02 * earlier for earlier, later in pairwise(values))
 
 
 def test_strengths_that_outweigh_the_loss_count_as_the_largest_that_does_not(portfolio):
     models = [fit(portfolio, strength=strength) for strength in (1.0, 1e4, 1e6)]
     effective = [model.effective_strength_ for model in models]
     assert effective[0] == 1.0 < effective[1] == effective[2] < 1e4
-    assert models[1].penalty_value_ == pytest.approx(models[2].penalty_value_, rel=0.02)
+    np.testing.assert_array_equal(models[1].predict(portfolio["X"]), models[2].predict(portfolio["X"]))
+    objective = models[2].loss_value_ + effective[2] * models[2].penalty_value_
+    assert models[2].objective_value_ == pytest.approx(objective, rel=1e-12)
     # The published form goes on to shrink predictions at any strength.
     published = fit(portfolio, strength=1e6, penalty=CCDCovPenalty(normalize=False))
     assert published.effective_strength_ == 1e6
