@@ -10,8 +10,8 @@ import scipy.sparse as sp
 
 __all__ = ["CoefficientObjective", "Parts", "RawObjective"]
 
-# Of the bound on the curvature of the penalty. The bound is for rows that move one by one; those of a leaf move together
-# and have mixed attributes, so that most of it cancels. The whole bound takes about four times as many rounds.
+# Of the bound on the curvature of the penalty, which is for rows that move one by one: those of a leaf move together and
+# have mixed attributes, so that most of it cancels.
 _SHARE_OF_BOUND = 0.25
 
 
