@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 __all__ = ["CoefficientObjective", "Parts", "RawObjective"]
 
-# Of the bound on the curvature of the penalty, which is for rows that move one by one: those of a leaf move together and
+# Of the bound on the curvature of the penalty. It is for rows that move one by one; those of a leaf move together and
 # have mixed attributes, so that most of it cancels.
 _SHARE_OF_BOUND = 0.25
 
