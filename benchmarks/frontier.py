@@ -75,7 +75,7 @@ class Settings:
     published_form_binary: tuple = (3, 12, 50, 100, 200)
     boosting_strengths: tuple = (0, 10, 30, 100, 300, 1000)
     network_strengths: tuple = (0, 10, 30, 100)
-    decayed_strengths: tuple = (10, 30)
+    decayed_strengths: tuple = (10, 30, 100)
     n_estimators: int = 200
     n_fair_rounds: int = 60
     epochs: int = 30
