@@ -39,8 +39,8 @@ class PointwiseLoss(ABC):
         """Loss and its derivative with respect to ``raw``, both (n,); ``target_terms`` where they are known already."""
 
     @abstractmethod
-    def curvature(self, raw):
-        """Expected second derivative (Fisher weight), (n,), never negative."""
+    def curvature(self, raw, response=None):
+        """Expected second derivative (Fisher weight), (n,), never negative; ``response`` where it is known already."""
 
     @abstractmethod
     def response(self, raw):
@@ -80,7 +80,7 @@ class HalfSquaredError(PointwiseLoss):
         residual = raw - y
         return 0.5 * residual**2, residual
 
-    def curvature(self, raw):
+    def curvature(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
         return np.ones_like(raw)
 
@@ -110,9 +110,9 @@ class HalfBinomialLoss(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return np.logaddexp(0.0, raw) - y * raw, expit(raw) - y
 
-    def curvature(self, raw):
+    def curvature(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
-        return self.response_slope(raw)
+        return self.response_slope(raw, response)
 
     def response(self, raw):
         """See :class:`PointwiseLoss`."""
@@ -222,8 +222,10 @@ class HalfTweedieLoss(PointwiseLoss):
                     loss = np.where(mu > 0, loss, np.inf)
         return loss, gradient
 
-    def curvature(self, raw):
+    def curvature(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
+        if self.power == 1 and self.link == "log" and response is not None:
+            return response
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             mu, log_mu = self._mu(raw)
             return self._power(mu, log_mu, 2 - self.power if self.link == "log" else -self.power)
@@ -250,7 +252,7 @@ class HalfTweedieLoss(PointwiseLoss):
         if self.link != "log":
             return None
         mu = np.exp(raw)
-        observed = probabilities @ (y * self._power(mu, raw, 1 - self.power))
+        observed = probabilities @ (y if self.power == 1 else y * self._power(mu, raw, 1 - self.power))
         return float(np.log(observed / (probabilities @ self._power(mu, raw, 2 - self.power))))
 
     def check_target(self, y):

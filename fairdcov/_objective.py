@@ -66,10 +66,11 @@ class RawObjective:
         inverse link.
         """
         value, gradient = self._loss(raw)
-        curvature = self.loss.curvature(raw) * self.probabilities
         if self.penalty is None or self.strength == 0 or not np.isfinite(value):
-            return value, 0.0, gradient, curvature
+            return value, 0.0, gradient, self.loss.curvature(raw) * self.probabilities
         prediction, chain = self._penalised(raw)
+        response = None if self.penalty.scale == "link" else prediction
+        curvature = self.loss.curvature(raw, response) * self.probabilities
         penalty, slope, bend = self.penalty.value_gradient_curvature(prediction)
         # In place where an array is ours: at this length a new one costs more than the arithmetic.
         slope = slope * chain
