@@ -54,8 +54,9 @@ from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import ccdcov, jdcov, js_divergence, ks_disparity, sensitive_groups, unfairness_ratio
 
 LEVEL = 0.95
-# Of networks, by row of the fit.
+# Weight decay of networks, by row of the fit, and the name of the form they have it with.
 WEIGHT_DECAY = 0.015
+DECAYED = "CCdCov on counts, 4 x 64, decay"
 # Deviance needs predictions above 0, which corrections and networks without a link do not promise.
 SMALLEST = 1e-6
 # A divergence that is nearer to 0 is that of a constant, for which a picture on a logarithmic scale has no room.
@@ -349,7 +350,7 @@ def network_candidates(task, settings):
     if not task.binary:
         # The published architecture; the decay draws predictions together, which the divergence rewards.
         deep = {"hidden_layer_sizes": (64,) * 4, "alpha": WEIGHT_DECAY * len(task.fit.target)}
-        form = Form("CCdCov on counts, 4 x 64, decay", CCDCovPenalty(scale="total"), settings.decayed_strengths)
+        form = Form(DECAYED, CCDCovPenalty(scale="total"), settings.decayed_strengths)
         model = DCovMLPRegressor(form.penalty, objective="poisson", **options | deep)
         yield from follow_path(task, "MLP", form, model, X, X_held, aware=False)
 
@@ -701,7 +702,7 @@ def draw(task, rows, file):
 
     from fairdcov.plots import FrontierDisplay
 
-    wanted = {"CCdCov", "CCdCov, published form"}
+    wanted = {"CCdCov", "CCdCov, published form", DECAYED}
     wanted |= {f"{name}, S in X" for name in (*wanted, "CCdCov, age in groups")}
     constant = rows["constant, the mean"]["deviance"]
     paths, hidden = {}, 0
