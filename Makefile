@@ -81,14 +81,14 @@ wheel-test: | $(VENV)/bin/python
 # A position beyond the end raises only where bounds are checked.
 define CHECK_BOUNDS_CHECKS
 import numpy as np
-from fairdcov._kernels import _profiles
+from fairdcov._kernels import _scan
 one = np.zeros(1)
 try:
-    _profiles.sweep(one, np.ones(1, np.int64), np.zeros(1, np.int32), np.empty(0), np.zeros((1, 8)), np.zeros(8), one)
+    _scan.signed_weights(one, np.ones(1, np.int64), one, np.zeros(1))
 except IndexError:
     pass
 else:
-    raise SystemExit(_profiles.__file__ + ' was compiled without bounds checks')
+    raise SystemExit(_scan.__file__ + ' was compiled without bounds checks')
 endef
 export CHECK_BOUNDS_CHECKS
 
