@@ -20,6 +20,7 @@ __all__ = [
     "fixed_bins",
     "group_predictions",
     "is_constant",
+    "level_text",
     "make_groups",
     "sensitive_groups",
 ]
@@ -66,6 +67,20 @@ def _bin_edges(values, bins, name, weights):
             f"from {edges[0]:g} to {edges[-1]:g}; open them with -numpy.inf and numpy.inf"
         )
     return edges
+
+
+def level_text(level, digits=6):
+    """Name of a level of an attribute as people write it, numbers to so many digits."""
+    if isinstance(level, pd.Interval):
+        left, right = f"{level.left:.{digits}g}", f"{level.right:.{digits}g}"
+        if np.isneginf(level.left):
+            return f"< {right}"
+        if np.isposinf(level.right):
+            return f"≥ {left}"
+        return f"[{left}, {right}{']' if level.closed == 'both' else ')'}"
+    if isinstance(level, float | np.floating):
+        return f"{level:.{digits}g}"
+    return str(level)
 
 
 def _cut(values, edges):

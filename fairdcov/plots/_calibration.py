@@ -9,6 +9,7 @@ from fairdcov.plots._style import (
     as_vector,
     axes_to_draw_on,
     check_calibrated,
+    light_grid,
     log_ticks,
     merge_style,
     plain_number,
@@ -304,8 +305,7 @@ class CalibrationDisplay:
         self._draw_best(best_kw)
         for panel in self.axes_:
             self._scale_strength(panel, labels=panel is bottom, most=_MOST_TICKS if own else _FEWER_TICKS)
-            panel.grid(axis="y", color="0.92", linewidth=0.8)
-            panel.set_axisbelow(True)
+            light_grid(panel, "y")
         top.set_ylabel("Jensen–Shannon divergence\n(bits)")
         bottom.set_ylabel(f"{self.score_name}\n(higher is better)")
         bottom.set_xlabel("strength of the penalty" + (" (log scale)" if self._is_log else ""))

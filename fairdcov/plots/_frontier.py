@@ -20,6 +20,7 @@ from fairdcov.plots._style import (
     as_vector,
     axes_to_draw_on,
     check_calibrated,
+    light_grid,
     line_class,
     log_ticks,
     merge_style,
@@ -377,8 +378,7 @@ class FrontierDisplay:
         self._draw_paths(error_bars, kwargs)
         self._draw_chosen(chosen_kw)
         self._draw_null(null_kw or {})
-        self.ax_.grid(color="0.92", linewidth=0.8)
-        self.ax_.set_axisbelow(True)
+        light_grid(self.ax_)
         self.ax_.ticklabel_format(axis="y", useOffset=False)
         better = "higher" if self.greater_is_better else "lower"
         self.ax_.set_ylabel(f"{self.score_name} ({better} is better)")

@@ -14,6 +14,7 @@ from fairdcov.metrics._scorers import predictions_of
 from fairdcov.plots._style import (
     axes_to_draw_on,
     group_label,
+    light_grid,
     merge_style,
     plain_number,
     require_matplotlib,
@@ -392,8 +393,7 @@ class GroupDistributionDisplay:
         highest = 1.05 * max(part.densities.max() for part in parts)
         for panel in self.axes_.flat:
             panel.set_xlim(low - room, high + room)
-            panel.grid(color="0.92", linewidth=0.8)
-            panel.set_axisbelow(True)
+            light_grid(panel)
         for panel in self.axes_[0]:
             panel.set_ylim(0.0, highest)
             panel.tick_params(labelbottom=False)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairdcov.actuarial._experience import ALL
-from fairdcov.plots._style import group_label
+from fairdcov.plots._style import group_label, light_grid
 
 __all__ = ["GREY", "LevelRows", "cell_label", "level_rows"]
 
@@ -66,8 +66,7 @@ class LevelRows:
         for ax in axes:
             top = min([self.places[0], *(place for place, _ in self.headings)])
             ax.set_ylim(self.places[-1] + 0.7, top - 0.7)
-            ax.grid(axis="x", color="0.92", linewidth=0.8)
-            ax.set_axisbelow(True)
+            light_grid(ax, "x")
             for side in ("top", "right"):
                 ax.spines[side].set_visible(False)
 

@@ -6,6 +6,7 @@ from fairdcov.actuarial import double_lift_table, lift_table
 from fairdcov.plots._levels import GREY
 from fairdcov.plots._style import (
     axes_to_draw_on,
+    light_grid,
     merge_style,
     plain_number,
     require_matplotlib,
@@ -44,8 +45,7 @@ def _finish(ax, table, labels, target_name):
     ax.set_xticks(table["bin"].to_numpy()[::step], labels[::step])
     ax.set_xlim(0.5, len(table) + 0.5)
     ax.set_ylabel(target_name)
-    ax.grid(axis="y", color="0.92", linewidth=0.8)
-    ax.set_axisbelow(True)
+    light_grid(ax, "y")
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
 

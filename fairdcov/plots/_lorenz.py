@@ -4,7 +4,7 @@ import numpy as np
 
 from fairdcov.metrics import gini, lorenz_curve
 from fairdcov.plots._levels import GREY
-from fairdcov.plots._style import axes_to_draw_on, merge_style, require_matplotlib, series_style
+from fairdcov.plots._style import axes_to_draw_on, light_grid, merge_style, require_matplotlib, series_style
 
 __all__ = ["LorenzDisplay"]
 
@@ -143,8 +143,7 @@ class LorenzDisplay:
         self.ax_.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
         self.ax_.set_xlabel("share of exposure, lowest predictions first")
         self.ax_.set_ylabel("share of the observed total")
-        self.ax_.grid(color="0.92", linewidth=0.8)
-        self.ax_.set_axisbelow(True)
+        light_grid(self.ax_)
         self.legend_ = None
         if legend:
             handles = [*self.lines_.values(), *([self.best_line_] if best else []), self.diagonal_]

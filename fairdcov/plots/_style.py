@@ -3,16 +3,17 @@
 import re
 
 import numpy as np
-import pandas as pd
 from sklearn.exceptions import NotFittedError
 
 from fairdcov._optional import import_optional
+from fairdcov.metrics._groups import level_text
 
 __all__ = [
     "as_vector",
     "axes_to_draw_on",
     "check_calibrated",
     "group_label",
+    "light_grid",
     "line_class",
     "log_ticks",
     "merge_style",
@@ -147,27 +148,21 @@ def log_ticks(low, high, most=7):
     return ticks[:: int(np.ceil(len(ticks) / most))]
 
 
+def light_grid(ax, axis="both"):
+    """A grid that stays behind what is drawn."""
+    ax.grid(axis=axis, color="0.92", linewidth=0.8)
+    ax.set_axisbelow(True)
+
+
 def set_ticks(axis, ticks, labels=True):
     """Put ticks at exactly these places, and none between."""
     axis.set_ticks(ticks, [plain_number(tick) for tick in ticks] if labels else [""] * len(ticks))
     axis.set_ticks([], minor=True)
 
 
-def _level(level):
-    if isinstance(level, pd.Interval):
-        if np.isneginf(level.left):
-            return f"< {level.right:g}"
-        if np.isposinf(level.right):
-            return f"≥ {level.left:g}"
-        return f"[{level.left:g}, {level.right:g}{']' if level.closed == 'both' else ')'}"
-    if isinstance(level, float | np.floating):
-        return f"{level:g}"
-    return str(level)
-
-
 def group_label(levels):
     """Name of a group, such as ``"f × North × [18, 25)"``."""
-    label = " × ".join(_level(level) for level in levels)
+    label = " × ".join(level_text(level) for level in levels)
     return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
 
 

@@ -8,22 +8,16 @@ import os
 import numpy as np
 import pandas as pd
 
+from fairdcov.metrics import _groups
+
 __all__ = ["level_text", "level_value", "plain", "rows_of"]
 
 
 def level_text(level):
     """Name of a level of an attribute as people write it, in full."""
-    if isinstance(level, pd.Interval):
-        if np.isneginf(level.left):
-            return f"< {level.right:.12g}"
-        if np.isposinf(level.right):
-            return f"≥ {level.left:.12g}"
-        return f"[{level.left:.12g}, {level.right:.12g}{']' if level.closed == 'both' else ')'}"
     if isinstance(level, bytes):
         return level.decode(errors="backslashreplace")
-    if isinstance(level, float | np.floating):
-        return f"{level:.12g}"
-    return str(level)
+    return _groups.level_text(level, digits=12)
 
 
 def level_value(level):
