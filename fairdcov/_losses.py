@@ -224,10 +224,8 @@ class HalfTweedieLoss(PointwiseLoss):
 
     def curvature(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
-        if self.power == 1 and self.link == "log" and response is not None:
-            return response
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            mu, log_mu = self._mu(raw)
+            mu, log_mu = self._mu(raw, response)
             return self._power(mu, log_mu, 2 - self.power if self.link == "log" else -self.power)
 
     def response(self, raw):
@@ -252,7 +250,7 @@ class HalfTweedieLoss(PointwiseLoss):
         if self.link != "log":
             return None
         mu = np.exp(raw)
-        observed = probabilities @ (y if self.power == 1 else y * self._power(mu, raw, 1 - self.power))
+        observed = probabilities @ (y * self._power(mu, raw, 1 - self.power))
         return float(np.log(observed / (probabilities @ self._power(mu, raw, 2 - self.power))))
 
     def check_target(self, y):
@@ -270,9 +268,9 @@ class HalfTweedieLoss(PointwiseLoss):
         if self.link == "log" and not y.mean() > 0:
             raise ValueError(f"y must have a positive mean for a log link; found {y.mean():g}")
 
-    def _mu(self, raw):
+    def _mu(self, raw, response=None):
         if self.link == "log":
-            return np.exp(raw), raw
+            return np.exp(raw) if response is None else response, raw
         return raw, np.log(np.where(raw > 0, raw, np.nan)) if self.power != 0 else raw
 
     def _power(self, mu, log_mu, exponent):

@@ -160,6 +160,11 @@ def lorenz_curve(y_true, y_pred, *, sample_weight=None):
         return exposure / exposure[-1], observed / observed[-1]
 
 
+def gini_of_curve(exposure, observed):
+    """Gini index of a Lorenz curve; NaN for one of NaN."""
+    return 1.0 - 2.0 * float(np.trapezoid(observed, exposure))
+
+
 def gini(y_true, y_pred, *, sample_weight=None, normalize=False):
     """Gini index of the predictions: twice the area between the diagonal and their Lorenz curve; larger is better.
 
@@ -189,14 +194,12 @@ def gini(y_true, y_pred, *, sample_weight=None, normalize=False):
     >>> gini([0.0, 0.0, 1.0, 3.0], [0.1, 0.2, 0.3, 0.4], normalize=True)
     1.0
     """
-    exposure, observed = lorenz_curve(y_true, y_pred, sample_weight=sample_weight)
-    index = 1.0 - 2.0 * float(np.trapezoid(observed, exposure))
+    index = gini_of_curve(*lorenz_curve(y_true, y_pred, sample_weight=sample_weight))
     if np.isnan(index):
         return _undefined("the Gini index is undefined: y_true has no positive value of positive weight")
     if not normalize:
         return index
-    exposure, observed = lorenz_curve(y_true, y_true, sample_weight=sample_weight)
-    perfect = 1.0 - 2.0 * float(np.trapezoid(observed, exposure))
+    perfect = gini_of_curve(*lorenz_curve(y_true, y_true, sample_weight=sample_weight))
     if perfect <= 1e-15:
         return _undefined("the normalised Gini index is undefined: all observed values are equal")
     return index / perfect

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from fairdcov.metrics import gini, lorenz_curve
+from fairdcov.metrics import lorenz_curve
+from fairdcov.metrics._scores import gini_of_curve
 from fairdcov.plots._levels import GREY
 from fairdcov.plots._style import axes_to_draw_on, light_grid, merge_style, require_matplotlib, series_style
 
@@ -99,7 +100,7 @@ class LorenzDisplay:
         curves, indices = {}, {}
         for name, predictions in models.items():
             curves[str(name)] = lorenz_curve(y_true, predictions, sample_weight=sample_weight)
-            indices[str(name)] = gini(y_true, predictions, sample_weight=sample_weight)
+            indices[str(name)] = gini_of_curve(*curves[str(name)])
         return cls(curves=curves, gini=indices, best=best).plot(ax, **kwargs)
 
     def plot(self, ax=None, *, legend=True, best=False, diagonal_kw=None, **kwargs):
@@ -136,7 +137,7 @@ class LorenzDisplay:
             style["label"] = f"{name}: Gini {self.gini[name]:.3f}".replace("$", r"\$")
             self.lines_[name] = self.ax_.plot(*curve, **merge_style(style, kwargs))[0]
         if best:
-            index = 1.0 - 2.0 * float(np.trapezoid(self.best[1], self.best[0]))
+            index = gini_of_curve(*self.best)
             (self.best_line_,) = self.ax_.plot(
                 *self.best, color="0.6", linewidth=1.1, linestyle="-.", label=f"{_BEST}: Gini {index:.3f}", zorder=1
             )
