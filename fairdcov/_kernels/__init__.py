@@ -17,7 +17,6 @@ __all__ = [
     "profile_signed_products",
     "profile_values",
     "signed_sums",
-    "signed_weights",
     "tile_row_sums",
     "tile_signed_products",
     "univariate_distance_sums",
@@ -121,7 +120,7 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None, retur
     order : (n,) integer array, optional
         ``np.argsort(u)`` when it is known already.
     return_signed_weights : bool
-        Whether to return :func:`signed_weights` as well, a by-product.
+        Whether to return :func:`signed_sums` of the weights as well, a by-product.
 
     Returns
     -------
@@ -176,17 +175,11 @@ def signed_sums(u, values, *, order=None):
     values = _float(values)
     if values.shape[:1] != u.shape:
         raise ValueError(f"values has shape {values.shape}, u has shape {u.shape}")
-    columns = values[:, None] if values.ndim == 1 else values
-    out = np.empty_like(columns)
-    _features.signed_sums(u, _given_order(u, order), columns, np.empty(columns.shape[1]), out)
-    return out.reshape(values.shape)
-
-
-def signed_weights(u, weights, *, order=None):
-    """``sum_j sign(u_i - u_j) weights[j]`` for every row ``i``, (n,): :func:`signed_sums` of one column, quicker."""
-    u = _float(u)
-    out = np.empty_like(u)
-    _scan.signed_weights(u, _given_order(u, order), _rows(weights, u, "weights"), out)
+    out = np.empty_like(values)
+    if values.ndim == 1:
+        _scan.signed_weights(u, _given_order(u, order), values, out)
+    else:
+        _features.signed_sums(u, _given_order(u, order), values, np.empty(values.shape[1]), out)
     return out
 
 

@@ -41,8 +41,8 @@ class DependenceForm(ABC):
     def signed_sums(self, u, order):
         """``sum_j sign(u_i - u_j) M_ij`` for every row, with ``order = np.argsort(u)``.
 
-        Also ``sum_j w_j sign(u_i - u_j)`` with the row weights of the measure (1 without weights) where that is a
-        by-product, otherwise None.
+        Also ``sum_j w_j sign(u_i - u_j)`` with the row weights of the measure, 1 without weights: every form needs that
+        for its centring or has it by the way.
         """
 
     def value_gradient(self, u, order=None):
@@ -156,6 +156,7 @@ class RowForm(DependenceForm):
         self.n_samples = n
         self._statistic = sample.statistic
         self._q = sample.q
+        self._unit = sample.q[0] if sample.uniform else 1.0
         self._scale = sample.scale
         if sample.statistic == "u":
             centring = row_sums / (n - 2)
@@ -189,7 +190,8 @@ class RowForm(DependenceForm):
         """See :meth:`DependenceForm.signed_sums`."""
         below_minus_above, signed_centring = _kernels.signed_sums(u, self._weights, order=order).T
         products = self._signed_products(u, order)
-        return -self._scale * self._q * (products - self._excess * below_minus_above - signed_centring), None
+        sums = -self._scale * self._q * (products - self._excess * below_minus_above - signed_centring)
+        return sums, below_minus_above / self._unit
 
 
 class UnivariateForm(RowForm):
@@ -303,7 +305,8 @@ class SumForm(DependenceForm):
 
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""
-        return sum(form.signed_sums(u, order)[0] for form in self._forms), None
+        sums, weights = zip(*(form.signed_sums(u, order) for form in self._forms), strict=True)
+        return sum(sums), weights[0]
 
     def norm(self):
         """Sum of the norms of the forms, which by the triangle inequality is not less than that of their sum."""

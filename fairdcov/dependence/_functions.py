@@ -51,7 +51,7 @@ def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None, si
         row_weights, scale = np.ones(n), 1.0 / (n * (n - 1)) if statistic == "u" else 1.0 / n**2
     else:
         row_weights, scale = probabilities, 1.0
-    gradient = _kernels.signed_weights(u, row_weights, order=order) if signed_weights is None else signed_weights
+    gradient = _kernels.signed_sums(u, row_weights, order=order) if signed_weights is None else signed_weights
     gradient *= row_weights
     gradient *= 2.0 * scale
     return float((u - u.mean()) @ gradient), gradient
