@@ -10,12 +10,12 @@ import argparse
 import json
 import os
 import platform
-import time
 
 import lightgbm
 import numpy as np
 import pandas as pd
 from paper import load_policies
+from timing import seconds
 
 import fairdcov
 from fairdcov import DCovLGBMRegressor
@@ -46,12 +46,6 @@ def read_book(n_rows):
     """The same of pg15training, with LightGBM's native categories."""
     policies = load_policies(n_rows)
     return policies.features, policies.claims / policies.exposure, policies.exposure, policies.protected
-
-
-def seconds(function):
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def measure(book, repeat):

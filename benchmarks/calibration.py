@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import platform
-import time
 
 import numpy as np
 import pandas as pd
@@ -21,6 +20,7 @@ from sklearn.compose import ColumnTransformer
 from sklearn.linear_model import PoissonRegressor
 from sklearn.model_selection import cross_validate, train_test_split
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
+from timing import seconds
 
 import fairdcov
 from fairdcov import CCDCovPenalty, DCovPoissonRegressor, JSDivergenceCalibrator
@@ -33,13 +33,6 @@ STRENGTHS = {
     "raw": [0, *range(10, 151, 10)],
     "scale-free": [0, *np.geomspace(0.5, 40, 15).tolist()],
 }
-
-
-def seconds(function):
-    """Wall-clock seconds of a call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def medians(calls, repeat):

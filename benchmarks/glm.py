@@ -9,7 +9,6 @@ and what the fits are worth on the test policies.
 import argparse
 import json
 import platform
-import time
 
 import numpy as np
 import sklearn
@@ -18,6 +17,7 @@ from sklearn.linear_model import PoissonRegressor
 from sklearn.metrics import mean_poisson_deviance
 from sklearn.model_selection import train_test_split
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
+from timing import timed
 
 import fairdcov
 from fairdcov import CCDCovPenalty, DCovPoissonRegressor, SensitiveEncoder, concatenated_distance_covariance
@@ -56,13 +56,6 @@ def load():
     }
 
 
-def seconds(function):
-    """Result and wall-clock seconds of a call."""
-    start = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - start
-
-
 def quality(model, data):
     """Deviance of counts, CCdCov of expected counts and total predicted / observed, on the test policies."""
     counts = model.predict(data["X_test"]) * data["exposure_test"]
@@ -99,13 +92,13 @@ def main():
     fitted, baseline_seconds = {}, []
     for _ in range(options.repeat):
         baseline = PoissonRegressor(alpha=ALPHA, solver="newton-cholesky")
-        _, reference = seconds(lambda: baseline.fit(X, y, sample_weight=data["exposure"]))  # noqa: B023
+        _, reference = timed(lambda: baseline.fit(X, y, sample_weight=data["exposure"]))  # noqa: B023
         baseline_seconds.append(reference)
         for name, model in candidates.items():
-            fitted[name], elapsed = seconds(lambda: model.fit(X, y, **fit))  # noqa: B023
+            fitted[name], elapsed = timed(lambda: model.fit(X, y, **fit))  # noqa: B023
             ratios[name].append(elapsed / reference)
         for name, (model, strengths) in paths.items():
-            _, elapsed = seconds(lambda: list(model.strength_path(X, y, strengths, **fit)))  # noqa: B023
+            _, elapsed = timed(lambda: list(model.strength_path(X, y, strengths, **fit)))  # noqa: B023
             ratios[name].append(elapsed / reference)
     fitted["scikit-learn, no penalty"] = baseline
 

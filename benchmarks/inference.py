@@ -10,23 +10,16 @@ import argparse
 import json
 import os
 import platform
-import time
 import warnings
 
 import dcor
 import numpy as np
 import pandas as pd
+from timing import timed
 
 import fairdcov
 from fairdcov import SensitiveEncoder
 from fairdcov.inference import independence_test
-
-
-def seconds(function):
-    """Result and wall-clock seconds of a call."""
-    start = time.perf_counter()
-    result = function()
-    return result, time.perf_counter() - start
 
 
 def attributes(rng, n, *, age=False):
@@ -65,8 +58,8 @@ def measure(quick):
     for what, u, S, options, permutations, bar in cases(quick):
         options = {"n_permutations": max(permutations, 1), **options}
         independence_test(u[:500], S[:500], **{**options, "n_permutations": 1, "sample_weight": None})
-        sort = min(seconds(lambda u=u: np.argsort(u))[1] for _ in range(7))
-        found, elapsed = seconds(lambda u=u, S=S, options=options: independence_test(u, S, **options))
+        sort = min(timed(lambda u=u: np.argsort(u))[1] for _ in range(7))
+        found, elapsed = timed(lambda u=u, S=S, options=options: independence_test(u, S, **options))
         yield {
             "what": what,
             "n": len(u),
@@ -88,8 +81,8 @@ def against_dcor(quick):
     encoded = SensitiveEncoder().fit_transform(S)
     ratios = []
     for _ in range(3):
-        _, ours = seconds(lambda: independence_test(u, S, n_permutations=B))
-        _, theirs = seconds(lambda: dcor.independence.distance_covariance_test(u, encoded, num_resamples=B))
+        _, ours = timed(lambda: independence_test(u, S, n_permutations=B))
+        _, theirs = timed(lambda: dcor.independence.distance_covariance_test(u, encoded, num_resamples=B))
         ratios.append(theirs / ours)
     return n, B, float(np.median(ratios))
 

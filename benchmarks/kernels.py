@@ -12,12 +12,12 @@ import platform
 import resource
 import subprocess
 import sys
-import time
 from functools import partial
 
 import dcor
 import numpy as np
 import pandas as pd
+from timing import seconds
 
 import fairdcov
 from fairdcov import CCDCovPenalty, concatenated_distance_covariance, distance_covariance
@@ -39,13 +39,6 @@ before = status("VmRSS")
 CCDCovPenalty(normalize=False).bind(S).value_gradient(u)
 print(status("VmHWM") - before)
 """
-
-
-def seconds(function):
-    """Wall-clock seconds of a call."""
-    start = time.perf_counter()
-    function()
-    return time.perf_counter() - start
 
 
 def ratio(function, reference, repeat):
