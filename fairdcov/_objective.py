@@ -179,8 +179,8 @@ class CoefficientObjective:
         with np.errstate(over="ignore", invalid="ignore"):
             loss, penalty, raw_gradient = self.raw_objective.terms(self.raw(parameters))
             gradient[: self.n_features] = self.X.T @ raw_gradient + self.ridge * coefficients
-        if self.fit_intercept:
-            gradient[-1] = raw_gradient.sum()
+            if self.fit_intercept:
+                gradient[-1] = raw_gradient.sum()
         total = loss + self.raw_objective.strength * penalty + ridge
         return Parts(loss, penalty, ridge, total), gradient
 

@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import d2_tweedie_score
+from sklearn.utils.validation import column_or_1d
 
 from fairdcov._losses import HalfBinomialLoss
 
@@ -45,9 +46,16 @@ class DevianceRegressor(RegressorMixin):
         Returns
         -------
         float
-            1 at best; 0 for the constant model.
+            1 at best; 0 for the constant model. Where ``y`` is the same in all rows nothing is to be explained: 1 for
+            predictions that equal it and 0 for any others, as in ``sklearn.metrics.r2_score``.
         """
-        return d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=self._loss().power)
+        prediction = self.predict(X)
+        target = column_or_1d(y, warn=True)
+        counted = target if sample_weight is None else target[np.asarray(sample_weight) > 0]
+        if len(counted) > 1 and (counted == counted[0]).all():
+            right = prediction == target
+            return float((right if sample_weight is None else right[np.asarray(sample_weight) > 0]).all())
+        return d2_tweedie_score(y, prediction, sample_weight=sample_weight, power=self._loss().power)
 
 
 class BinaryClassifier(ClassifierMixin):

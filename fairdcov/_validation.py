@@ -12,8 +12,13 @@ __all__ = [
     "check_finite_vector",
     "check_positive_number",
     "check_sample_weight",
+    "check_squarable",
     "resolve_n_threads",
 ]
+
+
+# The squares of a million such numbers have a finite sum.
+_LARGEST_SQUARABLE = 1e150
 
 
 def check_choice(value, name, choices):
@@ -78,6 +83,19 @@ def _check_finite(array, name):
             f"{count} {what}" for count, what in ((n_nan, "NaN"), (n_infinite, "infinite values")) if count
         )
         raise ValueError(f"{name} must be finite; found {found}")
+
+
+def check_squarable(X, name="X"):
+    """Raise unless the columns of ``X``, an array or sparse matrix, have sums of squares within the range of floats."""
+    values = X.data if hasattr(X, "tocsr") else X
+    if values.size and max(abs(values.max()), abs(values.min())) > _LARGEST_SQUARABLE:
+        largest = np.max(np.abs(X), axis=0)
+        largest = np.ravel(largest.toarray() if hasattr(largest, "toarray") else largest)
+        column = int(np.argmax(largest))
+        raise ValueError(
+            f"{name} has values too large to compute with: up to {largest[column]:.3g} in column {column}; scale the "
+            f"features to at most {_LARGEST_SQUARABLE:g}"
+        )
 
 
 def check_consistent_rows(n_samples, other, name, *, reference="X"):

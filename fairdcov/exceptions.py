@@ -8,6 +8,7 @@ __all__ = [
     "IntegrityError",
     "MissingSensitiveFeaturesError",
     "SensitiveFeaturesWarning",
+    "StrengthWarning",
 ]
 
 
@@ -17,6 +18,10 @@ class MissingSensitiveFeaturesError(ValueError):
 
 class SensitiveFeaturesWarning(UserWarning):
     """The protected attributes cannot do what was asked of them, for example because they are constant."""
+
+
+class StrengthWarning(UserWarning):
+    """The fit goes by another strength than the one asked for; ``effective_strength_`` is what it goes by."""
 
 
 class IntegrityError(OSError):

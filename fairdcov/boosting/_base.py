@@ -1,6 +1,7 @@
 """What the penalised boosters share: the fit in numbered stages, the path over strengths, and predictions."""
 
 import numbers
+import warnings
 from functools import partial
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from fairdcov._columns import drop_sensitive_columns, read_sensitive_columns
+from fairdcov._guard import StrengthGuard, warn_of_strength
 from fairdcov._losses import regression_loss
 from fairdcov._objective import RawObjective
 from fairdcov._prediction import BinaryClassifier, DevianceRegressor
@@ -26,7 +28,7 @@ from fairdcov._training import (
 )
 from fairdcov._validation import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
 from fairdcov.boosting._fair_rounds import FairRounds, Monitor
-from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError
 
 __all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds"]
 
@@ -153,6 +155,14 @@ class PenalisedBooster(BaseEstimator):
             that fails leaves the estimator as it was.
         ImportError
             When the learner is not installed.
+
+        Warns
+        -----
+        StrengthWarning
+            When a smaller strength was taken, since the penalty of the unpenalised model would outweigh ten times what
+            it explains.
+        ConvergenceWarning
+            When the learner's own rounds end worse than a constant.
         """
         with unchanged_on_error(self):
             check_positive_number(self.strength, "strength", allow_zero=True)
@@ -319,6 +329,8 @@ class _Problem:
             seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
         self.callbacks = list(callbacks or ())
         self.grower = estimator._start(data, monitored, seed, self.callbacks)
+        self._guard = StrengthGuard(self.objective.constant_loss())
+        self._take_diverged_rounds_back()
         self.n_unpenalised = self.grower.n_trees()
 
         # 5. What the fair rounds keep close to.
@@ -334,6 +346,29 @@ class _Problem:
             monitor,
         )
         self._n_fair = 0
+
+    def _take_diverged_rounds_back(self):
+        """Drop rounds of a learner that has run away: the rest must be better than a constant, but for its level."""
+        n_rounds = self.grower.n_trees()
+        while True:
+            raw = self.grower.raw()
+            with np.errstate(over="ignore", invalid="ignore"):
+                if self._guard.admits(self.objective.mean_loss(raw + self.objective.best_shift(raw))):
+                    break
+            if self.grower.n_trees() == 1:
+                raise ValueError(
+                    "the unpenalised rounds diverge: after the first one the predictions are worse than a constant; "
+                    "set max_delta_step=1, a smaller learning_rate or larger leaves, and check y for extreme values"
+                )
+            self.grower.drop()
+        if self.grower.n_trees() < n_rounds:
+            warnings.warn(
+                f"the unpenalised rounds diverged: predictions were worse than a constant after {n_rounds} rounds, and "
+                f"{self.grower.n_trees()} were kept; set max_delta_step=1, a smaller learning_rate or larger leaves, "
+                "and check y for extreme values",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     def _read_monitored(self, eval_set, sample_weight, sensitive_features, loss, *, penalised):
         """Rows to watch, checked as the training rows are."""
@@ -379,7 +414,16 @@ class _Problem:
         raw = self.grower.raw() + shift
         loss, penalty = self.objective.mean_loss(raw), self.objective.penalty_value(raw)
         bound = self.objective.penalty
+        if not self._guard.admits(loss):
+            warnings.warn(
+                f"{type(estimator).__name__} has a loss of {loss:.6g} on its training rows, above the "
+                f"{self._guard.highest_loss:.6g} of a constant: it needs more rounds than "
+                f"n_estimators={estimator.n_estimators}, or a larger learning_rate than {estimator.learning_rate:g}",
+                ConvergenceWarning,
+                stacklevel=3,
+            )
         effective = self.rounds.effective_strength(strength) if strength > 0 else 0.0
+        warn_of_strength(estimator, strength, effective, stacklevel=3)
         if estimator.verbose:
             print(
                 f"strength {strength:g}: {self._n_fair} fair rounds, loss {loss:.8g}, penalty {penalty:.4g}", flush=True

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from fairdcov._guard import largest_sensible_strength
+
 __all__ = ["FairRounds", "Monitor", "State"]
 
 # A round gives up after so many halvings of the learning rate; four rounds in a row that give up end the training.
@@ -20,9 +22,6 @@ _MOST_HALVINGS = 8
 _MOST_FAILURES = 4
 # What is gained below this share of the objective is rounding.
 _RELATIVE_NOISE = 1e-12
-# A strength at which the penalty of the start weighs so many times what the start explains of the loss counts as
-# largest: a tenth of that penalty is then worth as much as the whole model.
-_MOST_WEIGHT = 10.0
 
 
 @dataclass(eq=False)
@@ -192,8 +191,7 @@ class FairRounds:
         if not self.objective.penalty.scale_free:
             return np.inf
         start = self._state()
-        explained = constant_loss - start.loss
-        return _MOST_WEIGHT * explained / start.penalty if explained > 0 and start.penalty > 0 else np.inf
+        return largest_sensible_strength(constant_loss, start.loss, start.penalty)
 
     def _round(self, state, learning_rate, highest_loss, highest_penalty):
         """State after one more tree and the learning rate it took; no state where no rate lowers the objective."""

@@ -9,9 +9,10 @@ from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairdcov._columns import drop_sensitive_columns
+from fairdcov._guard import StrengthGuard, largest_sensible_strength, warn_of_strength
 from fairdcov._objective import CoefficientObjective, RawObjective
 from fairdcov._training import check_strengths, fitted_clone, read_training_data, unchanged_on_error
-from fairdcov._validation import check_positive_number
+from fairdcov._validation import check_positive_number, check_squarable
 from fairdcov.exceptions import ConvergenceWarning
 from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
 
@@ -107,6 +108,8 @@ class PenalisedLinearModel(BaseEstimator):
         -----
         ConvergenceWarning
             When ``max_iter`` is reached; the message says what to do.
+        StrengthWarning
+            When a model of this strength would be worse than a constant, and a smaller one was taken.
         """
         with unchanged_on_error(self):
             check_positive_number(self.strength, "strength", allow_zero=True)
@@ -215,6 +218,8 @@ class _Problem:
             encode_target=estimator._encode_target,
         )
 
+        check_squarable(data.X)
+
         # 3. What depends on the target or on the protected attributes alone.
         loss = estimator._loss()
         loss.check_target(data.y)
@@ -223,37 +228,57 @@ class _Problem:
         self.objective = CoefficientObjective(
             data.X, self.raw_objective, estimator._ridge(data.weights.sum()), estimator.fit_intercept
         )
+        # The constant model that the family has: without an intercept that of coefficients 0.
+        self._guard = StrengthGuard(self.raw_objective.mean_loss(self.objective.raw(self._constant_model())))
         self._unpenalised = None
         self._preconditioner = None
 
     def solve(self, strength, parameters=None):
         """Fitted attributes at a strength, from given parameters or from the unpenalised model, and the parameters."""
-        estimator, objective = self.estimator, self.objective
+        estimator = self.estimator
         n_iterations = 0
         if parameters is None or strength == 0:
             solution = self._solve_unpenalised(parameters)
             parameters, n_iterations = solution.parameters, solution.n_iterations
+        effective_strength = strength
         if strength > 0:
-            if self._preconditioner is None:
-                self._preconditioner = Preconditioner(objective, parameters)
-            self.raw_objective.strength = strength
-            solution = minimise(
-                objective,
-                parameters,
-                self._preconditioner,
-                max_iterations=estimator.max_iter,
-                tolerance=estimator.tol,
-                report=_report if estimator.verbose > 1 else None,
+            effective_strength, solution = self._guard.solve(
+                strength, partial(self._solve_penalised, parameters), first_guess=partial(self._first_guess, parameters)
             )
+            warn_of_strength(estimator, strength, effective_strength, stacklevel=3)
         if not solution.converged:
             warnings.warn(
-                f"{type(estimator).__name__} with strength={strength:g} stopped before it converged "
+                f"{type(estimator).__name__} with strength={effective_strength:g} stopped before it converged "
                 f"({solution.message}, max_iter={estimator.max_iter}): increase max_iter or tol, scale the features, "
                 "or start from a neighbouring strength with strength_path",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
-        return solution.parameters, self._attributes(solution, strength, n_iterations)
+        if strength > 0:
+            n_iterations += solution.n_iterations
+        return solution.parameters, self._attributes(solution, effective_strength, n_iterations)
+
+    def _solve_penalised(self, parameters, strength):
+        if strength == 0:
+            return self._solve_unpenalised(None)
+        if self._preconditioner is None:
+            self._preconditioner = Preconditioner(self.objective, parameters)
+        self.raw_objective.strength = strength
+        return minimise(
+            self.objective,
+            parameters,
+            self._preconditioner,
+            max_iterations=self.estimator.max_iter,
+            tolerance=self.estimator.tol,
+            report=_report if self.estimator.verbose > 1 else None,
+        )
+
+    def _first_guess(self, parameters):
+        raw = self.objective.raw(parameters)
+        raw_objective = self.raw_objective
+        return largest_sensible_strength(
+            self._guard.highest_loss, raw_objective.mean_loss(raw), raw_objective.penalty_value(raw)
+        )
 
     def _solve_unpenalised(self, parameters):
         if self._unpenalised is None:
@@ -275,15 +300,12 @@ class _Problem:
             parameters[-1] = self.raw_objective.loss.intercept(mean)
         return parameters
 
-    def _attributes(self, solution, strength, n_iterations):
-        estimator, raw_objective = self.estimator, self.raw_objective
-        raw_objective.strength = strength
-        parts, _ = self.objective.parts_gradient(solution.parameters)
-        penalty = raw_objective.penalty
+    def _attributes(self, solution, effective_strength, n_iterations):
+        estimator, penalty, parts = self.estimator, self.raw_objective.penalty, solution.parts
         # At strength 0 it is no part of the objective, and has not been computed.
         penalty_value = parts.penalty
-        if strength == 0:
-            penalty_value = raw_objective.penalty_value(self.objective.raw(solution.parameters))
+        if effective_strength == 0:
+            penalty_value = self.raw_objective.penalty_value(self.objective.raw(solution.parameters))
         coefficients, intercept = solution.parameters, 0.0
         if estimator.fit_intercept:
             coefficients, intercept = solution.parameters[:-1].copy(), float(solution.parameters[-1])
@@ -291,8 +313,9 @@ class _Problem:
             _report(solution.n_iterations, parts)
         attributes = estimator._publish(coefficients, intercept)
         attributes.update(
-            n_iter_=max(1, solution.n_iterations + (n_iterations if strength > 0 else 0)),
+            n_iter_=max(1, n_iterations),
             converged_=solution.converged,
+            effective_strength_=effective_strength,
             loss_value_=parts.loss,
             penalty_value_=penalty_value,
             objective_value_=parts.total,

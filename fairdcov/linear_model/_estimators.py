@@ -49,13 +49,16 @@ _ATTRIBUTES = """coef_ : <coef shape>
         Iterations taken.
     converged_ : bool
         Whether the tolerance was met.
+    effective_strength_ : float
+        Strength that the fit goes by: ``strength``, or the largest one below it that was found to give a model not
+        worse than a constant on the training rows.
     loss_value_ : float
         Weighted mean loss (half deviance) on the training rows.
     penalty_value_ : float
         Penalty on the training rows, before ``strength`` and net of the terms without predictions; NaN when fitted
         without protected attributes.
     objective_value_ : float
-        ``loss_value_ + strength * penalty_value_`` plus the ridge term.
+        ``loss_value_ + effective_strength_ * penalty_value_`` plus the ridge term.
     penalty_method_ : str or None
         Algorithm the penalty used.
     penalty_error_bound_ : float or None

@@ -13,6 +13,7 @@ MAX_DENSE_PARAMETERS = 1_000
 _ARMIJO = 1e-4
 # Reductions below this share of the objective are rounding noise.
 _RELATIVE_NOISE = 1e-13
+_NOT_FINITE = "the objective is not finite at the start of the fit: check y for extreme values and scale the features"
 
 
 @dataclass(frozen=True)
@@ -29,12 +30,20 @@ class Solution:
         Whether the tolerance was met.
     message : str
         Why it stopped.
+    parts : Parts
+        Terms of the objective there.
     """
 
     parameters: np.ndarray
     n_iterations: int
     converged: bool
     message: str
+    parts: object
+
+    @property
+    def loss(self):
+        """Mean loss there."""
+        return self.parts.loss
 
 
 class Preconditioner:
@@ -90,6 +99,8 @@ def newton(objective, parameters, *, max_iterations, tolerance):
     ``tolerance ** 2 / 1000`` times the objective (1 at least).
     """
     parts, gradient = objective.parts_gradient(parameters)
+    if not (np.isfinite(parts.total) and np.isfinite(gradient).all()):
+        raise ValueError(_NOT_FINITE)
     for iteration in range(1, max_iterations + 1):
         preconditioner = Preconditioner(objective, parameters)
         scaled = preconditioner.gradient(gradient)
@@ -104,11 +115,11 @@ def newton(objective, parameters, *, max_iterations, tolerance):
                 break
             step /= 2
             if step < 1e-10:
-                return Solution(parameters, iteration, decrease < tolerance, "no step lowers the objective")
+                return Solution(parameters, iteration, decrease < tolerance, "no step lowers the objective", parts)
         parameters, parts, gradient = trial, trial_parts, trial_gradient
         if decrease <= 1e-3 * tolerance**2 * max(abs(parts.total), 1.0):
-            return Solution(parameters, iteration, True, "converged")
-    return Solution(parameters, max_iterations, False, "max_iter reached")
+            return Solution(parameters, iteration, True, "converged", parts)
+    return Solution(parameters, max_iterations, False, "max_iter reached", parts)
 
 
 def minimise(objective, parameters, preconditioner, *, max_iterations, tolerance, report=None):
@@ -120,16 +131,18 @@ def minimise(objective, parameters, preconditioner, *, max_iterations, tolerance
     less than ``tolerance ** 2`` of itself.
     """
     n_iterations = 0
-    best = {"total": np.inf, "parts": None, "coordinates": preconditioner.to_coordinates(parameters)}
+    best = {"parts": None, "coordinates": preconditioner.to_coordinates(parameters)}
 
     def value_gradient(coordinates):
         parts, gradient = objective.parts_gradient(preconditioner.to_parameters(coordinates))
         if not (np.isfinite(parts.total) and np.isfinite(gradient).all()):
+            if best["parts"] is None:
+                raise ValueError(_NOT_FINITE)
             # Beyond the range of the family: a wall that is steep towards the best point sends the search back.
             away = coordinates - best["coordinates"]
-            return 2 * abs(best["total"]) + 1.0 + float(away @ away), 2 * away
-        if parts.total < best["total"]:
-            best.update(total=parts.total, parts=parts, coordinates=coordinates.copy())
+            return 2 * abs(best["parts"].total) + 1.0 + float(away @ away), 2 * away
+        if best["parts"] is None or parts.total < best["parts"].total:
+            best.update(parts=parts, coordinates=coordinates.copy())
         return parts.total, preconditioner.gradient(gradient)
 
     def after_iteration(coordinates):
@@ -137,6 +150,11 @@ def minimise(objective, parameters, preconditioner, *, max_iterations, tolerance
         n_iterations += 1
         if report:
             report(n_iterations, best["parts"])
+
+    def solution(converged, message):
+        return Solution(
+            preconditioner.to_parameters(best["coordinates"]), n_iterations, converged, message, best["parts"]
+        )
 
     start_total = None
     while n_iterations < max_iterations:
@@ -154,13 +172,12 @@ def minimise(objective, parameters, preconditioner, *, max_iterations, tolerance
                 "ftol": tolerance**2,
             },
         )
-        reached = preconditioner.to_parameters(best["coordinates"])
         if result.status == 0:
-            return Solution(reached, n_iterations, True, result.message)
+            return solution(True, result.message)
         if result.status == 1:
             break
-        if start_total is not None and start_total - best["total"] <= tolerance**2 * max(abs(best["total"]), 1.0):
-            message = "no direction lowers the objective by more than the tolerance"
-            return Solution(reached, n_iterations, True, message)
-        start_total = best["total"]
-    return Solution(preconditioner.to_parameters(best["coordinates"]), n_iterations, False, "max_iter reached")
+        total = best["parts"].total
+        if start_total is not None and start_total - total <= tolerance**2 * max(abs(total), 1.0):
+            return solution(True, "no direction lowers the objective by more than the tolerance")
+        start_total = total
+    return solution(False, "max_iter reached")

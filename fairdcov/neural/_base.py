@@ -94,6 +94,8 @@ class PenalisedNetwork(BaseEstimator):
         ConvergenceWarning
             When training ends at ``max_epochs`` or ``max_iter`` while it still gets better; the message says what to
             do.
+        StrengthWarning
+            When a network of this strength would be worse than a constant, and a smaller one was taken.
         """
         with unchanged_on_error(self):
             check_positive_number(self.strength, "strength", allow_zero=True)

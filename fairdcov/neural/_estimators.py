@@ -70,13 +70,16 @@ _ATTRIBUTES = """coefs_ : list of arrays
     validation_curve_ : (m,) array or None
         What early stopping goes by: the loss of the rows held back, plus ``strength`` times the penalty of all rows
         together (a functional of a sample is not well measured on a small part), or of the ``eval_set``.
+    effective_strength_ : float
+        Strength that the fit goes by: ``strength``, or the largest one below it that was found to give a model not
+        worse than a constant on the rows passed to ``fit``.
     loss_value_ : float
         Weighted mean loss (half deviance) on the rows passed to ``fit``, held back or not.
     penalty_value_ : float
         Penalty on these rows, before ``strength`` and net of the terms without predictions; NaN when fitted without
         protected attributes.
     objective_value_ : float
-        ``loss_value_ + strength * penalty_value_`` plus the weight decay.
+        ``loss_value_ + effective_strength_ * penalty_value_`` plus the weight decay.
     penalty_method_ : str or None
         Algorithm the penalty used.
     penalty_error_bound_ : float or None

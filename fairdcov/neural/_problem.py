@@ -14,9 +14,10 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
+from fairdcov._guard import StrengthGuard, largest_sensible_strength, warn_of_strength
 from fairdcov._objective import Parts, RawObjective
 from fairdcov._training import LEAST_PENALISED_ROWS, read_training_data
-from fairdcov._validation import check_choice, check_positive_number, resolve_n_threads
+from fairdcov._validation import check_choice, check_positive_number, check_squarable, resolve_n_threads
 from fairdcov.encoding import select_rows
 from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.neural._layers import ACTIVATIONS, Layers, Units, check_hidden_layer_sizes, raw_predictions
@@ -80,6 +81,7 @@ class Problem:
             validate=partial(validate, y_numeric=is_regressor(estimator)),
             encode_target=estimator._encode_target,
         )
+        check_squarable(data.X)
         loss = estimator._loss()
         loss.check_target(data.y)
         self._random_state = check_random_state(estimator.random_state)
@@ -129,6 +131,7 @@ class Problem:
         curvature = float(loss.curvature(np.array([units.shift]))[0]) * units.spread**2
         self._unit = curvature if np.isfinite(curvature) and curvature > 0 else 1.0
         self._shrinkage = float(estimator.alpha) / data.weights.sum()
+        self._guard = StrengthGuard(self._constant_loss(self._whole))
         self._unpenalised = None
 
     def _check_parameters(self):
@@ -169,24 +172,38 @@ class Problem:
 
     def solve(self, strength, parameters=None):
         """Parameters at a strength, from given ones or from the unpenalised network, and the fitted attributes."""
-        curves = {"loss_curve_": [], "penalty_curve_": [], "validation_curve_": []}
+        estimator, unpenalised, n_epochs = self.estimator, None, 0
         with np.errstate(over="ignore", invalid="ignore"):
-            n_epochs = n_iterations = 0
             if parameters is None or strength == 0:
                 unpenalised = self._solve_unpenalised(parameters)
-                parameters, converged, n_epochs = unpenalised.parameters, unpenalised.converged, unpenalised.n_epochs
-                for name, curve in unpenalised.curves.items():
-                    curves[name].extend(curve)
+                parameters, n_epochs = unpenalised.parameters, unpenalised.n_epochs
             if strength > 0:
-                parameters, converged, n_iterations = self._solve_penalised(strength, parameters, curves)
-        if not converged:
-            self._warn(strength)
-        attributes = self._attributes(parameters, strength)
-        attributes.update({name: np.array(curve) for name, curve in curves.items()})
+                effective_strength, solution = self._guard.solve(
+                    strength, partial(self._solve_penalised, parameters), first_guess=partial(self._guess, parameters)
+                )
+                warn_of_strength(estimator, strength, effective_strength, stacklevel=3)
+            else:
+                effective_strength, solution = 0.0, self._settle(parameters, 0.0, unpenalised.converged, 0, _curves())
+        if not solution.converged:
+            self._warn(effective_strength)
+        attributes = dict(solution.attributes)
+        for name, curve in solution.curves.items():
+            attributes[name] = np.array((unpenalised.curves[name] if unpenalised else []) + curve)
         if self._watched is None:
             attributes["validation_curve_"] = None
-        attributes.update(converged_=converged, n_epochs_=n_epochs, n_iter_=max(1, n_epochs + n_iterations))
-        return parameters, attributes
+        attributes.update(
+            converged_=solution.converged,
+            effective_strength_=effective_strength,
+            n_epochs_=n_epochs,
+            n_iter_=max(1, n_epochs + solution.n_iterations),
+        )
+        return solution.parameters, attributes
+
+    def _guess(self, parameters):
+        """A strength to try where the one asked for gives a model worse than a constant."""
+        raw = self._raw(self._network.raw(parameters))
+        loss, penalty = self._train.mean_loss(raw), self._train.penalty_value(raw)
+        return largest_sensible_strength(self._constant_loss(self._train), loss, penalty)
 
     def starting_parameters(self, coefs, intercepts):
         """Parameters of fitted layers; None if they do not fit these data."""
@@ -241,14 +258,17 @@ class Problem:
             )
         return self._unpenalised
 
-    def _solve_penalised(self, strength, start, curves):
-        estimator, objective = self.estimator, self._train
+    def _solve_penalised(self, start, strength):
+        """The network at a strength: L-BFGS on the full sample from ``start``, and the output settled."""
+        estimator, objective, curves = self.estimator, self._train, _curves()
+        if strength == 0:
+            return self._settle(start, 0.0, True, 0, curves)
         self._set_strength(strength)
         with self._torch.training(self._n_threads):
             loss, penalty, _ = objective.terms(self._raw(self._network.raw(start)))
         if penalty == 0:
             # Constant attributes or a constant model: nothing to penalise, and the kink of the penalty.
-            return start, True, 0
+            return self._settle(start, strength, True, 0, curves)
 
         bar = self._progress(f"strength {strength:g}", estimator.max_iter, "iteration")
 
@@ -281,7 +301,8 @@ class Problem:
             converged = penalised_phase(self._value_gradient, start, limit, watch, score_of, left, report)
         # The score of the start belongs to no iteration.
         del curves["validation_curve_"][-len(watch.scores)]
-        return watch.parameters, converged, estimator.max_iter - left + len(watch.scores) - 1
+        n_iterations = estimator.max_iter - left + len(watch.scores) - 1
+        return self._settle(watch.parameters, strength, converged, n_iterations, curves)
 
     def _value_gradient(self, parameters):
         """The objective of the training rows, and its gradient with respect to the parameters."""
@@ -296,27 +317,38 @@ class Problem:
         ridge = self._ridge(parameters)
         return Parts(loss, penalty, ridge, loss + objective.strength * penalty + ridge), gradient
 
-    def _attributes(self, parameters, strength):
-        """Fitted attributes: the output settled on all rows, and the terms of the objective there."""
+    def _settle(self, parameters, strength, converged, n_iterations, curves):
+        """A solution: the output settled on all rows, and the terms of the objective there."""
         estimator, units, objective = self.estimator, self._units, self._whole
         self._set_strength(strength)
         coefs, intercepts = self._layers.publish(parameters, units)
         raw = raw_predictions(self._X, coefs, intercepts, estimator.activation)
-        slope, offset = settle_output(raw, objective, units.shift, self._constant_loss(objective))
+        slope, offset = settle_output(raw, objective, units.shift)
+        settled = units.shift + slope * (raw - units.shift) + offset
+        if strength == 0 and not self._guard.admits(objective.mean_loss(settled)):
+            # Training has found nothing that is better than a constant.
+            slope, offset, settled = 0.0, 0.0, np.full(len(raw), units.shift)
         parameters = self._layers.settle(parameters, slope, offset / units.spread)
         coefs, intercepts = self._layers.publish(parameters, units)
-        raw = units.shift + slope * (raw - units.shift) + offset
-        loss, penalty, _ = objective.terms(raw)
+        loss, penalty, _ = objective.terms(settled)
         bound = objective.penalty
-        return {
+        attributes = {
             "coefs_": coefs,
             "intercepts_": intercepts,
             "loss_value_": loss,
-            "penalty_value_": objective.penalty_value(raw),
+            "penalty_value_": objective.penalty_value(settled),
             "objective_value_": loss + strength * penalty + self._ridge(parameters),
             "penalty_method_": None if bound is None else bound.method,
             "penalty_error_bound_": None if bound is None else bound.error_bound,
         }
+        return SimpleNamespace(
+            parameters=parameters,
+            loss=loss,
+            attributes=attributes,
+            converged=converged,
+            n_iterations=n_iterations,
+            curves=curves,
+        )
 
     # -- parts ---------------------------------------------------------------------------------------------------------
 
@@ -368,6 +400,11 @@ class Problem:
             ConvergenceWarning,
             stacklevel=4,
         )
+
+
+def _curves():
+    """What is recorded of a training, by the names of the fitted attributes."""
+    return {"loss_curve_": [], "penalty_curve_": [], "validation_curve_": []}
 
 
 def _select(data, keep):

@@ -14,9 +14,6 @@ __all__ = ["Watch", "adam_phase", "penalised_phase", "settle_output", "strength_
 _RAMP_FACTOR = 10.0**0.5
 RAMP_ITERATIONS = 5
 
-_MAX_HALVINGS = 12
-# Loss of a settled model beyond that of the constant model, at most, as a share.
-_LOSS_TOLERANCE = 1e-3
 # Scale of a settled output at least: at 0 a scale-free penalty has no value, and the model would be lost.
 _LEAST_SLOPE = 0.01
 
@@ -198,12 +195,12 @@ def penalised_phase(objective, start, loss_limit, watch, score_of, max_iteration
     return stopped
 
 
-def settle_output(raw, raw_objective, shift, constant_loss):
+def settle_output(raw, raw_objective, shift):
     """Scale and intercept of the output on all rows: ``shift + slope * (raw - shift) + offset``.
 
-    The slope is at most 1 and such that the model is not worse than a constant; the offset is the minimum of the
-    objective along it, to the last digits. With a log link that keeps the balance of the Poisson loss for any penalty
-    that is free of scale, and the network itself need not be evaluated again.
+    The slope is at most 1; the offset is the minimum of the objective along it, to the last digits. With a log link
+    that keeps the balance of the Poisson loss for any penalty that is free of scale, and the network itself need not be
+    evaluated again.
 
     Parameters
     ----------
@@ -213,8 +210,6 @@ def settle_output(raw, raw_objective, shift, constant_loss):
         Objective of these rows.
     shift : float
         Raw prediction of the constant model.
-    constant_loss : float
-        Its loss.
 
     Returns
     -------
@@ -234,14 +229,7 @@ def settle_output(raw, raw_objective, shift, constant_loss):
             value_gradient, start, jac=True, method="L-BFGS-B", bounds=[(_LEAST_SLOPE, 1.0), (None, None)]
         )
         slope = float(result.x[0]) if result.fun <= value_gradient(start)[0] else 1.0
-        limit = constant_loss + _LOSS_TOLERANCE * abs(constant_loss)
-        for _ in range(_MAX_HALVINGS):
-            offset = _settle_offset(shift + slope * centred, raw_objective)
-            loss, _, _ = raw_objective.terms(shift + slope * centred + offset)
-            if loss <= limit:
-                return slope, offset
-            slope /= 2
-    return 0.0, 0.0
+        return slope, _settle_offset(shift + slope * centred, raw_objective)
 
 
 def _settle_offset(raw, raw_objective, max_iterations=30):

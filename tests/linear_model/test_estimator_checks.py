@@ -60,6 +60,7 @@ PENALISED = [_penalised(estimator_class) for estimator_class in ESTIMATORS]
 
 
 @pytest.mark.filterwarnings("ignore::fairdcov.exceptions.SensitiveFeaturesWarning")
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
 @pytest.mark.filterwarnings("ignore:.*with less than two samples:sklearn.exceptions.UndefinedMetricWarning")
 @parametrize_with_checks(
     [estimator_class(strength=0) for estimator_class in ESTIMATORS]

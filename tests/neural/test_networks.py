@@ -184,6 +184,7 @@ def test_more_strength_never_gives_more_penalty(book, data, penalty, normalize):
 @pytest.mark.parametrize("strength", [1e-6, 1.0, 1e3, 1e6])
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("early_stopping", [True, False])
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
 def test_any_strength_stays_between_the_best_and_the_constant_model(book, data, strength, normalize, early_stopping):
     unaware = poisson(strength=0, early_stopping=early_stopping).fit(book["X"], book["y"], **data)
     model = poisson(
@@ -191,7 +192,7 @@ def test_any_strength_stays_between_the_best_and_the_constant_model(book, data, 
     ).fit(book["X"], book["y"], **data)
     mean = np.average(book["y"], weights=book["exposure"])
     constant = mean_tweedie_deviance(book["y"], np.full(len(book["y"]), mean), sample_weight=book["exposure"], power=1)
-    assert 2 * model.loss_value_ <= 1.01 * constant
+    assert 2 * model.loss_value_ <= (1 + 1e-8) * constant
     before = CCDCovPenalty(normalize=normalize).bind(book["people"], book["exposure"]).value(unaware.predict(book["X"]))
     if strength >= 1:
         assert model.penalty_value_ <= before
@@ -425,7 +426,7 @@ def test_a_learning_rate_that_is_too_large_ends_well(book, data):
     model = poisson(strength=1.0, learning_rate_init=1e3).fit(book["X"], book["y"], **data)
     mean = np.average(book["y"], weights=book["exposure"])
     constant = mean_tweedie_deviance(book["y"], np.full(len(book["y"]), mean), sample_weight=book["exposure"], power=1)
-    assert 2 * model.loss_value_ <= 1.01 * constant
+    assert 2 * model.loss_value_ <= (1 + 1e-8) * constant
 
 
 def test_a_budget_that_was_too_small_warns(book, data):

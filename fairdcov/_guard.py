@@ -1,0 +1,126 @@
+"""No penalised fit ends worse than a constant model: the strength that a fit can go by, in one place for all learners.
+
+A scale-free penalty is also small for predictions that are constant but for a few outliers. At huge strengths such
+differences outweigh the loss, and the optimum of the objective is a model that no one would use.
+"""
+
+import warnings
+
+from fairdcov.exceptions import StrengthWarning
+
+__all__ = ["StrengthGuard", "largest_sensible_strength", "warn_of_strength"]
+
+# Losses that differ by this share are equal: they were summed in another order.
+_ROUNDING = 1e-9
+# A strength at which the penalty of the start weighs so many times what the start explains of the loss: a tenth of that
+# penalty is then worth as much as the whole model.
+_MOST_WEIGHT = 10.0
+# The search goes down by decades, at most so many, and ends when its bounds are this factor apart.
+_MOST_DECADES = 10
+_CLOSE = 1.5
+
+
+def largest_sensible_strength(constant_loss, loss, penalty):
+    """Strength at which the penalty weighs ten times what a model explains; infinite where it explains nothing.
+
+    Parameters
+    ----------
+    constant_loss : float
+        Mean loss of the best constant model.
+    loss, penalty : float
+        Mean loss and penalty of the unpenalised model.
+
+    Returns
+    -------
+    float
+
+    Examples
+    --------
+    >>> from fairdcov._guard import largest_sensible_strength
+    >>> largest_sensible_strength(0.5, 0.25, 0.125)
+    20.0
+    """
+    explained = constant_loss - loss
+    return _MOST_WEIGHT * explained / penalty if explained > 0 and penalty > 0 else float("inf")
+
+
+class StrengthGuard:
+    """Solutions whose loss is not above a limit, at the strength asked for or at the largest one found below it.
+
+    What one strength of a path has shown holds for the later ones.
+
+    Parameters
+    ----------
+    highest_loss : float
+        Mean loss of the constant model.
+    """
+
+    def __init__(self, highest_loss):
+        self.highest_loss = highest_loss
+        self._refused = float("inf")
+        self._largest = None
+
+    def admits(self, loss):
+        """Whether a model of this mean loss is not worse than the constant one."""
+        return loss <= self.highest_loss + _ROUNDING * abs(self.highest_loss)
+
+    def solve(self, strength, solve, *, first_guess):
+        """The solution at a strength, or at a smaller one.
+
+        Parameters
+        ----------
+        strength : float
+            Strength that was asked for.
+        solve : callable
+            ``solve(strength)`` returns a solution with an attribute ``loss``; at 0 it has to be admissible.
+        first_guess : callable
+            ``first_guess()`` is a smaller strength to try first when the solution at ``strength`` is worse than a
+            constant.
+
+        Returns
+        -------
+        effective_strength : float
+            ``strength``, or the largest smaller one that was found, to a factor of 1.5; 0 when there is none.
+        solution : object
+            What ``solve`` returned there.
+        """
+        if strength < self._refused:
+            solution = solve(strength)
+            if self.admits(solution.loss):
+                return strength, solution
+            self._refused = strength
+            self._largest = self._search(strength, solve, first_guess())
+        return self._largest
+
+    def _search(self, refused, solve, guess):
+        floor = refused / 10.0**_MOST_DECADES
+        trial = guess if floor < guess < refused else refused / 10.0
+        accepted, solution = 0.0, None
+        while trial > floor:
+            found = solve(trial)
+            if self.admits(found.loss):
+                accepted, solution = trial, found
+                break
+            refused, trial = trial, trial / 10.0
+        if solution is None:
+            return 0.0, solve(0.0)
+        while refused > _CLOSE * accepted:
+            trial = (refused * accepted) ** 0.5
+            found = solve(trial)
+            if self.admits(found.loss):
+                accepted, solution = trial, found
+            else:
+                refused = trial
+        return accepted, solution
+
+
+def warn_of_strength(estimator, strength, effective_strength, *, stacklevel):
+    """Warn when a fit goes by another strength than the one that was asked for."""
+    if effective_strength < strength:
+        warnings.warn(
+            f"{type(estimator).__name__} was fitted with strength {effective_strength:.4g} (effective_strength_) "
+            f"instead of strength={strength:g}: a larger one would outweigh all that the model explains, and end worse "
+            "than a constant",
+            StrengthWarning,
+            stacklevel=stacklevel + 1,
+        )

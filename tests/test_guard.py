@@ -1,0 +1,217 @@
+"""No fit ends worse than a constant model, whatever the strength, and a fit says when it goes by another strength."""
+
+import warnings
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import mean_poisson_deviance
+
+from fairdcov import CCDCovPenalty, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge
+from fairdcov._guard import StrengthGuard, largest_sensible_strength
+from fairdcov.datasets import make_motor_portfolio
+from fairdcov.exceptions import StrengthWarning
+
+
+def solver(limit_strength, tried):
+    """A path of models whose loss rises with the strength, and passes 1 at ``limit_strength``."""
+
+    def solve(strength):
+        tried.append(strength)
+        return SimpleNamespace(loss=strength / limit_strength, strength=strength)
+
+    return solve
+
+
+def test_an_admissible_strength_is_solved_once():
+    tried = []
+    assert StrengthGuard(1.0).solve(3.0, solver(4.0, tried), first_guess=lambda: 0.1)[0] == 3.0
+    assert tried == [3.0]
+
+
+@pytest.mark.parametrize("limit", [3.7, 812.0, 5e-3])
+@pytest.mark.parametrize("guess", [1.0, np.inf, 1e-30])
+def test_the_largest_admissible_strength_is_found_to_a_factor(limit, guess):
+    tried = []
+    effective, solution = StrengthGuard(1.0).solve(1e6, solver(limit, tried), first_guess=lambda: guess)
+    assert limit / 1.5 <= effective <= limit
+    assert solution.strength == effective
+    assert len(tried) < 20
+
+
+def test_what_one_strength_has_shown_holds_for_larger_ones():
+    tried, guard = [], StrengthGuard(1.0)
+    first = guard.solve(1e4, solver(50.0, tried), first_guess=lambda: 1.0)
+    n_tried = len(tried)
+    assert guard.solve(1e5, solver(50.0, tried), first_guess=lambda: 1.0) is first
+    assert len(tried) == n_tried
+
+
+def test_without_any_admissible_strength_the_unpenalised_model_remains():
+    def solve(strength):
+        return SimpleNamespace(loss=2.0 if strength else 0.5)
+
+    effective, solution = StrengthGuard(1.0).solve(1.0, solve, first_guess=lambda: np.inf)
+    assert (effective, solution.loss) == (0.0, 0.5)
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf, 1.0 + 1e-6])
+def test_what_is_no_number_is_not_admitted(loss):
+    assert not StrengthGuard(1.0).admits(loss)
+    assert StrengthGuard(1.0).admits(1.0 + 1e-12)
+    # A Gaussian or gamma deviance of a constant can be negative.
+    assert not StrengthGuard(-1.0).admits(-0.999)
+    assert StrengthGuard(-1.0).admits(-1.0)
+
+
+def test_largest_sensible_strength():
+    assert largest_sensible_strength(3.0, 1.0, 0.5) == 40.0
+    assert largest_sensible_strength(1.0, 1.0, 0.5) == np.inf
+    assert largest_sensible_strength(1.0, 0.5, 0.0) == np.inf
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The learners
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def book():
+    return make_motor_portfolio(3_000, random_state=3)
+
+
+def estimators():
+    """A small model of each learner, by name; those that are not installed skip."""
+    small = {"objective": "poisson", "n_estimators": 20, "n_fair_rounds": 30, "random_state": 0, "n_jobs": 1}
+
+    def lightgbm():
+        pytest.importorskip("lightgbm")
+        from fairdcov import DCovLGBMRegressor
+
+        return DCovLGBMRegressor(num_leaves=8, **small)
+
+    def xgboost():
+        pytest.importorskip("xgboost")
+        from fairdcov import DCovXGBRegressor
+
+        return DCovXGBRegressor(max_depth=3, **small)
+
+    def network():
+        pytest.importorskip("torch")
+        from fairdcov.neural import DCovMLPRegressor
+
+        return DCovMLPRegressor(
+            objective="poisson", hidden_layer_sizes=(8,), max_epochs=15, max_iter=40, random_state=0, n_threads=1
+        )
+
+    def linear():
+        return DCovPoissonRegressor(alpha=1e-4)
+
+    return [linear, lightgbm, xgboost, network]
+
+
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("make", estimators(), ids=lambda make: make.__name__)
+@pytest.mark.parametrize("strength", [1e5, 1e6])
+def test_huge_strengths_are_said_and_no_model_is_worse_than_a_constant(book, make, strength):
+    X, weights = book.data.select_dtypes("number"), book.exposure
+    model = make().set_params(strength=strength)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", StrengthWarning)
+        model.fit(X, book.target, sample_weight=weights, sensitive_features=book.sensitive_features)
+    said = [str(warning.message) for warning in caught if warning.category is StrengthWarning]
+    if model.effective_strength_ < strength:
+        assert len(said) == 1
+        assert (
+            f"strength {model.effective_strength_:.4g} (effective_strength_) instead of strength={strength:g}"
+            in said[0]
+        )
+        assert model.effective_strength_ > 0
+    else:
+        assert not said
+    # A network may settle within the limit by itself.
+    assert make.__name__ == "network" or said
+    constant = np.full(len(weights), book.claims.sum() / weights.sum())
+    highest = mean_poisson_deviance(book.target, constant, sample_weight=weights)
+    assert mean_poisson_deviance(book.target, model.predict(X), sample_weight=weights) <= (1 + 1e-8) * highest
+    # The reports of a model are about the strength that it goes by.
+    unaware = make().set_params(strength=0).fit(X, book.target, sample_weight=weights)
+    bound = CCDCovPenalty().bind(book.sensitive_features, weights)
+    assert bound.value(model.predict(X)) < 0.2 * bound.value(unaware.predict(X))
+    assert model.penalty_value_ == pytest.approx(bound.value(model.predict(X)), rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.ConvergenceWarning")
+@pytest.mark.parametrize("make", estimators(), ids=lambda make: make.__name__)
+def test_an_ordinary_strength_is_the_one_asked_for(book, make):
+    X = book.data.select_dtypes("number")
+    data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StrengthWarning)
+        for strength in (0.0, 1.0):
+            assert make().set_params(strength=strength).fit(X, book.target, **data).effective_strength_ == strength
+
+
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
+@pytest.mark.parametrize(
+    "estimator", [DCovRidge(alpha=1e-3), DCovLogisticRegression()], ids=lambda estimator: type(estimator).__name__
+)
+def test_other_families(estimator, rng):
+    n = 200
+    gender = rng.integers(0, 2, n)
+    X = np.column_stack([gender + rng.normal(size=n), rng.normal(size=n), np.where(rng.random(n) < 0.02, 9.0, 0.0)])
+    raw = X @ [1.0, 1.0, 0.1] - 0.5
+    y = raw + rng.normal(size=n) if isinstance(estimator, DCovRidge) else rng.random(n) < 1 / (1 + np.exp(-raw))
+    model = estimator.set_params(strength=1e6).fit(X, y, sensitive_features=gender)
+    if isinstance(estimator, DCovRidge):
+        assert model.score(X, y) >= 0
+    else:
+        share = y.mean()
+        entropy = -share * np.log(share) - (1 - share) * np.log(1 - share)
+        probability = model.predict_proba(X)[np.arange(n), y.astype(int)]
+        assert -np.log(probability).mean() <= entropy + 1e-9
+
+
+def test_a_path_goes_on_from_the_largest_strength_it_found(book):
+    X = book.data.select_dtypes("number")
+    data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
+    path = DCovPoissonRegressor(alpha=1e-4).strength_path(X, book.target, [1.0, 1e5, 1e6], **data)
+    with pytest.warns(StrengthWarning) as caught:
+        first, second, third = path
+    assert [warning.message.args[0].partition("strength=")[2].partition(":")[0] for warning in caught] == [
+        "100000",
+        "1e+06",
+    ]
+    assert first.effective_strength_ == 1.0 < second.effective_strength_ == third.effective_strength_
+    np.testing.assert_array_equal(second.coef_, third.coef_)
+    assert (second.strength, third.strength) == (1e5, 1e6)
+
+
+def test_without_an_intercept_the_limit_is_the_model_without_coefficients(rng):
+    """The best constant is out of reach of such a model, which is no reason to refuse every strength."""
+    n = 300
+    X = rng.normal(size=(n, 2))
+    gender = (X[:, 0] > 0).astype(int)
+    y = rng.poisson(3.0 * np.exp(0.3 * X[:, 0]))
+    model = DCovPoissonRegressor(strength=0.1, alpha=1e-3, fit_intercept=False).fit(X, y, sensitive_features=gender)
+    assert model.effective_strength_ == 0.1
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Learners that run away by themselves
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_unpenalised_rounds_that_diverge_are_refused(rng):
+    """LightGBM's gamma objective takes Newton steps of any length where the target is next to 0."""
+    pytest.importorskip("lightgbm")
+    from fairdcov import DCovLGBMRegressor
+
+    n = 200
+    X = pd.DataFrame({"x": rng.normal(size=n)})
+    y = np.where(np.arange(n) % 2 == 0, 1e-9, 1.0) * np.where(X["x"] > 0.5, 1e-6, 1.0)
+    model = DCovLGBMRegressor(strength=0, objective="gamma", n_estimators=10, min_child_samples=1, n_jobs=1)
+    with pytest.raises(ValueError, match=r"unpenalised rounds diverge.*max_delta_step=1"):
+        model.set_params(learning_rate=1.0).fit(X, y)
+    assert not hasattr(model, "booster_")
