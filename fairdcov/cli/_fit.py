@@ -387,8 +387,14 @@ def _write_tables(folder, options, family, book, model, calibrator, comparison):
     write_csv(comparison, folder / "held_back.csv")
     if MODELS[options.model].rating_table and family.log_link:
         fitted = book.fitted
-        table = relativities(model, fitted.features, sample_weight=fitted.weights, factors=book.names)
+        table = relativities(model, fitted.features, sample_weight=fitted.weights, factors=book.names, max_levels=None)
         write_csv(table, folder / "relativities.csv")
+        balance = table.attrs
+        print(
+            f"relativities.csv: {len(table):,} relativities of {table['factor'].nunique()} factors; on the rows to fit "
+            f"the table predicts {balance['off_balance_before']:.4f} of the model's total, "
+            f"{balance['off_balance_after']:.6f} after its base premium was rebalanced"
+        )
 
 
 def run_fit(options):

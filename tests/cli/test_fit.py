@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,6 +147,18 @@ def test_relativities_multiply_to_the_prediction(fitted):
     low, high = model.predict(pair)
     relativity = table[table["factor"] == "vehicle_type"].set_index("level")["relativity"]
     assert high / low == pytest.approx(relativity["van"] / relativity["city"])
+
+
+def test_the_rating_table_is_in_balance_and_says_so(fitted):
+    folder, _, printed = fitted
+    table = pd.read_csv(folder / "relativities.csv", encoding="utf-8-sig")
+    said = re.search(
+        r"relativities.csv: (\d+) relativities of (\d+) factors; .* predicts (\S+) of .* total, (\S+) after", printed
+    )
+    assert [int(said[1]), int(said[2])] == [len(table), table["factor"].nunique()]
+    assert 0.9 < float(said[3]) < 1.1
+    assert float(said[3]) != 1.0
+    assert said[4] == "1.000000"
 
 
 def test_protected_attributes_are_not_in_the_model(fitted):
