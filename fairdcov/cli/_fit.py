@@ -437,14 +437,17 @@ def run_fit(options):
     print("on the rows held back")
     print(comparison.to_string(index=False, float_format="{:.5f}".format))
     settings = _settings(options, book, calibrator)
+    # Changes are relative, of premiums that are positive.
+    unusable = int(((held_before <= 0) | (held_after <= 0)).sum())
+    if unusable:
+        say_notes([f"the report has no changes of premiums: {unusable:,} prediction(s) are not above 0"])
     report = audit_predictions(
         held.target,
         held_after,
         held.sensitive,
         sample_weight=held.weights,
         features=held.features,
-        # Changes are relative, of premiums that are positive.
-        baseline=held_before if min(held_before.min(), held_after.min()) > 0 else None,
+        baseline=None if unusable else held_before,
         bins=book.bins,
         task=family.task,
         metadata=_record(options, book, calibrator, family),
