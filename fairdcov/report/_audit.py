@@ -123,7 +123,8 @@ def audit(
     metadata : dict, optional
         What the figures cannot say, for the record: such as scope, model, version or hash of the data, how the
         attributes were obtained (observed, imputed, proxy), strength, rule, who chose. ``"alternatives"``, a list of
-        dicts or texts, is shown as the record of what else was tried.
+        dicts or texts, is shown as the record of what else was tried; what ``kept`` of the one that is ``chosen`` says,
+        the share of the explained deviance that is left, goes to the summary.
     random_state : int, RandomState or None, default=0
         Seed of subsamples, permutations and resamples. Sections draw their own numbers, so that leaving one out changes
         no other.

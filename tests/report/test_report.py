@@ -512,6 +512,29 @@ def test_a_deviance_that_is_not_defined_is_null_with_a_reason(rng):
     assert "deviance" not in found["groups"][0]["groups"][0]
 
 
+def test_the_summary_says_what_is_kept(rng):
+    u, group = rng.gamma(5, 0.1, 3_000), rng.choice(["f", "m"], 3_000)
+    y = rng.poisson(u).astype(float)
+    tried = [
+        {"strength": 0.0, "kept": 1.0, "chosen": False},
+        "by eye",
+        {"strength": 12.0, "kept": 0.064, "chosen": True},
+    ]
+    found = audit(y, np.sqrt(u), group, baseline=u, metadata={"alternatives": tried}, **QUICK).to_dict()
+    before, after = (found["change"][name]["deviance_explained"] for name in ("before", "after"))
+    gini = [found["change"][name]["gini"] for name in ("before", "after")]
+    assert found["summary"][-2:] == [
+        f"Of the Poisson deviance the baseline explains {percent(before, 2)}, the predictions {percent(after, 2)}, "
+        f"{percent(after / before, 0)} of it; Gini index {number(gini[0])} before, {number(gini[1])} now.",
+        "The chosen strength, 12, keeps 6 % of what the model without penalty explains, by cross-validation.",
+    ]
+    # a baseline that explains nothing has no share, and what is not observed is not explained
+    worse = audit(y, u, group, baseline=1 / u, **QUICK).to_dict()["summary"]
+    assert any("the baseline explains -" in text and "of it" not in text for text in worse)
+    alone = audit(None, u, group, baseline=u, metadata={"alternatives": {"chosen": 1, "kept": "all"}}, **QUICK)
+    assert not any("explains" in text for text in alone.to_dict()["summary"])
+
+
 def test_the_page_says_what_is_predicted_and_why(rng):
     y, u, group = small(rng)
     pages = [audit(y, u, group, task=task, **QUICK).to_markdown() for task in ("auto", "frequency")]
