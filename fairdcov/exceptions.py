@@ -4,6 +4,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
     "CalibrationError",
+    "CalibrationWarning",
     "ConvergenceWarning",
     "IntegrityError",
     "MissingSensitiveFeaturesError",
@@ -26,6 +27,10 @@ class StrengthWarning(UserWarning):
 
 class IntegrityError(OSError):
     """A downloaded or local data file does not have the checksum of the published original."""
+
+
+class CalibrationWarning(UserWarning):
+    """A strength was chosen that one should look at: the model explains little with it, or it ends the grid."""
 
 
 class CalibrationError(ValueError):

@@ -12,7 +12,17 @@ import pandas as pd
 from fairdcov._validation import check_consistent_rows
 from fairdcov.metrics._groups import make_groups
 
-__all__ = ["DEFAULT_BINS", "MISSING", "Factor", "bins_of", "factors_of", "nearest_name", "read_factor", "read_frame"]
+__all__ = [
+    "DEFAULT_BINS",
+    "MISSING",
+    "Factor",
+    "bins_of",
+    "factors_of",
+    "missing_rows",
+    "nearest_name",
+    "read_factor",
+    "read_frame",
+]
 
 # Level of the rows without a value.
 MISSING = "(missing)"
@@ -41,7 +51,7 @@ def read_frame(data, argument, n_samples=None):
     Parameters
     ----------
     data : DataFrame, Series, array or dict of columns, (n,) or (n, d)
-        Columns of an array are called ``x0``, ``x1`` and so on, as in scikit-learn.
+        Columns of an array are called ``x0``, ``x1`` and so on, as in scikit-learn; names that are no text become text.
     argument : str
         Name of the argument, for errors.
     n_samples : int, optional
@@ -53,6 +63,11 @@ def read_frame(data, argument, n_samples=None):
     """
     if isinstance(data, dict):
         data = pd.DataFrame(data)
+    if isinstance(data, pd.DataFrame):
+        # A frame of narwhals takes a number for the position of a row.
+        names = [str(name) for name in data.columns]
+        if len(set(names)) == len(names) and names != list(data.columns):
+            data = data.set_axis(names, axis="columns")
     try:
         frame = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
         if isinstance(frame, nw.Series):
@@ -96,7 +111,8 @@ class Factor:
     levels: list
 
 
-def _missing(column):
+def missing_rows(column):
+    """Rows of a column without a value, (n,) bool array."""
     missing = column.is_null().to_numpy()
     if column.dtype.is_float():
         # polars tells NaN from null.
@@ -124,7 +140,7 @@ def read_factor(column, argument, bins=DEFAULT_BINS, exposure=None):
     Factor
     """
     name = str(column.name)
-    missing = _missing(column)
+    missing = missing_rows(column)
     known = np.flatnonzero(~missing)
     if len(known) == 0:
         return Factor(name, np.zeros(len(column), dtype=np.int64), [MISSING])

@@ -24,10 +24,18 @@ from fairdcov._validation import check_choice, check_consistent_rows, check_posi
 from fairdcov.calibration._rules import RULES, apply_rule
 from fairdcov.calibration._sweep import Data, Sweep, count_rows, find_range, measure_fold, summarise_folds
 from fairdcov.encoding import check_sensitive_features
-from fairdcov.exceptions import CalibrationError, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.exceptions import (
+    CalibrationError,
+    CalibrationWarning,
+    MissingSensitiveFeaturesError,
+    SensitiveFeaturesWarning,
+)
 from fairdcov.metrics._groups import describe_groups, fixed_bins, make_groups
 
 __all__ = ["JSDivergenceCalibrator"]
+
+# A chosen model that keeps less than this share of what the unpenalised one explains is worth a warning.
+_LEAST_KEPT = 0.2
 
 
 def _fitted_has(attribute):
@@ -49,6 +57,31 @@ def _takes_in_fit(estimator, name):
         return False
     kinds = [parameter.kind for parameter in inspect.signature(estimator.fit).parameters.values()]
     return inspect.Parameter.VAR_KEYWORD in kinds and _takes_in_fit(inner, name)
+
+
+def _warn(message):
+    warnings.warn(message, CalibrationWarning, stacklevel=4)
+
+
+def _check_targets_in_folds(splits, y, counted):
+    """Raise for folds with one value of the target, where nothing can be fitted or scored."""
+    values = np.asarray(y)
+    if values.ndim != 1:
+        return  # the estimator refuses it, or knows what to do
+
+    def constant(rows):
+        known = values[rows][counted[rows]]
+        return len(known) > 0 and bool((known == known[0]).all())
+
+    if constant(np.arange(len(values))):
+        raise ValueError(f"y is {values[counted][0]} in every row: there is nothing to calibrate")
+    for fold, (fitted, held) in enumerate(splits):
+        for rows, what in ((fitted, "is fitted to"), (held, "holds out")):
+            if constant(rows):
+                raise ValueError(
+                    f"fold {fold} of {len(splits)} {what} rows of one value of y only, {values[rows][0]}: choose fewer "
+                    "folds, or pass cv a splitter that spreads the values of y, such as claims, over all folds"
+                )
 
 
 class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
@@ -120,8 +153,11 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         Fitted to all rows with that strength, along the path of the smaller ones where there is one.
     calibration_results_ : dict of arrays
         ``strengths`` (m,), ``mean_divergence``, ``std_error_divergence``, ``mean_score``, ``std_error_score``,
-        ``null_mean``, ``null_level``, ``mean_fit_seconds`` (m,), ``fold_divergence`` and ``fold_score`` (m, folds times
-        seeds).
+        ``mean_explained`` (by how much the mean score is above that of a constant prediction, the mean of y in the rows
+        fitted: of a D^2 score, the share of the deviance that is explained), ``kept`` (the share of it that is left of
+        the one at strength 0), ``null_mean``, ``null_level``, ``mean_fit_seconds`` (m,), ``fold_divergence`` and
+        ``fold_score`` (m, folds times seeds), ``fold_constant_score`` (folds times seeds,). What is explained is NaN
+        where the scorer has no value for constant predictions; what is kept also where strength 0 explains nothing.
     group_labels_ : list of tuple
         Levels of the groups that are compared.
     n_splits_ : int
@@ -134,6 +170,12 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
 
     Notes
     -----
+    *Which rule for which duty.* ``"null_level"`` where predictions have to be independent of the groups, as far as the
+    data can tell: it takes what that costs, which may be nearly all that the model explains. ``"threshold"`` where a
+    standard says how large a difference may be. ``"score_budget"`` where the tariff has to stay adequate and the
+    difference is to be as small as that allows. ``"elbow"`` where no number is prescribed and both count: it stops
+    where more fairness gets dearer. Whatever the rule, ``calibration_results_["kept"]`` says what is left of the model.
+
     The divergence of a finite sample is above 0 by chance. A ``max_divergence`` below the null level of a fold asks for
     less than independence itself would give, and is warned about.
 
@@ -239,11 +281,14 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         CalibrationError
             When no strength meets the rule; its ``calibration_results`` keep what was computed.
         ValueError
-            For invalid parameters, a single group, folds without two groups to compare, and input that the estimator
-            refuses.
+            For invalid parameters, a single group, no rows or no y, folds without two groups to compare or with one
+            value of y, and input that the estimator refuses.
 
         Warns
         -----
+        CalibrationWarning
+            When the model with the chosen strength has no finite score, explains nothing, or less than a fifth of what
+            it explains without penalty, and when the largest strength that was tried meets the rule.
         SensitiveFeaturesWarning
             For groups that are not compared in some fold because they have too few rows there, for a
             ``max_divergence`` below the null level, and with ``strengths="auto"`` for predictions without any
@@ -254,7 +299,12 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         rule_options = self._check_parameters()
         param_name = self._find_parameter()
         sensitive_features = self._find_sensitive_features(X, sensitive_features)
+        if y is None:
+            # scikit-learn's wording, which its estimator checks expect
+            raise ValueError("JSDivergenceCalibrator requires y to be passed, but the target y is None")
         n_samples = count_rows(X)
+        if n_samples == 0:
+            raise ValueError("X must have at least one row; found 0")
         check_sensitive_features(sensitive_features, n_samples)
         check_consistent_rows(n_samples, y, "y")
         weights = None if sample_weight is None else check_sample_weight(sample_weight, n_samples)
@@ -282,6 +332,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             splits = list(splitter.split(X, y, **split_params))
         counted = np.ones(n_samples, dtype=bool) if weights is None else weights > 0
         self._check_groups_in_folds(splits, codes, labels, counted)
+        _check_targets_in_folds(splits, y, counted)
         options = {"n_permutations": self.n_permutations}
         options["divergence"] = {
             "bandwidth": self.bandwidth,
@@ -292,7 +343,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         strengths = self._strengths(sweep, data, splits[0], scorer, options)
         found = self._sweep_folds(sweep, data, splits, strengths, scorer, options)
         results = summarise_folds(strengths, found, self.n_seeds, self.null_quantile)
-        best = self._choose(results, rule_options)
+        best, met = self._choose(results, rule_options)
+        self._warn_of_choice(results, best, met)
         model = sweep.fit_last(X, y, strengths[: best + 1].tolist(), params)
 
         self.calibration_results_ = results
@@ -474,10 +526,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             return values if values[0] == 0 else np.append(0.0, values)
 
         def measure(strengths):
-            observed, permuted, _, _ = measure_fold(
-                sweep, data, split, strengths, scorer, seed=self.random_state, **options
-            )
-            return observed, np.quantile(permuted, self.null_quantile, axis=1)
+            found = measure_fold(sweep, data, split, strengths, scorer, seed=self.random_state, **options)
+            return found["divergence"], np.quantile(found["permuted"], self.null_quantile, axis=1)
 
         found = find_range(measure)
         if found is None:
@@ -517,6 +567,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         return found
 
     def _choose(self, results, options):
+        """Index of the strength that the rule chooses, and whether the rule is met."""
         if self.rule == "threshold" and self.max_divergence < results["null_mean"].min():
             warnings.warn(
                 f"max_divergence={self.max_divergence:g} is below the mean divergence under permuted groups, "
@@ -526,13 +577,42 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 stacklevel=3,
             )
         try:
-            return apply_rule(self.rule, results, **options)
+            return apply_rule(self.rule, results, **options), True
         except CalibrationError as error:
             if self.if_unmet == "raise":
                 error.add_note("what was measured is kept in calibration_results of this error")
                 raise
             warnings.warn(str(error), SensitiveFeaturesWarning, stacklevel=3)
-            return error.best_index
+            return error.best_index, False
+
+    def _warn_of_choice(self, results, best, met):
+        """Warn of a choice that explains little or nothing, or that the end of the grid has made."""
+        strength, score, constant = results["strengths"][best], results["mean_score"], results["fold_constant_score"]
+        explained, kept = results["mean_explained"], results["kept"][best]
+        said = f"mean score {score[best]:.4g} on the rows held out, {constant.mean():.4g} for a constant prediction"
+        if not np.isfinite(score[best]):
+            _warn(f"the chosen strength, {strength:g}, has no finite score in some fold: what it keeps is not known")
+        elif explained[0] <= 0:
+            _warn(
+                f"the model without penalty explains nothing: its score is {score[0]:.4g} on the rows held out, "
+                f"{constant.mean():.4g} for a constant prediction. There is nothing that a penalty could keep"
+            )
+        elif explained[best] <= 0:
+            _warn(
+                f"the model with the chosen strength, {strength:g}, explains nothing: {said}. Smaller strengths keep "
+                "more, see their table"
+            )
+        elif kept < _LEAST_KEPT:
+            _warn(
+                f"the chosen strength, {strength:g}, keeps {kept:.0%} of what the model without penalty explains: "
+                f"{said}, {score[0]:.4g} at strength 0. Smaller strengths keep more, see their table"
+            )
+        # A rule that is not met has said already that larger strengths may be needed.
+        if met and 0 < best == len(score) - 1:
+            _warn(
+                f"the chosen strength, {strength:g}, is the largest that was tried: a larger one may suit the rule as "
+                "well or better, try some"
+            )
 
     # -- the fitted model ---------------------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
+from fairdcov.calibration._constant import score_of_constant
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import js_divergence, null_distribution
 from fairdcov.metrics._scorers import predictions_of
@@ -200,9 +201,11 @@ class Sweep:
 
 
 def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, divergence, seed, report=None):
-    """Divergence, its values under permuted groups, score and seconds for each strength, on the rows held out.
+    """What is measured on the rows held out, by name: arrays with an entry for each strength.
 
-    All strengths are compared with the same permutations, so that the null level is a smooth function of the strength.
+    ``divergence``, its values under permuted groups in ``permuted``, ``score`` and ``seconds``; ``constant_score`` is
+    one number, the score of the constant prediction. All strengths are compared with the same permutations, so that the
+    null level is a smooth function of the strength.
     """
     fitted, held = (data.part(rows) for rows in split)
     rows, prepared = [], None
@@ -214,6 +217,9 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
             seconds = time.perf_counter() - start
             if prepared is None:
                 prepared = sweep.prepare(held.X)
+                constant_score = score_of_constant(
+                    model, scorer, fitted.y, fitted.sample_weight, (prepared, held.y), held.score_params
+                )
             null = null_distribution(
                 js_divergence,
                 None,
@@ -224,12 +230,19 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
                 random_state=seed,
                 **divergence,
             )
-            rows.append((null.observed, null.values, scorer(model, prepared, held.y, **held.score_params), seconds))
+            rows.append(
+                {
+                    "divergence": null.observed,
+                    "permuted": null.values,
+                    "score": float(scorer(model, prepared, held.y, **held.score_params)),
+                    "seconds": seconds,
+                }
+            )
             if report is not None:
                 report()
             start = time.perf_counter()
-    observed, permuted, scores, seconds = zip(*rows, strict=True)
-    return np.array(observed), np.array(permuted), np.array(scores, dtype=float), np.array(seconds)
+    found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
+    return found | {"constant_score": constant_score}
 
 
 def summarise_folds(strengths, found, n_seeds, null_quantile):
@@ -237,9 +250,9 @@ def summarise_folds(strengths, found, n_seeds, null_quantile):
 
     Seeds share the rows of their fold: they are averaged first, and the standard errors are those over the folds.
     """
-    observed, permuted, scores, seconds = (np.stack(parts, axis=-1) for parts in zip(*found, strict=True))
+    folds = {name: np.stack([part[name] for part in found], axis=-1) for name in found[0]}
     # A draw of the mean divergence under permuted groups is the mean over the folds of one draw each.
-    null = permuted.mean(axis=-1)
+    null = folds["permuted"].mean(axis=-1)
 
     def mean_and_error(values):
         folds = values.reshape(len(strengths), -1, n_seeds).mean(axis=-1)
@@ -247,19 +260,23 @@ def summarise_folds(strengths, found, n_seeds, null_quantile):
         error = folds.std(axis=1, ddof=1) / np.sqrt(n_folds) if n_folds > 1 else np.zeros(len(strengths))
         return folds.mean(axis=1), error
 
-    divergence, divergence_error = mean_and_error(observed)
-    score, score_error = mean_and_error(scores)
+    divergence, divergence_error = mean_and_error(folds["divergence"])
+    score, score_error = mean_and_error(folds["score"])
+    explained = score - folds["constant_score"].mean()
     return {
         "strengths": np.asarray(strengths),
         "mean_divergence": divergence,
         "std_error_divergence": divergence_error,
         "mean_score": score,
         "std_error_score": score_error,
+        "mean_explained": explained,
+        "kept": explained / explained[0] if explained[0] > 0 else np.full(len(strengths), np.nan),
         "null_mean": null.mean(axis=1),
         "null_level": np.quantile(null, null_quantile, axis=1),
-        "mean_fit_seconds": seconds.mean(axis=1),
-        "fold_divergence": observed,
-        "fold_score": scores,
+        "mean_fit_seconds": folds["seconds"].mean(axis=1),
+        "fold_divergence": folds["divergence"],
+        "fold_score": folds["score"],
+        "fold_constant_score": folds["constant_score"],
     }
 
 

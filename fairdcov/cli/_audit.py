@@ -77,6 +77,47 @@ def _other_reading(experience, prediction, options):
     ]
 
 
+def _task(experience, options):
+    """What is predicted, and a remark on it where nobody has said it."""
+    from fairdcov.report._sample import TASKS, find_task
+    from fairdcov.report._texts import TASK_NAMES
+
+    if options.task != "auto" or experience.target is None:
+        return options.task, []
+    task, reason = find_task(experience.target, experience.exposure)
+    return task, [
+        f"{options.prediction!r} is taken for a {TASK_NAMES[task]} and judged by the {TASKS[task][0]}, since {reason}; "
+        "--task says otherwise"
+    ]
+
+
+def _check_predictions(experience, prediction, baseline, task, options):
+    """Raise for predictions that the deviance of the task cannot judge, or that have no relative changes."""
+    from fairdcov.report._sample import PREDICTION_RANGES, TASKS, out_of_range
+
+    if baseline is not None:
+        for option, name, wrong, bound in (
+            ("--baseline", options.baseline, baseline <= 0, "above 0"),
+            ("--prediction", options.prediction, prediction < 0, "at least 0 beside a --baseline"),
+        ):
+            rows = np.flatnonzero(wrong)
+            if len(rows):
+                raise ValueError(
+                    f"{option}: column {name!r} must be {bound}, since changes are relative; found {len(rows):,} other "
+                    f"value(s), the first in data row {experience.rows[rows[0]] + 1}"
+                )
+    if experience.target is None:
+        return
+    wrong = np.flatnonzero(out_of_range(experience.target, prediction, task))
+    if len(wrong):
+        raise ValueError(
+            f"--prediction: the {TASKS[task][0]} of --task {task} needs {PREDICTION_RANGES[task]}; column "
+            f"{options.prediction!r} has {len(wrong):,} other value(s), the first is {prediction[wrong[0]]:g} in data "
+            f"row {experience.rows[wrong[0]] + 1}: correct them or leave these rows out, or name the --task that the "
+            "predictions are for (regression takes any)"
+        )
+
+
 def run_audit(options):
     """Run the command with parsed options."""
     started = time.perf_counter()
@@ -113,7 +154,9 @@ def run_audit(options):
     )
     if options.target is not None:
         say_notes(groups_without_claims(experience, sensitive, bins or None))
-    say_notes(_other_reading(experience, prediction, options))
+    task, remarks = _task(experience, options)
+    _check_predictions(experience, prediction, baseline, task, options)
+    say_notes(_other_reading(experience, prediction, options) + remarks)
     report = audit_predictions(
         experience.target,
         prediction,

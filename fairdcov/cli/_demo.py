@@ -25,8 +25,9 @@ from fairdcov.cli._features import feature_columns
 from fairdcov.cli._models import PENALTIES
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import CALIBRATION_COLUMNS, draw_calibrations, save
+from fairdcov.cli._remarks import kept_text
 from fairdcov.datasets import fetch_pg15training, make_motor_portfolio
-from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.exceptions import CalibrationWarning, SensitiveFeaturesWarning
 from fairdcov.metrics import gini, js_divergence, null_distribution, rps, unfairness_ratio
 
 __all__ = ["run_demo"]
@@ -143,7 +144,8 @@ def calibrate(book, columns, measure, *, published, options):
         verbose=not options.quiet,
     )
     with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", SensitiveFeaturesWarning)
+        for category in (SensitiveFeaturesWarning, CalibrationWarning):
+            warnings.simplefilter("always", category)
         calibrator.fit(book.features, book.frequency, book.exposure, sensitive_features=book.sensitive)
     return calibrator, [str(warning.message) for warning in caught]
 
@@ -254,7 +256,8 @@ def run_demo(options):
         print(
             f"  {measure}: strength {calibrator.best_strength_:g}, JSD {results['mean_divergence'][0]:.3f} -> "
             f"{results['mean_divergence'][best]:.3f} (null level {results['null_level'][best]:.3f}), "
-            f"D2 {results['mean_score'][0]:.4f} -> {results['mean_score'][best]:.4f}"
+            f"D2 {results['mean_score'][0]:.4f} -> {results['mean_score'][best]:.4f}: "
+            f"{kept_text(results['kept'][best])}"
         )
         for remark in remarks:
             print(f"    {remark}")

@@ -24,7 +24,7 @@ from fairdcov.cli._features import is_quantity
 from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import CALIBRATION_COLUMNS, draw_calibrations
-from fairdcov.cli._remarks import notes_of_warnings, say_notes
+from fairdcov.cli._remarks import kept_text, notes_of_warnings, say_notes
 from fairdcov.cli._settings import MODEL_FILE, versions, write_settings
 from fairdcov.cli._tables import file_format, file_sha256, open_table, write_table
 from fairdcov.exceptions import CalibrationError
@@ -228,7 +228,7 @@ def _print_calibration(calibrator, family):
     print(
         f"  strength {calibrator.best_strength_:g}: divergence {results['mean_divergence'][0]:.4f} -> "
         f"{results['mean_divergence'][best]:.4f} (null level {results['null_level'][best]:.4f}), {family.score} "
-        f"{results['mean_score'][0]:.4f} -> {results['mean_score'][best]:.4f}"
+        f"{results['mean_score'][0]:.4f} -> {results['mean_score'][best]:.4f}: {kept_text(results['kept'][best])}"
     )
 
 
@@ -327,6 +327,11 @@ def _describe(book, options):
     print(f"protected: {', '.join(data.sensitive)}; features: {', '.join(book.names)}")
 
 
+def _number(value):
+    """A number as JSON has it, None for NaN."""
+    return float(value) if np.isfinite(value) else None
+
+
 def _settings(options, book, calibrator):
     """What is worth knowing of a fit later, for people and for ``fairdcov predict``."""
     results, best = calibrator.calibration_results_, calibrator.best_index_
@@ -342,6 +347,7 @@ def _settings(options, book, calibrator):
         "strength": calibrator.best_strength_,
         "divergence": float(results["mean_divergence"][best]),
         "null_level": float(results["null_level"][best]),
+        "kept": _number(results["kept"][best]),
         "options": asked,
         "book": {
             "file": book.source.path.name,
@@ -374,6 +380,7 @@ def _record(options, book, calibrator, family):
                 "divergence": float(row.mean_divergence),
                 "null_level": float(row.null_level),
                 family.score: float(row.mean_score),
+                "kept": _number(row.kept),
                 "chosen": bool(row.chosen),
             }
             for row in table.itertuples(index=False)
@@ -387,8 +394,14 @@ def _write_tables(folder, options, family, book, model, calibrator, comparison):
     write_csv(comparison, folder / "held_back.csv")
     if MODELS[options.model].rating_table and family.log_link:
         fitted = book.fitted
-        table = relativities(model, fitted.features, sample_weight=fitted.weights, factors=book.names)
+        table = relativities(model, fitted.features, sample_weight=fitted.weights, factors=book.names, max_levels=None)
         write_csv(table, folder / "relativities.csv")
+        balance = table.attrs
+        print(
+            f"relativities.csv: {len(table):,} relativities of {table['factor'].nunique()} factors; on the rows to fit "
+            f"the table predicts {balance['off_balance_before']:.4f} of the model's total, "
+            f"{balance['off_balance_after']:.6f} after its base premium was rebalanced"
+        )
 
 
 def run_fit(options):
@@ -431,14 +444,17 @@ def run_fit(options):
     print("on the rows held back")
     print(comparison.to_string(index=False, float_format="{:.5f}".format))
     settings = _settings(options, book, calibrator)
+    # Changes are relative, of premiums that are positive.
+    unusable = int(((held_before <= 0) | (held_after <= 0)).sum())
+    if unusable:
+        say_notes([f"the report has no changes of premiums: {unusable:,} prediction(s) are not above 0"])
     report = audit_predictions(
         held.target,
         held_after,
         held.sensitive,
         sample_weight=held.weights,
         features=held.features,
-        # Changes are relative, of premiums that are positive.
-        baseline=held_before if min(held_before.min(), held_after.min()) > 0 else None,
+        baseline=None if unusable else held_before,
         bins=book.bins,
         task=family.task,
         metadata=_record(options, book, calibrator, family),

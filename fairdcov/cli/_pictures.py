@@ -13,6 +13,8 @@ CALIBRATION_COLUMNS = (
     "null_level",
     "mean_score",
     "std_error_score",
+    "mean_explained",
+    "kept",
 )
 
 

@@ -3,7 +3,16 @@
 import warnings
 from contextlib import contextmanager
 
-__all__ = ["notes_of_warnings", "say_notes"]
+import numpy as np
+
+__all__ = ["kept_text", "notes_of_warnings", "say_notes"]
+
+
+def kept_text(kept):
+    """What a chosen strength leaves of the model, in words."""
+    if not np.isfinite(kept):
+        return "what it keeps is not known, since the model without penalty explains nothing"
+    return f"keeps {kept:.0%} of what the model without penalty explains"
 
 
 def say_notes(notes):

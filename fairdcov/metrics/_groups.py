@@ -19,6 +19,7 @@ __all__ = [
     "describe_groups",
     "fixed_bins",
     "group_predictions",
+    "interval_labels",
     "is_constant",
     "level_text",
     "make_groups",
@@ -39,7 +40,8 @@ def is_constant(values):
     return bool(high - low <= 64 * np.finfo(np.float64).eps * max(abs(low), abs(high)))
 
 
-def _interval_labels(edges):
+def interval_labels(edges):
+    """Bins between edges, closed on the left, the last one on both sides."""
     last = len(edges) - 2
     return [pd.Interval(edges[k], edges[k + 1], closed="both" if k == last else "left") for k in range(len(edges) - 1)]
 
@@ -93,7 +95,7 @@ def _column_levels(column, bins, weights):
     if bins is not None:
         values = np.asarray(column.values, dtype=np.float64)
         edges = _bin_edges(values, bins, column.name, weights)
-        return _cut(values, edges), _interval_labels(edges)
+        return _cut(values, edges), interval_labels(edges)
     codes, levels = column.level_codes()
     if column.declared is not None:
         return codes, list(levels)

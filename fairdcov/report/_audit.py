@@ -97,9 +97,10 @@ def audit(
         partial distance correlation is given these.
     task : {"auto", "frequency", "pure_premium", "severity", "regression", "classification"}, default="auto"
         What is predicted, which decides on the deviance: Poisson, Tweedie of power 1.5, gamma, squared error or
-        Bernoulli. ``"auto"``: classification for outcomes 0 and 1 without exposure, regression where something is
-        negative, frequency where exposure times observed values are whole numbers, else pure premium (some values
-        are 0) or severity.
+        Bernoulli. ``"auto"`` goes by the observed values alone, and the report says what it found: classification for
+        outcomes 0 and 1 without exposure, regression where something observed is negative or nothing was observed,
+        frequency where exposure times observed values are whole numbers, else pure premium (some values are 0) or
+        severity. Amounts in whole units look like counts: name their task.
     bins : int or dict, optional
         How numeric attributes are cut into groups, see :func:`fairdcov.metrics.js_divergence`. Those with more than 20
         distinct values of which nothing is said become five quantile groups.
@@ -122,7 +123,8 @@ def audit(
     metadata : dict, optional
         What the figures cannot say, for the record: such as scope, model, version or hash of the data, how the
         attributes were obtained (observed, imputed, proxy), strength, rule, who chose. ``"alternatives"``, a list of
-        dicts or texts, is shown as the record of what else was tried.
+        dicts or texts, is shown as the record of what else was tried; what ``kept`` of the one that is ``chosen`` says,
+        the share of the explained deviance that is left, goes to the summary.
     random_state : int, RandomState or None, default=0
         Seed of subsamples, permutations and resamples. Sections draw their own numbers, so that leaving one out changes
         no other.
@@ -138,7 +140,9 @@ def audit(
     ------
     ValueError
         For empty input, unequal lengths, values that are not finite, missing protected attributes, repeated column
-        names, a baseline that is not positive, options out of range, and legitimate features that are not there.
+        names, predictions that the deviance of the task cannot judge (negative ones, and a 0 where something was
+        observed, for all but regression), a baseline that is not positive, options out of range, and legitimate
+        features that are not there.
     TypeError
         For attributes of mixed types or dates.
 
@@ -289,6 +293,7 @@ class _Audit:
             "settings": self.settings
             | {
                 "task": self.sample.task,
+                "task_found_since": self.sample.task_reason,
                 "bins": self._bins(),
                 "bandwidth": self.sample.bandwidth("y_pred"),
                 "seed": self.sample.seed,
@@ -375,8 +380,36 @@ class _Audit:
             remarks.append(
                 f"Pairs of attributes beyond max_pairs={self.settings['max_pairs']} without a section: {pairs}."
             )
-        if found["balance"].get("deviance_missing"):
-            remarks.append(f"No deviance: {found['balance']['deviance_missing']}.")
+        return remarks + self._remarks_on_predictions(found["balance"])
+
+    def _remarks_on_predictions(self, balance):
+        sample, remarks = self.sample, []
+        observed, predicted = sample.book.observed, sample.predictions
+        negative = int((predicted < 0).sum())
+        if negative and (observed is None or not (observed < 0).any()):
+            remarks.append(f"{negative:,} prediction(s) are negative, although nothing negative was observed.")
+        if observed is None:
+            return remarks
+        if balance["deviance_missing"]:
+            remarks.append(f"No deviance: {balance['deviance_missing']}.")
+            return remarks
+        nothing = int((predicted == 0).sum())
+        if nothing and sample.task in ("frequency", "pure_premium"):
+            remarks.append(f"{nothing:,} prediction(s) are 0: their deviance is 0, since nothing was observed there.")
+        if sample.task == "classification":
+            wrong = int((((predicted == 0) & (observed == 1)) | ((predicted == 1) & (observed == 0))).sum())
+            if wrong:
+                remarks.append(
+                    f"{wrong:,} prediction(s) are certain and wrong: their deviance is infinite, and counts as that of "
+                    "the smallest probability that a computer can hold."
+                )
+        explained = balance["deviance_explained"]
+        if explained is not None and explained <= 0 and not balance["constant_prediction"]:
+            remarks.append(
+                f"The predictions explain nothing: their {balance['deviance_name']} is "
+                f"{'that' if explained == 0 else 'above that'} of the observed mean for every row "
+                f"(D² = {explained:.3g})."
+            )
         return remarks
 
 

@@ -44,7 +44,7 @@ def _score(sample, which):
     found["predicted"] = found["predicted_total"] / float(book.exposure.sum())
     if book.observed is None:
         return found
-    columns, kind = experience(book, np.zeros(sample.n, dtype=np.int64), 1, prediction=which)
+    columns, kind = experience(book, np.zeros(sample.n, dtype=np.int64), 1, interval=sample.interval, prediction=which)
     deviance, reason = _mean_deviance(sample, which)
     index = None
     if not (book.observed < 0).any():
@@ -88,7 +88,7 @@ def balance_section(sample, settings):
     section |= _score(sample, "y_pred")
     if sample.book.observed is not None:
         codes = np.zeros(sample.n, dtype=np.int64)
-        columns, _ = experience(sample.book, codes, 1, confidence=settings["confidence"])
+        columns, _ = experience(sample.book, codes, 1, confidence=settings["confidence"], interval=sample.interval)
         section |= {name: columns[name][0] for name in ("lower", "upper")}
     return section
 
@@ -99,7 +99,11 @@ def lift_section(sample, settings):
     if book.observed is None:
         return None
     table = lift_table(
-        book.observed, sample.predictions, sample_weight=book.exposure, confidence=settings["confidence"]
+        book.observed,
+        sample.predictions,
+        sample_weight=book.exposure,
+        confidence=settings["confidence"],
+        interval=sample.interval,
     )
     section = {"interval": table.attrs["interval"], "table": table, "lorenz": None}
     if not (book.observed < 0).any() and book.observed.any():
@@ -189,6 +193,7 @@ def change_section(sample, sections, dependence, settings):
             sample.baseline,
             sample_weight=book.exposure,
             confidence=settings["confidence"],
+            interval=sample.interval,
         )
     return section
 

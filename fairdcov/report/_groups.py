@@ -199,7 +199,9 @@ def _group_rows(sample, grouping, codes, labels, bootstrap, settings):
     columns = {"rows": np.bincount(codes, minlength=n_groups), "exposure": exposure, "share": exposure / exposure.sum()}
     intervals = {"kind": None, "confidence": settings["confidence"], "n_bootstrap": 0}
     if book.observed is not None:
-        found, intervals["kind"] = experience(book, codes, n_groups, confidence=settings["confidence"])
+        found, intervals["kind"] = experience(
+            book, codes, n_groups, confidence=settings["confidence"], interval=sample.interval
+        )
         columns["observed_total"] = book.sums(codes, n_groups, book.observed)
         columns |= {name: found[name] for name in ("lower", "upper")}
     if bootstrap is not None:

@@ -12,7 +12,7 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from fairdcov._blocks import SensitiveBlocks, factorise
-from fairdcov.actuarial._factors import MISSING, _missing
+from fairdcov.actuarial._factors import MISSING, missing_rows
 from fairdcov.dependence import bind_dependence
 from fairdcov.metrics._dependence import encode_attributes
 from fairdcov.metrics._groups import is_constant
@@ -55,7 +55,7 @@ class FeatureColumn:
 
 
 def _read_column(name, column):
-    missing = _missing(column)
+    missing = missing_rows(column)
     share = float(missing.mean())
     dtype = column.dtype
     if dtype.is_temporal():

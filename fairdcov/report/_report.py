@@ -10,7 +10,7 @@ __all__ = ["SCHEMA", "SCHEMA_VERSION", "AuditReport"]
 
 SCHEMA = "fairdcov.audit"
 # Raised in the first place when a key changes its meaning or goes, in the second when keys are added.
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 def _flat(row):

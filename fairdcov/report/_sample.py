@@ -20,7 +20,18 @@ from fairdcov.metrics._dependence import encode_attributes
 from fairdcov.metrics._divergence import _bandwidth
 from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, fixed_bins, is_constant, make_groups
 
-__all__ = ["CELLS", "TASKS", "AuditSample", "Grouping", "cut", "read_sample", "unit_deviance"]
+__all__ = [
+    "CELLS",
+    "PREDICTION_RANGES",
+    "TASKS",
+    "AuditSample",
+    "Grouping",
+    "cut",
+    "find_task",
+    "out_of_range",
+    "read_sample",
+    "unit_deviance",
+]
 
 # What is predicted, and the deviance that goes with it (a power of the Tweedie family, or the Bernoulli one).
 TASKS = {
@@ -30,6 +41,15 @@ TASKS = {
     "regression": ("squared error", 0.0),
     "classification": ("Bernoulli deviance", None),
 }
+# What the predictions of a task have to be, beside any number.
+PREDICTION_RANGES = {
+    "frequency": "predictions that are not negative, and positive where something was observed",
+    "pure_premium": "predictions that are not negative, and positive where something was observed",
+    "severity": "positive predictions",
+    "classification": "predictions between 0 and 1",
+}
+# Rows that an error names.
+_ROWS_NAMED = 5
 # Up to this many rows distribution functions are compared at every prediction; of more, between so many cells of equal
 # exposure, where they are exact. Between two of them they cannot move by more than the exposure of a cell.
 _EVERY_ROW = 20_000
@@ -86,6 +106,8 @@ class AuditSample:
         The same as they were given: edges, a number of quantile groups, or the default.
     task : str
         One of :data:`TASKS`.
+    task_reason : str or None
+        Why it was found to be that; None where it was given.
     seed : int
         Seed of everything random.
     """
@@ -99,6 +121,7 @@ class AuditSample:
     bins: dict
     bins_asked: dict
     task: str
+    task_reason: str | None
     seed: int
     _known: dict = field(default_factory=dict)
 
@@ -121,6 +144,11 @@ class AuditSample:
     def weights(self):
         """Exposure, (n,), or None where all rows have the same."""
         return self.book.exposure if self.weighted else None
+
+    @property
+    def interval(self):
+        """Kind of the intervals of actual to expected: amounts that happen to be whole numbers are no counts."""
+        return "auto" if self.task in ("frequency", "classification") else "normal"
 
     @property
     def names(self):
@@ -218,45 +246,95 @@ def unit_deviance(observed, predicted, task):
     if power == 0:
         return (observed - predicted) ** 2, None
     if power is None:
-        if not np.isin(observed, (0.0, 1.0)).all() or (predicted < 0).any() or (predicted > 1).any():
-            return None, f"the {name} needs outcomes 0 and 1 and predictions between them"
+        if not np.isin(observed, (0.0, 1.0)).all() or out_of_range(observed, predicted, task).any():
+            return None, f"the {name} needs outcomes 0 and 1 and {PREDICTION_RANGES[task]}"
         # Up to rounding a prediction may be certain; a certain one that is wrong costs as much as the smallest number.
         tiny = np.finfo(np.float64).tiny
         return -2.0 * (
             observed * np.log(np.maximum(predicted, tiny)) + xlogy(1.0 - observed, np.maximum(1.0 - predicted, tiny))
         ), None
     lowest = "positive" if power >= 2 else "not negative"
-    if (predicted <= 0).any() or (observed < 0).any() or (power >= 2 and (observed == 0).any()):
-        return None, f"the {name} needs positive predictions and observed values that are {lowest}"
-    if power == 1:
-        return 2.0 * (xlogy(observed, observed / predicted) - observed + predicted), None
+    if (observed < 0).any() or (power >= 2 and (observed == 0).any()):
+        return None, f"the {name} needs observed values that are {lowest}"
+    if out_of_range(observed, predicted, task).any():
+        return None, f"the {name} needs {PREDICTION_RANGES[task]}"
     if power == 2:
         return 2.0 * (np.log(predicted / observed) + observed / predicted - 1.0), None
-    return (
-        2.0
-        * (
+    # Where nothing is predicted nothing is observed either, and the deviance is 0.
+    deviances, some = np.zeros(len(predicted)), predicted > 0
+    observed, predicted = observed[some], predicted[some]
+    if power == 1:
+        deviances[some] = 2.0 * (xlogy(observed, observed / predicted) - observed + predicted)
+    else:
+        deviances[some] = 2.0 * (
             observed ** (2.0 - power) / ((1.0 - power) * (2.0 - power))
             - observed * predicted ** (1.0 - power) / (1.0 - power)
             + predicted ** (2.0 - power) / (2.0 - power)
-        ),
-        None,
-    )
+        )
+    return deviances, None
 
 
-def _find_task(book, weighted):
-    observed, predicted = book.observed, book.predictions["y_pred"]
+def out_of_range(observed, predicted, task):
+    """Rows whose prediction the family of a task does not have, or gives an infinite deviance, (n,) bool array."""
+    if task == "regression":
+        return np.zeros(len(predicted), dtype=bool)
+    if task == "classification":
+        return (predicted < 0) | (predicted > 1)
+    if task == "severity":
+        return predicted <= 0
+    return (predicted < 0) | ((predicted == 0) & (observed > 0))
+
+
+def find_task(observed, exposure):
+    """Task by the observed values, and why; the predictions, which are what is audited, have no say.
+
+    Parameters
+    ----------
+    observed : (n,) float64 array or None
+        Observed values per unit of exposure.
+    exposure : (n,) float64 array
+        Exposure.
+
+    Returns
+    -------
+    task : str
+        One of :data:`TASKS`.
+    reason : str
+        What the observed values are.
+    """
     if observed is None:
-        return "regression" if (predicted < 0).any() else "frequency"
-    if (predicted < 0).any() or (observed < 0).any():
-        return "regression"
-    if not weighted and np.isin(observed, (0.0, 1.0)).all() and (predicted <= 1).all():
-        return "classification"
-    if (predicted == 0).any():
-        return "regression"
-    counts = book.exposure * observed
-    if (np.abs(counts - np.rint(counts)) <= 1e-6 * np.maximum(1.0, counts)).all():
-        return "frequency"
-    return "pure_premium" if (observed == 0).any() else "severity"
+        return "regression", "nothing was observed"
+    negative = int((observed < 0).sum())
+    if negative:
+        return "regression", f"{negative:,} of {len(observed):,} observed values are negative"
+    unweighted = bool((exposure == exposure[0]).all())
+    if unweighted and np.array_equal(np.unique(observed), (0.0, 1.0)):
+        return "classification", "the observed values are 0 and 1, without an exposure"
+    counts = exposure * observed
+    values = "observed values" if unweighted and exposure[0] == 1 else "observed values times exposure"
+    broken = int((np.abs(counts - np.rint(counts)) > 1e-6 * np.maximum(1.0, counts)).sum())
+    if not broken:
+        return "frequency", f"{values} are whole numbers"
+    if (observed == 0).any():
+        return "pure_premium", f"{broken:,} of {len(observed):,} {values} are no whole numbers, and some are 0"
+    return "severity", f"{broken:,} of {len(observed):,} {values} are no whole numbers, and none is 0"
+
+
+def _check_predictions(book, task, reason):
+    """Raise for predictions that the deviance of the task cannot judge."""
+    if book.observed is None:
+        return
+    predicted = book.predictions["y_pred"]
+    wrong = np.flatnonzero(out_of_range(book.observed, predicted, task))
+    if len(wrong) == 0:
+        return
+    first = ", ".join(f"row {book.rows[row]}: {predicted[row]:g}" for row in wrong[:_ROWS_NAMED])
+    found_by = f", which task='auto' found since {reason}" if reason else ""
+    raise ValueError(
+        f"the {TASKS[task][0]} of task={task!r}{found_by}, needs {PREDICTION_RANGES[task]}: y_pred has "
+        f"{len(wrong):,} other value(s) ({first}{', ...' if len(wrong) > _ROWS_NAMED else ''}). Correct them or leave "
+        "these rows out, or pass the task that the predictions are for; task='regression' takes any"
+    )
 
 
 def _read_attributes(sensitive_features, n_samples, rows):
@@ -381,6 +459,10 @@ def read_sample(
                 f"y_pred must not be negative where there is a baseline, since changes are relative; found {negative} "
                 "negative value(s)"
             )
+    reason = None
+    if task == "auto":
+        task, reason = find_task(book.observed, book.exposure)
+    _check_predictions(book, task, reason)
     weighted = bool((book.exposure != book.exposure[0]).any())
     attributes = _read_attributes(sensitive_features, book.n_samples, book.rows)
     edges, asked = _read_bins(attributes, bins, book.exposure if weighted else None)
@@ -394,6 +476,7 @@ def read_sample(
         weighted=weighted,
         bins=edges,
         bins_asked=asked,
-        task=_find_task(book, weighted) if task == "auto" else task,
+        task=task,
+        task_reason=reason,
         seed=int(check_random_state(random_state).randint(np.iinfo(np.int32).max)),
     )

@@ -1,5 +1,7 @@
 """The report in a few sentences, read off its own figures."""
 
+import numbers
+
 from fairdcov.report._texts import MEASURE_NAMES, TASK_NAMES
 
 __all__ = ["number", "p_value", "percent", "ratio", "summarise"]
@@ -80,6 +82,8 @@ def summarise(data):
     found += _of_proxies(data["proxies"])
     if data["change"] is not None:
         found.append(_of_change(data["change"]["by_attribute"][0]))
+        found += _of_cost(data["change"], balance)
+    found += _of_choice(data["alternatives"])
     small = full["too_small"]
     if small:
         found.append(
@@ -138,6 +142,34 @@ def _of_proxies(proxies):
         f"Strongest proxy among {len(proxies['features'])} features: {first['feature']}, squared distance correlation "
         f"{number(candidates[name])} with {name}."
     ]
+
+
+def _of_cost(change, balance):
+    """What the predictions explain beside what the baseline explains, where something was observed."""
+    before, after = change["before"].get("deviance_explained"), change["after"].get("deviance_explained")
+    if before is None or after is None:
+        return []
+    kept = f", {percent(after / before, 0)} of it" if before > 0 else ""
+    text = (
+        f"Of the {balance['deviance_name']} the baseline explains {percent(before, 2)}, the predictions "
+        f"{percent(after, 2)}{kept}"
+    )
+    before, after = change["before"]["gini"], change["after"]["gini"]
+    return [f"{text}; Gini index {number(before)} before, {number(after)} now." if before is not None else f"{text}."]
+
+
+def _of_choice(alternatives):
+    """What the chosen one of the alternatives keeps, where they say so as a calibration does."""
+    for alternative in alternatives:
+        if not isinstance(alternative, dict) or not alternative.get("chosen"):
+            continue
+        kept = alternative.get("kept")
+        if isinstance(kept, numbers.Real):
+            return [
+                f"The chosen strength, {number(alternative.get('strength'))}, keeps {percent(kept, 0)} of what the "
+                "model without penalty explains, by cross-validation."
+            ]
+    return []
 
 
 def _of_change(whole):

@@ -106,8 +106,12 @@ def _facts(value, prefix=""):
 
 def _scope(data):
     rows, task = data["data"], data["balance"]["task"]
+    # Reports of schema 1.0 do not say.
+    found_since = data["settings"].get("task_found_since", "")
+    chosen = ", as stated" if found_since is None else f", since {found_since}" if found_since else ""
     facts = [
-        ("predicted", TASK_NAMES[task]),
+        ("predicted", TASK_NAMES[task] + chosen),
+        *([("deviance", rows["deviance"])] if rows["observed"] else []),
         ("rows", f"{rows['rows']:,} of {rows['rows_given']:,}"),
         ("exposure", number(rows["exposure"], 6)),
         ("observed values", "yes" if rows["observed"] else "none: nothing is compared with experience"),

@@ -274,3 +274,11 @@ def test_bad_input_is_named(arguments):
         one_way([], [], features[:0])
     with pytest.raises(TypeError, match="features column 'x' holds dates"):
         one_way(y_true, y_pred, {"x": pd.date_range("2024", periods=1200)}, **weights)
+
+
+def test_column_names_that_are_numbers(arguments):
+    y_true, y_pred, factors, weights = arguments
+    # 1 is the name of the first column and the position of the second
+    table = one_way(y_true, y_pred, factors[["fuel", "doors"]].set_axis([1, 0], axis="columns"), **weights)
+    expected = one_way(y_true, y_pred, factors[["fuel", "doors"]].set_axis(["1", "0"], axis="columns"), **weights)
+    assert_frame_equal(table, expected)

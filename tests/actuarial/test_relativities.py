@@ -85,23 +85,122 @@ def test_glum(rated):
         assert_allclose(part["relativity"], np.exp(logs - logs[part["is_base"].to_numpy()]))
 
 
-def test_numbers_are_rated_at_the_middle_of_their_bins(rated):
-    X = rated[["age", "fuel"]]
-    columns = make_column_transformer(
-        (make_pipeline(StandardScaler(), SplineTransformer(n_knots=4)), ["age"]), (OneHotEncoder(), ["fuel"])
-    )
-    model = make_pipeline(columns, PoissonRegressor(alpha=1e-4)).fit(X, rated["y_true"])
-    edges = [-np.inf, 30, 50, 70, np.inf]
-    table = relativities(model, X, bins={"age": edges})
+AGE_EDGES = [-np.inf, 30, 50, 70, np.inf]
+
+
+@pytest.fixture
+def smooth(rated):
+    """A model of a measurement, a whole number and a category."""
+    numbers = make_pipeline(StandardScaler(), SplineTransformer(n_knots=4))
+    columns = make_column_transformer((numbers, ["age", "mileage"]), (OneHotEncoder(), ["fuel"]))
+    rated["mileage"] = np.rint(400 * rated["age"] ** 0.5 * (1 + np.arange(len(rated)) % 7))
+    X = rated[["age", "mileage", "fuel"]]
+    return make_pipeline(columns, PoissonRegressor(alpha=1e-4)).fit(X, rated["y_true"]), X
+
+
+def applied(table, frame, factors):
+    """Premiums by a table, each number looked up in its bin by hand."""
+    premium = np.full(len(frame), table.attrs["base_premium"])
+    for name in factors:
+        part = table[table["factor"] == name]
+        for row, value in enumerate(frame[name]):
+            fits = [(value in level) if isinstance(level, pd.Interval) else level == value for level in part["level"]]
+            premium[row] *= part["relativity"].to_numpy()[fits].item()
+    return premium
+
+
+def test_bins_have_the_mean_relativity_of_their_exposure(rated, smooth):
+    model, X = smooth
+    exposure = rated["exposure"].to_numpy()
+    table = relativities(model, X, sample_weight=exposure, bins={"age": AGE_EDGES, "mileage": 4})
     ages = table[table["factor"] == "age"]
     assert ages["level"].astype(str).tolist() == ["[-inf, 30.0)", "[30.0, 50.0)", "[50.0, 70.0)", "[70.0, inf]"]
-    middles = [(X["age"].min() + 30) / 2, 40, 60, (70 + X["age"].max()) / 2]
-    assert_allclose(ages["value"].astype(float), middles)
     base = ages["is_base"].to_numpy()
-    for fuel in ("diesel", "<script>"):
-        predicted = model.predict(pd.DataFrame({"age": middles, "fuel": fuel}))
-        assert_allclose(ages["relativity"], predicted / predicted[base])
+    predicted = model.predict(X.assign(mileage=X["mileage"].iloc[0], fuel="diesel"))
+    bins = np.digitize(X["age"], AGE_EDGES[1:-1])
+    means = np.array([np.average(predicted[bins == k], weights=exposure[bins == k]) for k in range(4)])
+    assert_allclose(ages["relativity"], means / means[base])
+    of_bin = [np.average(X["age"][bins == k], weights=exposure[bins == k]) for k in range(4)]
+    assert_allclose(ages["value"].astype(float), of_bin)
     assert len(relativities(model, X, bins=5).query("factor == 'age'")) == 5
+
+
+def test_the_table_predicts_the_total_of_the_model(rated, smooth):
+    model, X = smooth
+    exposure = rated["exposure"].to_numpy()
+    table = relativities(model, X, sample_weight=exposure, bins={"age": AGE_EDGES, "mileage": 3})
+    premium, predicted = applied(table, X, X), model.predict(X)
+    total = exposure @ predicted
+    assert_allclose(exposure @ premium, total, rtol=1e-12)
+    assert_allclose(table.attrs["model_total"], total)
+    assert_allclose(table.attrs["off_balance_after"], 1.0, rtol=1e-12)
+    # without the rebalanced base: that of the model, with every factor at the mean of its base level
+    bases = table[table["is_base"]].set_index("factor")
+    effects = {
+        name: np.average(
+            model.predict(X.assign(**{other: X[other].iloc[0] for other in X if other != name}))[inside],
+            weights=exposure[inside],
+        )
+        / model.predict(X[:1]).item()
+        for name, inside in ((name, [v in level for v in X[name]]) for name, level in bases["level"].items())
+        if name != "fuel"
+    }
+    fuel = model.predict(X[:1].assign(fuel=bases.loc["fuel", "level"])).item()
+    before = fuel * effects["age"] * effects["mileage"]
+    assert_allclose(table.attrs["off_balance_before"], before / table.attrs["base_premium"])
+    assert abs(table.attrs["off_balance_before"] - 1) > 1e-4
+    # level by level
+    vans = (X["fuel"] == "diesel").to_numpy()
+    diesel = table[(table["factor"] == "fuel") & (table["level"] == "diesel")]
+    of_level = exposure[vans] @ premium[vans] / (exposure[vans] @ predicted[vans])
+    assert_allclose(diesel["table_to_model"].item(), of_level)
+    assert abs(of_level - 1) > 1e-5
+    # factors that are not shown still count
+    assert relativities(model, X, sample_weight=exposure, factors="fuel").attrs["off_balance_after"] == 1.0
+    shown = relativities(model, X, sample_weight=exposure, bins={"age": AGE_EDGES, "mileage": 3}, factors="fuel")
+    assert shown.attrs == table.attrs
+
+
+def test_whole_numbers_are_rated_at_themselves(rng):
+    X = pd.DataFrame({"age": rng.integers(18, 80, 2000), "mileage": rng.uniform(0, 10, 2000)})
+    X["value"] = 1000 * rng.integers(1, 2000, 2000)
+    model = make_pipeline(SplineTransformer(n_knots=4), PoissonRegressor()).fit(X, rng.poisson(X["age"] / 40))
+    counts = relativities(model, X)["factor"].value_counts()
+    assert counts.to_dict() == {"age": 62, "mileage": 10, "value": 10}
+    assert relativities(model, X, bins=7)["factor"].value_counts().to_dict() == {"age": 7, "mileage": 7, "value": 7}
+    assert relativities(model, X, bins={"value": 3})["factor"].value_counts().to_dict() == counts.to_dict() | {
+        "value": 3
+    }
+    table = relativities(model, X, factors="age")
+    assert table["level"].tolist() == table["value"].tolist() == list(range(18, 80))
+    predicted = model.predict(pd.DataFrame({"age": range(18, 80), "mileage": 1.0, "value": 5000}))
+    assert_allclose(table["relativity"], predicted / predicted[table["is_base"]])
+
+
+def test_a_bin_without_exposure_has_no_relativity(rated, smooth):
+    model, X = smooth
+    exposure = np.where((X["age"] >= 30) & (X["age"] < 50), 0.0, rated["exposure"])
+    edges = [-200.0, -100.0, *AGE_EDGES[1:]]
+    ages = relativities(model, X, sample_weight=exposure, bins={"age": edges}).query("factor == 'age'")
+    assert ages["level"].astype(str).tolist()[:3] == ["[-200.0, -100.0)", "[-100.0, 30.0)", "[30.0, 50.0)"]
+    empty = [True, False, True, False, False]
+    assert ages["relativity"].isna().tolist() == ages["premium"].isna().tolist() == empty
+    assert ages["table_to_model"].isna().tolist() == empty
+    assert (ages["rows"] == 0).tolist() == (ages["exposure"] == 0).tolist() == empty
+    assert ages["note"].tolist() == ["no exposure, no relativity" if nothing else "" for nothing in empty]
+
+
+def test_column_names_that_are_numbers(rng):
+    values = rng.integers(0, 4, (300, 2)).astype(float)
+    y = rng.poisson(np.exp(values[:, 0] / 4))
+    # 1 is the name of the first column and the position of the second
+    X = pd.DataFrame(values, columns=[1, 0])
+    model = PoissonRegressor(alpha=0).fit(X, y)
+    expected = relativities(
+        PoissonRegressor(alpha=0).fit(X.set_axis(["1", "0"], axis=1), y), X.set_axis(["1", "0"], axis=1)
+    )
+    assert_frame_equal(relativities(model, X), expected)
+    assert_frame_equal(relativities(model, X, factors=[1], bins={1: None}), expected[expected["factor"] == "1"])
 
 
 def test_rebalancer_changes_the_base_alone(rated, model):
@@ -224,7 +323,7 @@ def test_missing_numbers_are_a_level(rng):
     X.loc[:20, "a"] = np.nan
     X.loc[10:30, "b"] = np.nan
     for frame in (X, pl.from_pandas(X), pl.DataFrame({name: X[name].to_numpy() for name in X})):
-        table = relativities(Product(), frame, bins=3)
+        table = relativities(Product(), frame, bins={"a": 3})
         for name, missing in (("a", 0.5), ("b", 3.0)):
             part = table[table["factor"] == name]
             assert part["level"].tolist()[-1] == "(missing)"
@@ -234,3 +333,29 @@ def test_missing_numbers_are_a_level(rng):
             rated = 1 + values if name == "a" else np.exp(values)
             rated = np.where(np.isnan(values), missing, rated)
             assert_allclose(part["relativity"], rated / rated[part["is_base"].to_numpy()])
+
+
+def test_text_that_is_called_like_missing_values():
+    class Text:
+        def predict(self, X):
+            return X["fuel"].map({"(missing)": 4.0, "petrol": 1.0}).fillna(2.0).to_numpy()
+
+    X = pd.DataFrame({"fuel": ["(missing)", None, None, "petrol", "petrol", "petrol", "petrol"]})
+    table = relativities(Text(), X)
+    assert table["level"].tolist() == ["(missing)", "petrol"]
+    assert_allclose(table["relativity"], [8 / 3, 1.0])
+
+
+def test_a_factor_of_thousands_of_levels(rng):
+    names = np.array([f"street {k}" for k in range(1200)])
+    X = pd.DataFrame({"street": rng.permutation(np.repeat(names, 2)), "doors": rng.integers(2, 6, 2400)})
+    X["policy"] = [f"number {k}" for k in range(2400)]
+    columns = make_column_transformer((OneHotEncoder(), ["street", "doors"]))
+    model = make_pipeline(columns, PoissonRegressor(alpha=1e-3)).fit(X, rng.poisson(X["doors"] / 3))
+    with pytest.raises(ValueError, match=r"'street' has 1,200 levels, more than max_levels=1,000: .* out of factors"):
+        relativities(model, X)
+    assert len(relativities(model, X, max_levels=None)) == 1204
+    # what is not shown need not be filed; names of rows that the model does not use are no factor
+    assert relativities(model, X, factors="doors")["level"].tolist() == [2, 3, 4, 5]
+    with pytest.raises(ValueError, match="max_levels must be a whole number >= 1 or None; found 0"):
+        relativities(model, X, max_levels=0)

@@ -27,6 +27,9 @@ from fairdcov.metrics import (
     null_distribution,
 )
 
+# What the chosen models keep is looked at in test_choice.py.
+pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.CalibrationWarning")
+
 QUIET = {"verbose": 0, "n_permutations": 20, "random_state": 0}
 
 

@@ -29,7 +29,10 @@ from fairdcov.metrics import js_divergence, neg_js_divergence_scorer, neg_poisso
 N = 80
 OPTIONS = {"strengths": [0.0, 1.0], "rule": "elbow", "if_unmet": "warn", "cv": 2, "n_permutations": 2, "verbose": 0}
 
-pytestmark = pytest.mark.filterwarnings("ignore:rule='elbow' needs a strength")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:rule='elbow' needs a strength"),
+    pytest.mark.filterwarnings("ignore::fairdcov.exceptions.CalibrationWarning"),
+]
 
 
 class Records(list):

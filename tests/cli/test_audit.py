@@ -168,6 +168,47 @@ def test_totals_need_an_exposure(run, save, tmp_path):
     check_refused(result, "--predictions-are total needs --exposure")
 
 
+def test_what_the_target_is_taken_for_is_said(run, save, spy, tmp_path):
+    frame = predictions().assign(cost=lambda frame: 100.5 * frame["claims"])
+    path = save(frame)
+    whole = "since observed values times exposure are whole numbers; --task says otherwise"
+    cases = (
+        ("claims", [], f"taken for a claim frequency and judged by the Poisson deviance, {whole}"),
+        ("cost", [], "taken for a pure premium and judged by the Tweedie deviance of power 1.5, since"),
+        ("claims", ["--task", "frequency"], None),
+    )
+    for number, (target, task, said) in enumerate(cases):
+        roles = ["--target", target, "--exposure", "exposure", "--sensitive", "gender", *task]
+        result = run("audit", path, "--prediction", "rate", *roles, "--output", tmp_path / f"out{number}")
+        assert result.code == 0, result.err
+        assert ("is taken for" in result.out) == (said is not None)
+        assert said is None or said in result.out
+
+
+@pytest.mark.parametrize("wrong", [0.0, -0.25])
+def test_a_prediction_that_cannot_be_is_refused_in_words_of_the_command_line(run, save, tmp_path, wrong):
+    frame = predictions()
+    frame.loc[3, ["exposure", "claims"]] = 0.0
+    row = int(np.flatnonzero(frame["claims"] > 0)[2])
+    frame.loc[row, "rate"] = wrong
+    path = save(frame)
+    message = (
+        "--task frequency needs predictions that are not negative, and positive where something was observed; column "
+        f"'rate' has 1 other value(s), the first is {wrong:g} in data row {row + 1}: correct them"
+    )
+    arguments = ["audit", path, "--prediction", "rate", *ROLES, "--output", tmp_path / "out", "--quiet"]
+    check_refused(run(*arguments), message)
+    assert list(tmp_path.iterdir()) == [path]
+    result = run(*arguments, "--task", "regression")
+    assert result.code == 0, result.err
+    # beside a baseline changes are relative
+    changed = predictions()
+    changed.loc[7, "before"] = wrong
+    result = run(*arguments[:1], save(changed), *arguments[2:], "--baseline", "before", "--force")
+    check_refused(result, "--baseline: column 'before' must be above 0, since changes are relative; found 1")
+    assert "data row 8" in result.err
+
+
 def test_an_existing_folder_is_kept_without_force(run, save, spy, tmp_path):
     path, output = save(predictions(100)), tmp_path / "out"
     output.mkdir()

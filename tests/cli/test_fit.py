@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -146,6 +147,57 @@ def test_relativities_multiply_to_the_prediction(fitted):
     low, high = model.predict(pair)
     relativity = table[table["factor"] == "vehicle_type"].set_index("level")["relativity"]
     assert high / low == pytest.approx(relativity["van"] / relativity["city"])
+
+
+def test_a_model_that_explains_nothing_is_said(fitted):
+    folder, _, printed = fitted
+    calibration = pd.read_csv(folder / "calibration.csv", encoding="utf-8-sig")
+    assert calibration["mean_explained"][0] < 0
+    assert calibration["kept"].isna().all()
+    assert json.loads((folder / "settings.json").read_text(encoding="utf-8"))["kept"] is None
+    assert "what it keeps is not known, since the model without penalty explains nothing" in printed
+    assert "note: the model without penalty explains nothing" in printed
+
+
+def test_what_the_chosen_strength_keeps_is_said(run, save, tmp_path):
+    book = portfolio(1_500)[["vehicle_power", "gender", "exposure", "claims"]]
+    rng = np.random.default_rng(0)
+    # what the claims depend on is what tells the groups apart
+    book["vehicle_power"] = (book["gender"] == "male") * 3 + 0.3 * rng.normal(size=len(book))
+    book["claims"] = rng.poisson(book["exposure"] * np.exp(-1 + 0.5 * book["vehicle_power"]))
+    arguments = ["--target", "claims", "--exposure", "exposure", "--sensitive", "gender", *QUICK]
+    result = run("fit", save(book), *arguments, "--output", tmp_path / "out")
+    assert result.code == 0, result.err
+    calibration = pd.read_csv(tmp_path / "out" / "calibration.csv", encoding="utf-8-sig")
+    kept = json.loads((tmp_path / "out" / "settings.json").read_text(encoding="utf-8"))["kept"]
+    assert calibration.loc[calibration["chosen"], "kept"].tolist() == [pytest.approx(kept)]
+    assert kept < 0.2
+    assert f": keeps {kept:.0%} of what the model without penalty explains" in result.out
+    assert re.search(r"note: the chosen strength, 30?, keeps -?\d+% of what|note: .* explains nothing", result.out)
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert [entry["kept"] for entry in report["alternatives"] if entry["chosen"]] == [kept]
+    assert any(text.startswith("The chosen strength, ") for text in report["summary"])
+
+
+def test_premiums_that_are_not_positive_have_no_changes_and_it_is_said(run, save, tmp_path):
+    book = portfolio(600).assign(margin=lambda frame: frame["bonus_malus"] - frame["bonus_malus"].mean())
+    roles = ["--target", "margin", "--sensitive", "region", "--features", "mileage", "density"]
+    result = run("fit", save(book), *roles, "--family", "gaussian", "--output", tmp_path / "out", *QUICK)
+    assert result.code == 0, result.err
+    assert re.search(r"note: the report has no changes of premiums: \d+ prediction\(s\) are not above 0", result.out)
+    assert json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["change"] is None
+
+
+def test_the_rating_table_is_in_balance_and_says_so(fitted):
+    folder, _, printed = fitted
+    table = pd.read_csv(folder / "relativities.csv", encoding="utf-8-sig")
+    said = re.search(
+        r"relativities.csv: (\d+) relativities of (\d+) factors; .* predicts (\S+) of .* total, (\S+) after", printed
+    )
+    assert [int(said[1]), int(said[2])] == [len(table), table["factor"].nunique()]
+    assert 0.9 < float(said[3]) < 1.1
+    assert float(said[3]) != 1.0
+    assert said[4] == "1.000000"
 
 
 def test_protected_attributes_are_not_in_the_model(fitted):

@@ -434,8 +434,83 @@ def test_the_task_is_found_out(rng):
         "regression": (rng.normal(size=60), u, None),
     }
     for task, (y, prediction, weights) in cases.items():
-        assert sample_of(y, prediction, group, sample_weight=weights).task == task
-    assert sample_of(rng.poisson(1, 60), u - 0.5, group).task == "regression"
+        sample = sample_of(y, prediction, group, sample_weight=weights)
+        assert sample.task == task
+        assert sample.task_reason
+    assert sample_of(cases["severity"][0], u, group, task="severity").task_reason is None
+    assert sample_of(None, u, group).task == "regression"
+    # nothing but zeros, or ones, is no outcome of two kinds
+    assert sample_of(np.zeros(60), 2 * u, group).task == sample_of(np.ones(60), 2 * u, group).task == "frequency"
+
+
+@pytest.mark.parametrize("wrong", [-0.3, 0.0])
+@pytest.mark.parametrize(
+    ("task", "name"), [("frequency", "Poisson"), ("pure_premium", "Tweedie"), ("severity", "gamma")]
+)
+def test_predictions_do_not_change_the_task(rng, task, name, wrong):
+    n = 5_000
+    u, group, w = rng.gamma(5, 0.1, n), rng.choice(list("ab"), n), rng.uniform(0.5, 1, n)
+    y = rng.poisson(u * w) / w if task == "frequency" else rng.gamma(1, 1, n)
+    y[:10] = 0.0 if task == "pure_premium" else y[:10]
+    u[17] = wrong
+    y[17] = max(y[17], 1 / w[17])
+    found = rf"the {name} deviance.* of task='{task}', which task='auto' found since .*"
+    with pytest.raises(ValueError, match=found + rf": y_pred has 1 other .*\(row 17: {wrong:g}\)"):
+        audit(y, u, group, sample_weight=w, **QUICK)
+    with pytest.raises(ValueError, match=rf"of task='{task}', needs"):
+        audit(y, u, group, sample_weight=w, task=task, **QUICK)
+    found = audit(y, u, group, sample_weight=w, task="regression", **QUICK).to_dict()
+    assert found["balance"]["deviance_name"] == "squared error"
+    assert any("negative, although nothing negative was observed" in text for text in found["remarks"]) == (wrong < 0)
+
+
+def test_rows_are_named_as_they_were_given(rng):
+    u, w = rng.gamma(5, 0.1, 50), np.ones(50)
+    y = rng.poisson(u) + 2.0
+    w[:3], u[3:10] = 0.0, 0.0
+    named = r"y_pred has 7 other value\(s\) \(row 3: 0, row 4: 0, row 5: 0, row 6: 0, row 7: 0, \.\.\.\)"
+    with pytest.raises(ValueError, match=named):
+        audit(y, u, list("ab") * 25, sample_weight=w, **QUICK)
+    with pytest.raises(ValueError, match=r"Bernoulli deviance .* predictions between 0 and 1: .*\(row 0: 1.5\)"):
+        audit([0, 1, 0, 1], [1.5, 0.7, 0.3, 0.6], list("abab"), **QUICK)
+
+
+@pytest.mark.parametrize("power", [1.0, 1.5])
+def test_nothing_predicted_where_nothing_is_observed(rng, power):
+    y, u = rng.poisson(1.0, 400).astype(float), rng.gamma(5, 0.2, 400)
+    empty = np.arange(400) < 40
+    y, u = np.where(empty, 0.0, y), np.where(empty, 0.0, u)
+    task = {1.0: "frequency", 1.5: "pure_premium"}[power]
+    deviances, reason = unit_deviance(y, u, task)
+    assert reason is None
+    assert (deviances[empty] == 0).all()
+    expected = mean_tweedie_deviance(y[~empty], u[~empty], power=power)
+    assert deviances[~empty].mean() == pytest.approx(expected)
+    found = audit(y, u, rng.choice(list("ab"), 400), task=task, **QUICK).to_dict()
+    assert found["balance"]["deviance"] == pytest.approx(0.9 * expected)
+    assert any(text.startswith("40 prediction(s) are 0") for text in found["remarks"])
+
+
+def test_predictions_that_explain_nothing_are_called_that(rng):
+    u, group = rng.gamma(5, 0.1, 500), rng.choice(list("ab"), 500)
+    y = rng.poisson(u)
+    for prediction, said in ((u, False), (1.0 / u, True)):
+        remarks = audit(y, prediction, group, **QUICK).to_dict()["remarks"]
+        assert any("explain nothing: their Poisson deviance is above" in text for text in remarks) == said
+
+
+def test_whole_amounts_have_no_intervals_of_counts(rng):
+    # Claim costs in whole units are no counts, whose intervals would be a hundred times too short.
+    u, group = rng.gamma(5, 200, 2000), rng.choice(list("ab"), 2000)
+    y = np.rint(rng.gamma(0.5, 2 * u))
+    found = audit(y, u, group, task="pure_premium", baseline=u[::-1], **QUICK).to_dict()
+    expected = one_way(y, u, group, interval="normal")
+    rows = found["groups"][0]["groups"]
+    assert [row["lower"] for row in rows] == pytest.approx(expected["lower"].tolist())
+    kinds = found["balance"]["interval"], found["lift"]["interval"], found["groups"][0]["intervals"]["kind"]
+    assert kinds == ("normal",) * 3
+    low = [row["lower"] / row["actual_to_expected"] for row in found["change"]["double_lift"]]
+    assert max(low) < 0.95
 
 
 def test_change_by_group_is_premium_change_by_group(data, book, prediction):

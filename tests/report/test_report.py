@@ -68,7 +68,7 @@ def small(rng, n=300):
 
 def test_the_keys_are_those_of_the_schema(data):
     assert set(data) == SECTIONS
-    assert (data["schema"], data["schema_version"]) == ("fairdcov.audit", "1.0")
+    assert (data["schema"], data["schema_version"]) == ("fairdcov.audit", "1.1")
     assert set(data["groups"][0]["groups"][0]) == {
         "label",
         "levels",
@@ -164,7 +164,7 @@ def test_the_notebook_shows_the_summary_escaped(rng):
 def test_reports_of_another_schema_are_refused(data):
     with pytest.raises(ValueError, match=r"schema 'fairdcov\.audit'"):
         AuditReport({"schema": "other"})
-    with pytest.raises(ValueError, match=r"reads reports of schema 1\.0; found 2\.0"):
+    with pytest.raises(ValueError, match=r"reads reports of schema 1\.1; found 2\.0"):
         AuditReport(data | {"schema_version": "2.0"})
 
 
@@ -506,11 +506,44 @@ def test_repeated_column_names_are_refused(argument):
 
 def test_a_deviance_that_is_not_defined_is_null_with_a_reason(rng):
     y, u, group = small(rng)
-    u = np.where(np.arange(len(u)) == 0, 0.0, u)
-    found = audit(y, u, group, task="frequency", **QUICK).to_dict()
+    found = audit(y, u, group, task="severity", **QUICK).to_dict()
     assert found["balance"]["deviance"] is None
-    assert any("Poisson deviance needs positive predictions" in remark for remark in found["remarks"])
+    assert any("gamma deviance needs observed values that are positive" in remark for remark in found["remarks"])
     assert "deviance" not in found["groups"][0]["groups"][0]
+
+
+def test_the_summary_says_what_is_kept(rng):
+    u, group = rng.gamma(5, 0.1, 3_000), rng.choice(["f", "m"], 3_000)
+    y = rng.poisson(u).astype(float)
+    tried = [
+        {"strength": 0.0, "kept": 1.0, "chosen": False},
+        "by eye",
+        {"strength": 12.0, "kept": 0.064, "chosen": True},
+    ]
+    found = audit(y, np.sqrt(u), group, baseline=u, metadata={"alternatives": tried}, **QUICK).to_dict()
+    before, after = (found["change"][name]["deviance_explained"] for name in ("before", "after"))
+    gini = [found["change"][name]["gini"] for name in ("before", "after")]
+    assert found["summary"][-2:] == [
+        f"Of the Poisson deviance the baseline explains {percent(before, 2)}, the predictions {percent(after, 2)}, "
+        f"{percent(after / before, 0)} of it; Gini index {number(gini[0])} before, {number(gini[1])} now.",
+        "The chosen strength, 12, keeps 6 % of what the model without penalty explains, by cross-validation.",
+    ]
+    # a baseline that explains nothing has no share, and what is not observed is not explained
+    worse = audit(y, u, group, baseline=1 / u, **QUICK).to_dict()["summary"]
+    assert any("the baseline explains -" in text and "of it" not in text for text in worse)
+    alone = audit(None, u, group, baseline=u, metadata={"alternatives": {"chosen": 1, "kept": "all"}}, **QUICK)
+    assert not any("explains" in text for text in alone.to_dict()["summary"])
+
+
+def test_the_page_says_what_is_predicted_and_why(rng):
+    y, u, group = small(rng)
+    pages = [audit(y, u, group, task=task, **QUICK).to_markdown() for task in ("auto", "frequency")]
+    for page, chosen in zip(pages, ("since observed values are whole numbers", "as stated"), strict=True):
+        assert f"claim frequency, {chosen}" in page
+        assert "Poisson deviance" in page
+    data = audit(y, u, group, **QUICK).to_dict()
+    del data["settings"]["task_found_since"]
+    assert "claim frequency, " not in AuditReport(data | {"schema_version": "1.0"}).to_markdown()
 
 
 @pytest.mark.parametrize(
