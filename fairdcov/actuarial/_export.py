@@ -3,26 +3,63 @@
 import csv
 import numbers
 import secrets
+import unicodedata
+from contextlib import contextmanager
 from pathlib import Path
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-__all__ = ["excel_safe", "write_csv"]
+__all__ = ["armed", "disarmed", "excel_safe", "whole_file", "write_csv"]
 
-# What makes a spreadsheet take a cell for a formula, the full-width forms of these signs included.
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+# Letters and symbols that show nothing, beside the blanks, controls, formats and marks that Unicode calls so.
+_FILLERS = "\u115f\u1160\u2800\u3164\uffa0"
 
 
-def _safe_text(text):
-    return f"'{text}" if text.startswith(_FORMULA_STARTS) else text
+def _is_formula(text):
+    """Whether a spreadsheet may run a cell: what cannot be seen in front of the sign does not protect from it."""
+    for position, character in enumerate(text):
+        if character.isalnum() and character not in _FILLERS:
+            return False
+        # the full-width, small and raised forms of the signs included
+        if unicodedata.normalize("NFKC", character) in ("=", "+", "-", "@"):
+            return True
+        if position == 0 and character in "\t\r\n":
+            return True
+        if unicodedata.category(character)[0] not in "ZCM" and character not in _FILLERS:
+            return False
+    return False
+
+
+def disarmed(text):
+    """Text with an apostrophe in front where a spreadsheet would run it.
+
+    Text that has apostrophes before a formula of its own gets one more, so that :func:`armed` gives back all text.
+    """
+    return f"'{text}" if _is_formula(text.lstrip("'")) else text
+
+
+def armed(text):
+    """Text as it was before :func:`disarmed`."""
+    return text[1:] if text.startswith("'") and _is_formula(text.lstrip("'")) else text
+
+
+@contextmanager
+def whole_file(path):
+    """Name of a file beside ``path`` to write, which takes its place when the block ends without an error."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _safe_cell(value):
     if isinstance(value, numbers.Number | np.bool_) or (pd.api.types.is_scalar(value) and pd.isna(value)):
         return value
-    return _safe_text(str(value))
+    return disarmed(str(value))
 
 
 def _as_pandas(table):
@@ -51,8 +88,9 @@ def excel_safe(frame):
     Returns
     -------
     pandas.DataFrame
-        With an apostrophe before text cells and column names that begin with ``=``, ``+``, ``-``, ``@``, tab or a line
-        break. Numbers, booleans and missing values are untouched; other objects, such as intervals, become text.
+        With an apostrophe before text cells and column names that begin with ``=``, ``+``, ``-``, ``@``, one of their
+        other forms such as the full-width ones, a tab or a line break, whatever blanks and invisible characters are in
+        front. Numbers, booleans and missing values are untouched; other objects, such as intervals, become text.
 
     References
     ----------
@@ -74,9 +112,11 @@ def excel_safe(frame):
     for position in range(table.shape[1]):
         column = table.iloc[:, position]
         numeric = pd.api.types.is_numeric_dtype(column.dtype)
-        safe[position] = column if numeric else column.astype(object).map(_safe_cell)
-    result = pd.DataFrame(safe)
-    result.columns = [_safe_text(str(name)) for name in table.columns]
+        # As objects: whole numbers beside a gap would become floats, which do not hold all of them.
+        cells = column if numeric else pd.Series([_safe_cell(value) for value in column], column.index, dtype=object)
+        safe[position] = cells
+    result = pd.DataFrame(safe, index=table.index)
+    result.columns = [disarmed(str(name)) for name in table.columns]
     return result
 
 
@@ -123,11 +163,6 @@ def write_csv(table, path):
         raise FileNotFoundError(
             f"path {str(path)!r} is in a folder that does not exist: make {str(path.parent)!r} first"
         )
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        with temporary.open("x", encoding="utf-8-sig", newline="") as file:
-            safe.to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as temporary, temporary.open("x", encoding="utf-8-sig", newline="") as file:
+        safe.to_csv(file, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     return path

@@ -25,8 +25,9 @@ from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import CALIBRATION_COLUMNS, draw_calibrations
 from fairdcov.cli._remarks import kept_text, notes_of_warnings, say_notes
+from fairdcov.cli._scored import write_table
 from fairdcov.cli._settings import MODEL_FILE, versions, write_settings
-from fairdcov.cli._tables import file_format, file_sha256, open_table, write_table
+from fairdcov.cli._tables import file_format, file_sha256, open_table
 from fairdcov.exceptions import CalibrationError
 from fairdcov.metrics import js_divergence
 from fairdcov.metrics._groups import fixed_bins, make_groups

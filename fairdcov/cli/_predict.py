@@ -10,8 +10,9 @@ from fairdcov.actuarial._factors import MISSING, nearest_name
 from fairdcov.cli._models import MODELS, load_model, response
 from fairdcov.cli._output import check_output_file
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
+from fairdcov.cli._scored import write_table
 from fairdcov.cli._settings import MODEL_FILE, read_settings
-from fairdcov.cli._tables import file_format, file_sha256, open_table, write_table
+from fairdcov.cli._tables import file_format, file_sha256, open_table
 
 __all__ = ["run_predict"]
 
@@ -43,8 +44,8 @@ def _read_features(table, settings):
     levels_of_numbers = MODELS[settings["model"]].levels_of_numbers
     for name, feature in settings["features"].items():
         if feature["kind"] == "category":
-            columns[name] = table.attribute(name, "BOOK")
             known = feature["levels"]
+            columns[name] = table.attribute(name, "BOOK", levels=known)
         else:
             values = table.numbers(name, "BOOK", allow_missing=True)
             columns[name] = pd.Series(values, name=name)

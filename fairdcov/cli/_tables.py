@@ -2,13 +2,13 @@
 
 A CSV file is read as text first and becomes numbers column by column, once all of a column is known. What other
 programs guess from the first rows, such as whether ``1,234`` is one or a thousand, is decided by all values, or asked.
+What was in the file is kept beside what it means, so that it can be written again as it was.
 """
 
 import codecs
 import csv
 import hashlib
 import io
-import secrets
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,24 +17,42 @@ import numpy as np
 import pandas as pd
 
 from fairdcov._optional import import_optional
-from fairdcov.actuarial import write_csv
+from fairdcov.actuarial._export import armed
 from fairdcov.actuarial._factors import MISSING, nearest_name
+from fairdcov.cli._meaning import (
+    are_dates,
+    common_spelling,
+    exact_as_floats,
+    find_decimal,
+    floats_of,
+    is_text,
+    matches,
+    number_pattern,
+    read_meaning,
+    respelled,
+)
 
-__all__ = ["CSV_SUFFIXES", "PARQUET_SUFFIXES", "Table", "file_format", "file_sha256", "open_table", "write_table"]
+__all__ = [
+    "CSV_SUFFIXES",
+    "PARQUET_SUFFIXES",
+    "Table",
+    "date_text",
+    "file_format",
+    "file_sha256",
+    "one_chunk",
+    "open_table",
+]
 
 CSV_SUFFIXES = (".csv", ".txt", ".tsv")
 PARQUET_SUFFIXES = (".parquet", ".pq")
 SEPARATORS = (",", ";", "\t", "|")
 _SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
-# What R, SAS, Excel and SQL write where there is no value.
-NULL_VALUES = ("", ".", "NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null")
 # Rows that the separator is found from.
 _SNIFFED_ROWS = 200
 _SNIFFED_BYTES = 1 << 18
-# Whole numbers beyond it are no float64; they are names of things.
-_MOST_DIGITS = 15
-# Signs that write_csv puts an apostrophe before, which is taken away again here.
-_DISARMED = r"^'([=+\-@\t\r\n＝＋－＠])"
+# Bytes that Arrow reads at a time, in which a row must fit; and as many as it can.
+_BLOCK = 1 << 22
+_LARGEST_BLOCK = (1 << 31) - 1
 
 
 def _arrow(purpose="fairdcov: reading tables"):
@@ -55,99 +73,6 @@ def file_sha256(path):
     """SHA-256 of a file, as hexadecimal digits."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Numbers in text
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _number_pattern(decimal):
-    """Regular expression of numbers with this decimal mark, with or without separators of thousands."""
-    mark, thousands = (r"\.", ",") if decimal == "." else (",", r"\.")
-    whole = rf"([1-9][0-9]{{0,2}}([{thousands}' \x{{a0}}\x{{202f}}][0-9]{{3}})+|[0-9]+)"
-    return rf"^[+-]?({whole}({mark}[0-9]*)?|{mark}[0-9]+)([eE][+-]?[0-9]+)?$"
-
-
-def _matches(values, pattern):
-    import pyarrow.compute as pc
-
-    return pc.match_substring_regex(values, pattern)
-
-
-def _all_match(values, pattern):
-    import pyarrow.compute as pc
-
-    return bool(pc.all(_matches(values, pattern), min_count=0).as_py())
-
-
-def _parse(values, decimal):
-    """Text that matches the pattern of this decimal mark, as an Arrow array of floats."""
-    import pyarrow.compute as pc
-
-    values = pc.replace_substring_regex(values, r"[' \x{a0}\x{202f}]", "")
-    values = pc.replace_substring(values, "," if decimal == "." else ".", "")
-    return pc.cast(values if decimal == "." else pc.replace_substring(values, ",", "."), _arrow().float64())
-
-
-def _distinct(column):
-    """Distinct values of a text column, without the missing one and without blanks around them."""
-    import pyarrow.compute as pc
-
-    values = pc.unique(column)
-    if _arrow().types.is_dictionary(values.type):
-        values = values.cast(values.type.value_type)
-    return pc.utf8_trim_whitespace(pc.drop_null(values))
-
-
-def _find_decimal(columns, separator):
-    """Decimal mark of a file, from all the values of the columns that can be numbers.
-
-    Returns the mark and, where it was not beyond doubt, what was assumed.
-    """
-    votes, doubtful = {}, []
-    for name, column in columns.items():
-        values = _distinct(column)
-        point, comma = (_all_match(values, _number_pattern(mark)) for mark in (".", ","))
-        if point != comma:
-            votes.setdefault("." if point else ",", name)
-        elif point and not _all_match(values, r"^[+-]?[0-9]+$"):
-            doubtful.append((name, next(text for text in values.to_pylist() if not text.lstrip("+-").isdigit())))
-    if len(votes) == 2:
-        raise ValueError(
-            f"columns disagree about the decimal mark: {votes['.']!r} has points and {votes[',']!r} has commas; say "
-            "which it is with --decimal . or --decimal ,"
-        )
-    if votes:
-        return next(iter(votes)), None
-    if not doubtful:
-        return ".", None
-    name, example = doubtful[0]
-    if separator != ",":
-        raise ValueError(
-            f"column {name!r} has numbers such as {example}, which can be read with a decimal mark or with a separator "
-            "of thousands: say which with --decimal . or --decimal ,"
-        )
-    return ".", f"{example!r} in column {name!r} was read with a decimal point, as in the rest of the file"
-
-
-def _as_numbers(values, decimal):
-    """Numbers of a text column if all of it is numbers, or None.
-
-    Digits with zeros in front, and more of them than a number can hold, are names: of postcodes, of policies.
-    """
-    import pyarrow.compute as pc
-
-    pa = _arrow()
-    known = _distinct(values)
-    if len(known) == 0 or not _all_match(known, _number_pattern(decimal)):
-        return None
-    if bool(pc.any(_matches(known, rf"^[+-]?0[0-9]|[0-9]{{{_MOST_DIGITS + 1}}}")).as_py()):
-        return None
-    whole = _all_match(known, r"^[+-]?[0-9]+$")
-    flat = pc.utf8_trim_whitespace(values.cast(pa.string()))
-    numbers = _parse(flat, decimal)
-    return numbers.cast(pa.int64()) if whole else numbers
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -206,11 +131,20 @@ def _find_encoding(path):
     return "latin-1" if undefined else "cp1252"
 
 
+def _rows_of(lines, separator):
+    """Rows of text lines, with fields of any length."""
+    limit = csv.field_size_limit(_LARGEST_BLOCK)
+    try:
+        yield from csv.reader(lines, delimiter=separator)
+    finally:
+        csv.field_size_limit(limit)
+
+
 def _find_separator(lines):
     """Separator that cuts the lines into the most columns, the same number on each."""
 
     def score(separator):
-        lengths = [len(row) for row in csv.reader(lines, delimiter=separator) if row]
+        lengths = [len(row) for row in _rows_of(lines, separator) if row]
         if not lengths or lengths[0] < 2:
             return 0.0
         usual, count = Counter(lengths[1:] or lengths).most_common(1)[0]
@@ -221,21 +155,21 @@ def _find_separator(lines):
 
 
 def _tidy_name(name):
-    name = name.strip()
-    return name[1:] if len(name) > 1 and name[0] == "'" and name[1] in "=+-@＝＋－＠" else name
+    return armed(name.strip()).strip()
 
 
 @dataclass
 class _Source:
     """A file whose columns are known and whose values have not been read.
 
-    ``names`` are the columns; ``position`` says which of the file's own columns each is.
+    ``names`` are the columns; ``headers`` has the name that each has in the file.
     """
 
     path: Path
     names: list
     n_rows: int | None = None
     remarks: list = field(default_factory=list)
+    headers: dict = field(default_factory=dict)
 
     def check_names(self, requested):
         """Raise a ValueError for requested columns, a dict of option to names, that the file does not have."""
@@ -297,8 +231,9 @@ class _CSVSource(_Source):
         if len(lines) < 2:
             raise ValueError(f"{path} has no rows" + (" below the names of the columns" if lines else ""))
         self.separator = separator or _find_separator(lines)
-        rows = list(csv.reader(lines, delimiter=self.separator))
+        rows = list(_rows_of(lines, self.separator))
         self.found = [_tidy_name(name) for name in rows[0]]
+        self.headers = dict(zip(self.found, rows[0], strict=True))
         # R writes the numbers of the rows without a name for their column; others end each row with a separator.
         if len(rows) > 1 and all(len(row) == len(self.found) + 1 for row in rows[1:-1] or rows[1:]):
             last = all(row[-1] == "" for row in rows[1:-1] or rows[1:])
@@ -311,63 +246,71 @@ class _CSVSource(_Source):
         Those in ``as_text`` stay text. Columns that are not in ``used`` are only passed on, so that they have no say in
         what the decimal mark is.
         """
+        names = self.names if names is None else list(dict.fromkeys(names))
+        columns = self._read_text(names).unify_dictionaries().combine_chunks()
+        if columns.num_rows == 0:
+            raise ValueError(f"{self.path} has no rows below the names of the columns")
+        remarks, used = list(self.remarks), set(names if used is None else used)
+        decimal = self.decimal
+        if decimal is None:
+            candidates = {name: columns[name] for name in names if name not in as_text and name in used}
+            decimal, doubt = find_decimal(candidates, self.separator)
+            remarks += [doubt] if doubt else []
+        typed = {}
+        for name in names:
+            typed[name], why = read_meaning(one_chunk(columns[name]), decimal, as_text=name in as_text, from_csv=True)
+            remarks += [f"{name}: {why}"] if why and name in used else []
+        mark = "point" if decimal == "." else "comma"
+        named = _SEPARATOR_NAMES.get(self.separator, repr(self.separator))
+        remarks.insert(0, f"separated by {named}, decimal {mark}, encoding {self.encoding}")
+        return Table(
+            self.path, _arrow().table(typed), columns, decimal, remarks, frozenset(as_text), self.headers, from_csv=True
+        )
+
+    def _read_text(self, names):
+        """Some of the columns, every field as it is in the file."""
         import pyarrow.csv as arrow_csv
 
         pa = _arrow()
-        names = self.names if names is None else list(dict.fromkeys(names))
         # The nameless columns need names while they are skipped.
         all_names = [name if name in self.names else f"\0{position}" for position, name in enumerate(self.found)]
-        text = pa.dictionary(pa.int32(), pa.string())
-        try:
-            columns = arrow_csv.read_csv(
+
+        def read(block):
+            return arrow_csv.read_csv(
                 self.path,
                 read_options=arrow_csv.ReadOptions(
                     column_names=all_names,
                     skip_rows=self.skipped + 1,
                     encoding="utf8" if self.encoding in ("utf-8", "utf-8-sig") else self.encoding,
+                    block_size=block,
                 ),
                 parse_options=arrow_csv.ParseOptions(delimiter=self.separator, newlines_in_values=True),
                 convert_options=arrow_csv.ConvertOptions(
                     include_columns=names,
-                    column_types=dict.fromkeys(names, text),
-                    strings_can_be_null=True,
-                    null_values=list(NULL_VALUES),
+                    column_types=dict.fromkeys(names, pa.dictionary(pa.int32(), pa.string())),
+                    strings_can_be_null=False,
                 ),
             )
+
+        try:
+            try:
+                return read(_BLOCK)
+            except pa.ArrowInvalid as error:
+                size = 2 * self.path.stat().st_size  # UTF-16 grows in UTF-8 by half at most
+                if "straddling" not in str(error) or size <= _BLOCK:
+                    raise
+                return read(min(size, _LARGEST_BLOCK))
         except (pa.ArrowException, UnicodeError) as error:
             raise ValueError(f"{self.path} cannot be read as {self.encoding} text: {error}") from error
-        if columns.num_rows == 0:
-            raise ValueError(f"{self.path} has no rows below the names of the columns")
-        columns = columns.unify_dictionaries().combine_chunks()
-        remarks = list(self.remarks)
-        decimal = self.decimal
-        if decimal is None:
-            candidates = {
-                name: columns[name] for name in names if name not in as_text and (used is None or name in used)
-            }
-            decimal, doubt = _find_decimal(candidates, self.separator)
-            remarks += [doubt] if doubt else []
-        typed = {}
-        for name in names:
-            column = columns[name].combine_chunks()
-            column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-            numbers = None if name in as_text else _as_numbers(column, decimal)
-            typed[name] = _tidy_text(column) if numbers is None else numbers
-        mark = "point" if decimal == "." else "comma"
-        named = _SEPARATOR_NAMES.get(self.separator, repr(self.separator))
-        remarks.insert(0, f"separated by {named}, decimal {mark}, encoding {self.encoding}")
-        return Table(self.path, pa.table(typed), decimal, remarks)
 
 
-def _tidy_text(column):
-    """Text with the apostrophes taken away that write_csv puts before what a spreadsheet would run."""
-    import pyarrow.compute as pc
-
+def one_chunk(column):
+    """A column as a single array."""
     pa = _arrow()
-    levels = pc.replace_substring_regex(column.dictionary, _DISARMED, r"\1")
-    if pc.count_distinct(levels).as_py() == len(levels):
-        return pa.DictionaryArray.from_arrays(column.indices, levels)
-    return levels.take(column.indices).dictionary_encode()
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    column = column.combine_chunks()
+    return column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -387,7 +330,8 @@ class _ParquetSource(_Source):
             self._schema = file.schema_arrow
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{path} is not a Parquet file that can be read: {error}") from error
-        self.names = self._settle_names(self._schema.names)
+        self.names = self._settle_names([name.strip() for name in self._schema.names])
+        self.headers = {name.strip(): name for name in self._schema.names}
         self.n_rows = file.metadata.num_rows
         if self.n_rows == 0:
             raise ValueError(f"{path} has no rows")
@@ -396,26 +340,50 @@ class _ParquetSource(_Source):
         """Columns as a Table; those in ``as_text`` are categories whatever their type."""
         pa = _arrow()
         names = self.names if names is None else list(dict.fromkeys(names))
-        types = {name: self._schema.field(name).type for name in names}
-        text = [name for name, kind in types.items() if pa.types.is_string(kind) or pa.types.is_large_string(kind)]
+        headers = [self.headers[name] for name in names]
+        text = [name for name in headers if is_text(self._schema.field(name).type)]
         try:
             file = self._parquet.ParquetFile(self.path, read_dictionary=text)
-            columns = file.read(columns=names).select(names)
+            columns = file.read(columns=headers).select(headers).rename_columns(names)
             columns = columns.unify_dictionaries().combine_chunks()
         except (pa.ArrowException, OSError) as error:
             raise ValueError(f"{self.path} is damaged: {error}") from error
-        return Table(self.path, columns, ".", list(self.remarks), frozenset(as_text), self._schema)
+        remarks, typed = list(self.remarks), {}
+        for name in names:
+            typed[name] = columns[name]
+            if is_text(columns[name].type):
+                column = one_chunk(columns[name])
+                column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
+                typed[name], why = read_meaning(column, ".", as_text=name in as_text)
+                remarks += [f"{name}: {why}"] if why and (used is None or name in used) else []
+        return Table(
+            self.path, pa.table(typed), columns, ".", remarks, frozenset(as_text), self.headers, schema=self._schema
+        )
 
 
 def _written_out(column):
-    """Values of any type as the text that a CSV file would have: whole numbers without a point."""
+    """Numbers, truth values and dates as the text that a CSV file would have: whole numbers without a point."""
+    pa = _arrow()
+    if pa.types.is_integer(column.type) or pa.types.is_boolean(column.type):
+        return column.cast(pa.string())
+    if pa.types.is_temporal(column.type):
+        return date_text(column)
+    values = [None if value is None or value != value else value for value in column.to_pylist()]
+    whole = all(value is None or (np.isfinite(value) and value == int(value)) for value in values)
+    return pa.array([None if value is None else str(int(value) if whole else value) for value in values], pa.string())
+
+
+def date_text(column):
+    """Dates and times as pandas writes them: days alone where there is no time of day."""
     import pyarrow.compute as pc
 
     pa = _arrow()
-    if pa.types.is_floating(column.type):
-        whole = pc.all(pc.equal(column, pc.round(column)), min_count=0).as_py()
-        column = column.cast(pa.int64()) if whole else column
-    return column.cast(pa.string())
+    text = column.cast(pa.string())
+    if not pa.types.is_timestamp(column.type):
+        return text
+    text = pc.replace_substring_regex(text, r"\.0+(Z?)$", r"\1")
+    midnight = pc.all(matches(text, r" 00:00:00$"), min_count=0).as_py()
+    return pc.replace_substring(text, " 00:00:00", "") if midnight else text
 
 
 def open_table(path, *, separator=None, decimal=None, encoding=None):
@@ -472,23 +440,32 @@ class Table:
     path : Path
         The file.
     columns : pyarrow.Table
-        Typed columns; text is dictionary-encoded.
+        What they mean: numbers, truth values, dates, and categories of text.
+    written : pyarrow.Table
+        What is in the file.
     decimal : str
         Decimal mark of its numbers.
     remarks : list of str
         What was assumed.
     as_text : frozenset of str
         Columns of numbers that are names.
+    headers : dict of str to str
+        Names of the columns in the file.
     schema : pyarrow.Schema or None
-        Types of the columns in the file, where they are not those of ``columns``.
+        Types of the columns in a Parquet file.
+    from_csv : bool
+        Whether the file is a CSV file.
     """
 
     path: Path
     columns: object
+    written: object
     decimal: str
     remarks: list
-    as_text: frozenset = frozenset()
+    as_text: frozenset
+    headers: dict
     schema: object = None
+    from_csv: bool = False
 
     @property
     def n_rows(self):
@@ -516,17 +493,28 @@ class Table:
         Raises
         ------
         ValueError
-            For text, dates, infinite and missing values, with the first row and their number.
+            For text, dates, infinite and missing values, with the first row and their number; for whole numbers that no
+            float holds.
         """
         pa = _arrow()
+        types = pa.types
         column = self.columns[name]
-        if pa.types.is_dictionary(column.type) or pa.types.is_string(column.type):
+        if column.null_count == len(column):
+            column = pa.nulls(len(column), pa.float64())
+        elif is_text(column.type):
             column = self._text_to_numbers(column, name, option)
-        elif pa.types.is_boolean(column.type):
+        elif types.is_boolean(column.type):
             column = column.cast(pa.int8())
+        elif types.is_decimal(column.type):
+            # Arrow's own conversion is not to the nearest float.
+            column = floats_of(column.cast(pa.string()))
+        elif types.is_integer(column.type) and not exact_as_floats(column):
+            raise ValueError(_too_long(option, name))
         elif not self.is_number(name):
             raise ValueError(f"{option}: column {name!r} must be numbers; found values of type {column.type}")
-        values = np.asarray(column.cast(pa.float64()).to_numpy(), dtype=np.float64)
+        values = np.asarray(
+            one_chunk(column.cast(pa.float64(), safe=False)).to_numpy(zero_copy_only=False), dtype=np.float64
+        )
         self._reject(np.isinf(values), "infinite", name, option)
         if not allow_missing:
             self._reject(np.isnan(values), "missing", name, option)
@@ -537,7 +525,7 @@ class Table:
 
         pa = _arrow()
         text = pc.utf8_trim_whitespace(column.cast(pa.string()))
-        wrong = pc.invert(_matches(text, _number_pattern(self.decimal)))
+        wrong = pc.invert(matches(text, number_pattern(self.decimal)))
         rows = np.flatnonzero(pc.fill_null(wrong, False).to_numpy(zero_copy_only=False))
         if len(rows):
             others = f" and in {len(rows) - 1:,} more" if len(rows) > 1 else ""
@@ -545,7 +533,9 @@ class Table:
                 f"{option}: column {name!r} must be numbers; found {text[int(rows[0])].as_py()!r} in data row "
                 f"{rows[0] + 1}{others}"
             )
-        return _parse(text, self.decimal)
+        if bool(pc.all(matches(text, r"^[+-]?[0-9]+$")).as_py()) and not exact_as_floats(text):
+            raise ValueError(_too_long(option, name))
+        return floats_of(text, self.decimal)
 
     def _reject(self, wrong, what, name, option):
         rows = np.flatnonzero(wrong)
@@ -555,7 +545,7 @@ class Table:
                 "fill them or leave these rows out"
             )
 
-    def attribute(self, name, option):
+    def attribute(self, name, option, *, levels=None):
         """One column as numbers, or as categories among which the missing value is one.
 
         Parameters
@@ -564,11 +554,14 @@ class Table:
             Column.
         option : str
             Option of the command line that named it, for errors.
+        levels : list of str, optional
+            Levels that it had when a model was fitted: it is categories then, in their spelling.
 
         Returns
         -------
         pandas.Series, (n,)
-            float64 (NaN where missing), int64, or categories of str.
+            int64 when all are whole numbers, float64 (NaN where missing), or categories of str. A column without any
+            value is a category.
 
         Raises
         ------
@@ -577,84 +570,81 @@ class Table:
         """
         pa = _arrow()
         column = self.columns[name]
-        if self.is_number(name) and name in self.as_text:
-            column = _written_out(column)
-        elif self.is_number(name):
-            values = self.numbers(name, option, allow_missing=True)
-            integer = pa.types.is_integer(column.type) and not np.isnan(values).any()
-            return pd.Series(values.astype(np.int64) if integer else values, name=name)
-        if pa.types.is_null(column.type):
-            return pd.Series(pd.Categorical.from_codes(np.zeros(self.n_rows, dtype=np.int8), [MISSING]), name=name)
-        if pa.types.is_boolean(column.type) or pa.types.is_string(column.type):
-            column = column.cast(pa.string()).dictionary_encode()
-        if not pa.types.is_dictionary(column.type) or not (
-            pa.types.is_string(column.type.value_type) or pa.types.is_large_string(column.type.value_type)
+        as_text = name in self.as_text or levels is not None
+        if (
+            not as_text
+            and self.is_number(name)
+            and not (pa.types.is_integer(column.type) and not exact_as_floats(column))
         ):
+            values = self.numbers(name, option, allow_missing=True)
+            if not np.isnan(values).all():
+                return pd.Series(_whole(values), name=name)
+        if column.null_count == len(column) or (pa.types.is_floating(column.type) and _all_nan(column)):
+            return pd.Series(pd.Categorical.from_codes(np.zeros(self.n_rows, dtype=np.int8), [MISSING]), name=name)
+        if not as_text and (pa.types.is_temporal(column.type) or (is_text(column.type) and are_dates(column))):
+            kind = "text" if is_text(column.type) else column.type
+            raise ValueError(
+                f"{option}: column {name!r} has values of type {kind} (dates or times), which are neither numbers nor "
+                "categories: convert them, to years for example, name the column with --categorical, or leave it out"
+            )
+        return pd.Series(_categories(self._names(name, option), self._spell(name, levels)), name=name)
+
+    def _names(self, name, option):
+        """A column as text, dictionary-encoded."""
+        types = _arrow().types
+        column = self.columns[name]
+        if self.is_number(name) or types.is_boolean(column.type) or types.is_temporal(column.type):
+            return _written_out(column).dictionary_encode()
+        if not is_text(column.type):
             raise ValueError(
                 f"{option}: column {name!r} has values of type {column.type}, which are neither numbers nor "
                 "categories: convert them or leave the column out"
             )
-        return pd.Series(_categories(column), name=name)
+        return column
+
+    def _spell(self, name, levels):
+        """Function of the levels of a column that gives them in the spelling that they are to have."""
+        if levels is not None:
+            return lambda found: respelled(found, levels)
+        return common_spelling if name in self.as_text else list
 
     def to_pandas(self):
-        """All columns as they are in the file, to be written again."""
+        """All columns as pandas has them."""
         return self.columns.to_pandas(integer_object_nulls=True)
 
 
-def _categories(column):
-    """Sorted categories of an Arrow dictionary column; missing values become a category."""
-    pa = _arrow()
-    column = column.combine_chunks()
-    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+def _too_long(option, name):
+    return (
+        f"{option}: column {name!r} must be numbers; found whole numbers of more digits than numbers can "
+        "hold, which are names"
+    )
+
+
+def _all_nan(column):
+    import pyarrow.compute as pc
+
+    return bool(pc.all(pc.is_nan(column)).as_py())
+
+
+def _whole(values):
+    """Numbers as int64 when all of them are whole, whether or not the file writes a point."""
+    fits = np.abs(values) < 2.0**63
+    return values.astype(np.int64) if fits.all() and (values == np.floor(values)).all() else values
+
+
+def _categories(column, spell):
+    """Sorted categories of an Arrow dictionary column in some spelling; missing values become a category."""
+    column = one_chunk(column)
     codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
     levels = np.asarray([MISSING if level is None else level for level in column.dictionary.to_pylist()], dtype=object)
     if (codes < 0).any():
         codes = np.where(codes < 0, len(levels), codes)
         levels = np.append(levels, MISSING)
     used = np.flatnonzero(np.bincount(codes, minlength=len(levels)))
+    named = used[levels[used] != MISSING]
+    levels[named] = spell(list(levels[named]))
     sorted_levels = sorted(set(levels[used]))
     place = {level: position for position, level in enumerate(sorted_levels)}
     position = np.zeros(len(levels), dtype=np.int64)
     position[used] = [place[level] for level in levels[used]]
     return pd.Categorical.from_codes(position[codes], sorted_levels)
-
-
-def write_table(table, added, path):
-    """Write a table with further columns, as CSV or Parquet by the end of the file's name, whole or not at all.
-
-    Parameters
-    ----------
-    table : Table
-        What was read; Parquet columns keep their types.
-    added : dict of str to (n,) array
-        Columns to put behind its own.
-    path : str or Path
-        File to write. In a CSV file text cannot be taken for a formula by a spreadsheet.
-
-    Raises
-    ------
-    ValueError
-        For a name that the table has already.
-    """
-    path = Path(path)
-    for name in added:
-        if name in table.columns.column_names:
-            raise ValueError(f"{table.path} has a column {name!r} already: choose another name for the prediction")
-    if file_format(path, "--output") == "csv":
-        write_csv(table.to_pandas().assign(**added), path)
-        return
-    pa = _arrow()
-    parquet = import_optional("pyarrow.parquet", "fairdcov: writing Parquet")
-    columns = table.columns
-    for position, name in enumerate(columns.column_names):
-        # Text was read as categories, and is text again.
-        if table.schema is not None and columns[name].type != table.schema.field(name).type:
-            columns = columns.set_column(position, name, columns[name].cast(table.schema.field(name).type))
-    for name, values in added.items():
-        columns = columns.append_column(name, pa.array(np.asarray(values)))
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        parquet.write_table(columns, temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -7,9 +7,12 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pandas.testing import assert_frame_equal
 
 from fairdcov.actuarial import excel_safe, one_way, premium_change_by_group, write_csv
+from fairdcov.actuarial._export import armed, disarmed
 
 DANGEROUS = ["=SUM(A1)", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "＝1+1", "－2"]
 HARMLESS = ["<script>", "diesel", "1=1", "a,b;c", 'say "no"', "ä ö 漢", " ", ""]
@@ -21,6 +24,42 @@ def test_text_is_disarmed_and_nothing_else():
     assert safe["level"].tolist() == [f"'{text}" for text in DANGEROUS] + HARMLESS
     assert safe["effect"].equals(table["effect"])
     assert table["level"][0] == "=SUM(A1)"  # the input is as it was
+
+
+@pytest.mark.parametrize("sign", ["=", "+", "-", "@", "＝", "＋", "－", "＠", "﹦", "﹢", "﹣", "﹫", "⁼"])
+@pytest.mark.parametrize(
+    "front",
+    ["", " ", "   ", "\N{NO-BREAK SPACE}", "\N{ZERO WIDTH SPACE}", "\ufeff", "\N{SOFT HYPHEN}", "\N{IDEOGRAPHIC SPACE}"]
+    + [
+        "\N{RIGHT-TO-LEFT OVERRIDE}",
+        "\x00",
+        "\x1f",
+        "\N{HANGUL FILLER}",
+        "\N{VARIATION SELECTOR-16}",
+        " \u200b\t",
+        "'",
+    ],
+)
+def test_what_cannot_be_seen_in_front_does_not_hide_a_formula(front, sign):
+    text = f"{front}{sign}1+1"
+    assert excel_safe(pd.DataFrame({text: [text]})).iloc[0, 0] == f"'{text}"
+    assert excel_safe(pd.DataFrame({text: [text]})).columns[0] == f"'{text}"
+
+
+@given(st.text(st.sampled_from("'=+-@＝ \t\n\u200b\ufeffa1"), max_size=6) | st.text(max_size=8))
+def test_disarmed_text_is_no_formula_and_is_read_back_as_it_was(text):
+    safe = disarmed(text)
+    assert armed(safe) == text
+    assert not safe.lstrip(" \t\n\u200b\ufeff").startswith(("=", "+", "-", "@", "＝"))
+
+
+def test_whole_numbers_beside_gaps_stay_what_they_are(tmp_path):
+    large = 2**53 + 1
+    table = pd.DataFrame({"n": pd.Series([large, None, 123456], dtype=object), "mixed": ["a", large, None]})
+    assert excel_safe(table)["n"].tolist()[::2] == [large, 123456]
+    assert write_csv(table, tmp_path / "table.csv").read_text(encoding="utf-8-sig").splitlines()[1:] == [
+        f'{large},"a"', f'"",{large}', '123456,""',
+    ]  # fmt: skip
 
 
 def test_names_index_and_types():

@@ -7,7 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairdcov.cli._tables import file_sha256, open_table, write_table
+from fairdcov.cli._scored import write_table
+from fairdcov.cli._tables import file_sha256, open_table
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -194,8 +195,11 @@ def test_text_where_numbers_are_needed_names_the_row(write):
     ):
         table.numbers("a", "--target")
     table = open_table(write("a,b\n1,x\ninf,y\n")).read()
-    with pytest.raises(ValueError, match="must be numbers; found 'inf'"):
+    with pytest.raises(ValueError, match=r"--target: column 'a' has 1 infinite value\(s\), the first in data row 2"):
         table.numbers("a", "--target")
+    # as text it would be a level, and make levels of all numbers beside it
+    with pytest.raises(ValueError, match=r"--features: column 'a' has 1 infinite value"):
+        table.attribute("a", "--features")
 
 
 def test_requested_columns_get_the_nearest_name(write):
