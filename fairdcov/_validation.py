@@ -126,8 +126,15 @@ def check_sample_weight(sample_weight, n_samples, *, name="sample_weight", refer
     return weights
 
 
+# More would be asked of any machine by mistake only, and OpenMP takes the process down where there are too many.
+_MOST_THREADS = 1024
+
+
 def resolve_n_threads(n_threads):
-    """Return the number of threads to use: all processors this process may use for None, counted back for < 0."""
+    """Return the number of threads to use: all processors this process may use for None, counted back for < 0.
+
+    More than 1024 count as 1024; no result depends on the number.
+    """
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     if n_threads is None:
         # OpenMP allows a list, one number for each level of nesting.
@@ -135,4 +142,4 @@ def resolve_n_threads(n_threads):
         return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else available
     if isinstance(n_threads, bool) or not isinstance(n_threads, numbers.Integral) or n_threads == 0:
         raise ValueError(f"n_threads must be None or a whole number other than 0; found {n_threads!r}")
-    return int(n_threads) if n_threads > 0 else max(1, available + 1 + int(n_threads))
+    return min(int(n_threads), _MOST_THREADS) if n_threads > 0 else max(1, available + 1 + int(n_threads))

@@ -209,6 +209,7 @@ def test_threads_asked_for(processors):
     assert resolve_n_threads(-1) == processors
     assert resolve_n_threads(-processors) == 1
     assert resolve_n_threads(-1000) == 1
+    assert resolve_n_threads(10**9) == 1024
 
 
 @pytest.mark.parametrize("n_threads", [0, 1.0, "2", True, np.True_], ids=repr)

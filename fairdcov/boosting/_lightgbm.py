@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 from fairdcov._optional import import_optional
 from fairdcov._validation import resolve_n_threads
 from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds
+from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters
 
 __all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
@@ -198,6 +199,27 @@ class _LightGBMModel(PassThroughParameters):
         for _ in range(booster.current_iteration() - booster.best_iteration if booster.best_iteration > 0 else 0):
             booster.rollback_one_iter()
         return LightGBMGrower(booster, self._finished_objective(), fair_bounds(self._loss(), parameters))
+
+    def __getstate__(self):
+        """Attributes with the booster as LightGBM's text, so that a saved model holds no object of LightGBM."""
+        state = dict(super().__getstate__())
+        if "booster_" in state:
+            state["booster_"] = self.booster_.model_to_string(num_iteration=-1, start_iteration=0)
+        return state
+
+    def __setstate__(self, state):
+        """Read the booster's text, the only way in from a file, once it has been checked."""
+        state = dict(state)
+        if "booster_" in state:
+            check_model_text(state["booster_"])
+            lightgbm = import_optional("lightgbm", type(self).__name__)
+            state["booster_"] = lightgbm.Booster(model_str=state["booster_"])
+            if state["booster_"].num_feature() != state.get("n_features_in_"):
+                raise ValueError(
+                    f"the LightGBM model has {state['booster_'].num_feature()} features, the {type(self).__name__} "
+                    f"around it {state.get('n_features_in_')}"
+                )
+        super().__setstate__(state)
 
     def _raw_predict(self, X):
         X = self._features(X)

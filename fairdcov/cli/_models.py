@@ -13,6 +13,7 @@ from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov._optional import import_optional
 from fairdcov.actuarial._factors import nearest_name
 from fairdcov.cli._features import feature_columns
+from fairdcov.cli._model_file import check_model_file
 from fairdcov.metrics import binary_log_loss, mean_deviance
 
 __all__ = ["FAMILIES", "MODELS", "PENALTIES", "build_model", "load_model", "response", "trusted_types"]
@@ -173,12 +174,11 @@ MODELS = {
         trusted=_SPLINE_TYPES,
         levels_of_numbers=True,
     ),
-    # A booster is kept as LightGBM's own text, which its parser reads: no code is run.
+    # A booster is kept as LightGBM's own text, which its estimator checks before LightGBM reads it.
     "lightgbm": Model(
         _lightgbm,
         module="fairdcov.boosting",
         estimators=("DCovLGBMRegressor", "DCovLGBMClassifier"),
-        trusted=("lightgbm.basic.Booster",),
         packages=("lightgbm",),
     ),
 }
@@ -266,11 +266,13 @@ def load_model(path, model_name):
     Raises
     ------
     ValueError
-        For files that skops cannot read and for other types, which are listed; nothing of them is loaded.
+        For files that skops cannot read and for other types, which are listed; nothing of them is loaded. For parts
+        that do not fit together, such as a damaged booster.
     """
     skops = import_optional("skops.io", "loading a model")
     if model_name not in MODELS:
         raise ValueError(f"{path} is a model of kind {model_name!r}, which is not one of {list(MODELS)}")
+    check_model_file(path)
     try:
         found = set(skops.get_untrusted_types(file=path))
     except Exception as error:  # a file that is no skops file fails in ways of its own: zip, JSON, keys
@@ -282,4 +284,10 @@ def load_model(path, model_name):
         )
     if "lightgbm" in MODELS[model_name].packages:
         import_optional("lightgbm", f"a model of kind {model_name}")
-    return skops.load(path, trusted=sorted(found))
+    try:
+        model = skops.load(path, trusted=sorted(found))
+    except Exception as error:  # each type checks its own state
+        raise ValueError(f"{path} is not a model that can be read: {error}") from error
+    if not isinstance(model, Pipeline) or type(model[-1]).__name__ not in MODELS[model_name].estimators:
+        raise ValueError(f"{path} is not a model that can be read: it holds no pipeline of a {model_name}")
+    return model

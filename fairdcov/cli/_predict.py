@@ -92,8 +92,11 @@ def run_predict(options):
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     features, notes = _read_features(table, settings)
     say_notes([*table.remarks, *notes])
-    with notes_of_warnings():
-        prediction = response(model, features)
+    try:
+        with notes_of_warnings():
+            prediction = response(model, features)
+    except Exception as error:  # a model that somebody has made by hand fails anywhere
+        raise ValueError(f"the model of {folder} cannot score {source.path}: {error}") from error
     write_table(table, {options.prediction_name: prediction}, output)
     seconds = time.perf_counter() - started
     print(f"wrote {output}: mean {options.prediction_name} {prediction.mean():.5g}, in {seconds:.0f} s")

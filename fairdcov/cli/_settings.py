@@ -11,7 +11,8 @@ MODEL_FILE = "model.skops"
 SETTINGS_FILE = "settings.json"
 FORMAT = 1
 _NEEDED = {"format": int, "model": str, "model_sha256": str, "features": dict}
-_KINDS = ("quantity", "number", "category")
+# Types of the levels of a feature of each kind; quantities have none.
+_KINDS = {"quantity": None, "number": (int, float), "category": (str,)}
 
 
 def versions(*packages):
@@ -55,9 +56,12 @@ def read_settings(folder):
     ]
     if wrong:
         raise ValueError(f"{file} is damaged: {wrong[0]!r} is missing or of the wrong type")
-    if settings["format"] != FORMAT:
+    if isinstance(settings["format"], bool) or settings["format"] != FORMAT:
         raise ValueError(f"{file} has format {settings['format']}; this version of fairdcov reads format {FORMAT}")
     for name, feature in settings["features"].items():
-        if not isinstance(feature, dict) or feature.get("kind") not in _KINDS:
+        if not isinstance(feature, dict) or feature.get("kind") not in list(_KINDS):
             raise ValueError(f"{file} is damaged: feature {name!r} must be one of {', '.join(_KINDS)}")
+        types, levels = _KINDS[feature["kind"]], feature.get("levels")
+        if types and not (isinstance(levels, list) and all(isinstance(level, types) for level in levels)):
+            raise ValueError(f"{file} is damaged: feature {name!r} must have a list of its levels")
     return settings
