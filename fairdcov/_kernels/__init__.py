@@ -6,6 +6,8 @@ in how ``W`` is given: by profiles, as distances of one variable, by features, o
 :mod:`fairdcov._kernels._reference` holds the short NumPy definitions that the kernels are tested against.
 """
 
+import os
+
 import numpy as np
 
 from fairdcov._kernels import _features, _order, _profiles, _scan, _tiles, _univariate
@@ -33,8 +35,36 @@ _FEW_ROWS = 1024
 _GROUP = 4
 
 
+_forked = False
+
+
+def _mark_as_forked():
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_mark_as_forked)
+
+
+def _usable_threads(n_threads):
+    """Threads that a tile kernel can use: no more than it has stripes, and one alone in a forked child.
+
+    GNU OpenMP keeps the threads of the first parallel loop for the next; a fork copies its books but not the threads,
+    and the child would wait for them for ever.
+    """
+    return 1 if _forked else max(1, min(int(n_threads), _tiles.STRIPES))
+
+
 def _float(array):
     return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def _vector(array, name="u"):
+    array = _float(array)
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have one dimension, (n,); found shape {array.shape}")
+    return array
 
 
 def _rows(array, u, name, dtype=np.float64):
@@ -57,7 +87,7 @@ def ascending_order(u):
     -------
     (n,) int64 array
     """
-    u = _float(u)
+    u = _vector(u)
     n = len(u)
     if n < _FEW_ROWS:
         return np.argsort(u, kind="stable")
@@ -126,7 +156,7 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None, retur
     -------
     (n,) array, or two of them
     """
-    u = _float(u)
+    u = _vector(u)
     codes = _codes(codes, u, len(matrix))
     matrix = _padded(matrix)
     out, signed = np.empty_like(u), np.empty_like(u) if return_signed_weights else _NOTHING
@@ -171,7 +201,7 @@ def profile_values(u, codes, matrix):
 
 def signed_sums(u, values, *, order=None):
     """``sum_j sign(u_i - u_j) values[j]`` for every row ``i``; ``values`` is (n,) or (n, r) and so is the result."""
-    u = _float(u)
+    u = _vector(u)
     values = _float(values)
     if values.shape[:1] != u.shape:
         raise ValueError(f"values has shape {values.shape}, u has shape {u.shape}")
@@ -203,7 +233,7 @@ def window_density(u, weights, half, *, least, order=None):
     -------
     (n,) array
     """
-    u = _float(u)
+    u = _vector(u)
     out = np.empty_like(u)
     weights = _rows(weights, u, "weights")
     _scan.window_density(u, _given_order(u, order), weights, half, least, np.empty_like(u), out)
@@ -226,7 +256,7 @@ def feature_signed_products(u, codes, features, weights, *, order=None):
     order : (n,) integer array, optional
         ``np.argsort(u)`` when it is known already.
     """
-    u = _float(u)
+    u = _vector(u)
     codes = _codes(codes, u, len(features))
     features = _padded(features)
     weights = _rows(weights, u, "weights")
@@ -237,7 +267,7 @@ def feature_signed_products(u, codes, features, weights, *, order=None):
 
 def univariate_distance_sums(z, weights, *, order=None):
     """``sum_j q_j |z_i - z_j|`` for every row, in O(n log n); ``order = np.argsort(z)`` when it is known already."""
-    z = _float(z)
+    z = _vector(z, "z")
     weights = _rows(weights, z, "weights")
     order = _given_order(z, order)
     sorted_z, sorted_weights = z[order], weights[order]
@@ -267,7 +297,7 @@ def univariate_signed_distances(u, z, ranks, weights, distance_sums, *, order=No
     order : (n,) integer array, optional
         ``np.argsort(u)`` when it is known already.
     """
-    u = _float(u)
+    u = _vector(u)
     out = np.empty_like(u)
     ranks = _rows(ranks, u, "ranks", np.int32)
     if ranks.min(initial=1) < 1:
@@ -290,6 +320,7 @@ def _tile_sums(blocks, half, scale, partners, own_sign, weights, n_threads):
     dims = np.array([block.shape[1] for block in blocks], dtype=np.intp)
     accumulators = np.zeros((_tiles.STRIPES, n))
     scratch = np.empty((_tiles.STRIPES, 2 * _tiles.TILE_COLUMNS))
+    n_threads = _usable_threads(n_threads)
     _tiles.pair_sums(points, dims, half, scale, partners, own_sign, _float(weights), n_threads, scratch, accumulators)
     return accumulators.sum(axis=0)
 
@@ -310,11 +341,11 @@ def tile_signed_products(u, blocks, half, scale, weights, *, n_threads=1, order=
     weights : (n,) array
         Row weights ``q``.
     n_threads : int
-        Threads to use; the result does not depend on it.
+        Threads to use, 16 at most and one in a forked child; the result does not depend on it.
     order : (n,) integer array, optional
         ``np.argsort(u)`` when it is known already.
     """
-    u = _float(u)
+    u = _vector(u)
     order = _given_order(u, order)
     blocks, half = [np.asarray(block) for block in blocks], np.asarray(half)
     weights = _rows(weights, u, "weights")
