@@ -22,13 +22,22 @@ from fairdcov._columns import read_sensitive_columns
 from fairdcov._training import check_strengths
 from fairdcov._validation import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
 from fairdcov.calibration._rules import RULES, apply_rule
-from fairdcov.calibration._sweep import Data, Sweep, count_rows, find_range, measure_fold, summarise_folds
+from fairdcov.calibration._sweep import (
+    Data,
+    Sweep,
+    count_rows,
+    end_of_grid,
+    find_range,
+    measure_fold,
+    summarise_folds,
+)
 from fairdcov.encoding import check_sensitive_features
 from fairdcov.exceptions import (
     CalibrationError,
     CalibrationWarning,
     MissingSensitiveFeaturesError,
     SensitiveFeaturesWarning,
+    StrengthWarning,
 )
 from fairdcov.metrics._groups import describe_groups, fixed_bins, make_groups
 
@@ -289,6 +298,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         CalibrationWarning
             When the model with the chosen strength has no finite score, explains nothing, or less than a fifth of what
             it explains without penalty, and when the largest strength that was tried meets the rule.
+        StrengthWarning
+            When the grid has strengths beyond the largest that the models can go by, which are left out.
         SensitiveFeaturesWarning
             For groups that are not compared in some fold because they have too few rows there, for a
             ``max_divergence`` below the null level, and with ``strengths="auto"`` for predictions without any
@@ -342,9 +353,20 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         }
         strengths = self._strengths(sweep, data, splits[0], scorer, options)
         found = self._sweep_folds(sweep, data, splits, strengths, scorer, options)
+        end = end_of_grid(found)
+        if end is not None and end + 1 < len(strengths):
+            left_out = ", ".join(f"{strength:g}" for strength in strengths[end + 1 :])
+            warnings.warn(
+                f"the grid of strengths ends at {strengths[end]:g}: from there on the models of all folds go by a "
+                "smaller strength (effective_strength_), since a larger one would outweigh all that they explain. "
+                f"Left out: {left_out}",
+                StrengthWarning,
+                stacklevel=2,
+            )
+            strengths = strengths[: end + 1]
         results = summarise_folds(strengths, found, self.n_seeds, self.null_quantile)
         best, met = self._choose(results, rule_options)
-        self._warn_of_choice(results, best, met)
+        self._warn_of_choice(results, best, larger_may_help=met and end is None)
         model = sweep.fit_last(X, y, strengths[: best + 1].tolist(), params)
 
         self.calibration_results_ = results
@@ -585,7 +607,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             warnings.warn(str(error), SensitiveFeaturesWarning, stacklevel=3)
             return error.best_index, False
 
-    def _warn_of_choice(self, results, best, met):
+    def _warn_of_choice(self, results, best, *, larger_may_help):
         """Warn of a choice that explains little or nothing, or that the end of the grid has made."""
         strength, score, constant = results["strengths"][best], results["mean_score"], results["fold_constant_score"]
         explained, kept = results["mean_explained"], results["kept"][best]
@@ -607,8 +629,9 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 f"the chosen strength, {strength:g}, keeps {kept:.0%} of what the model without penalty explains: "
                 f"{said}, {score[0]:.4g} at strength 0. Smaller strengths keep more, see their table"
             )
-        # A rule that is not met has said already that larger strengths may be needed.
-        if met and 0 < best == len(score) - 1:
+        # A rule that is not met has said already that larger strengths may be needed; models that go by no larger one
+        # have no use for them.
+        if larger_may_help and 0 < best == len(score) - 1:
             _warn(
                 f"the chosen strength, {strength:g}, is the largest that was tried: a larger one may suit the rule as "
                 "well or better, try some"

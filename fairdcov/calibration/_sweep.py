@@ -18,7 +18,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from fairdcov.calibration._constant import score_of_constant
-from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.exceptions import SensitiveFeaturesWarning, StrengthWarning
 from fairdcov.metrics import js_divergence, null_distribution
 from fairdcov.metrics._scorers import predictions_of
 
@@ -200,12 +200,25 @@ class Sweep:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+def effective_strength(model, strength):
+    """Strength that a fitted model, or the last step of a Pipeline, goes by; the one asked for if it does not say."""
+    final = model[-1] if isinstance(model, Pipeline) else model
+    return getattr(final, "effective_strength_", strength)
+
+
+def end_of_grid(found):
+    """Index of the first strength at which the models of all folds go by a smaller one, as at later ones, or None."""
+    capped = np.all([part["capped"] for part in found], axis=0)
+    return int(np.argmax(capped)) if capped.any() else None
+
+
 def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, divergence, seed, report=None):
     """What is measured on the rows held out, by name: arrays with an entry for each strength.
 
-    ``divergence``, its values under permuted groups in ``permuted``, ``score`` and ``seconds``; ``constant_score`` is
-    one number, the score of the constant prediction. All strengths are compared with the same permutations, so that the
-    null level is a smooth function of the strength.
+    ``divergence``, its values under permuted groups in ``permuted``, ``score``, ``seconds``, and ``capped``, whether
+    the model goes by a smaller strength than the one asked for; ``constant_score`` is one number, the score of the
+    constant prediction. All strengths are compared with the same permutations, so that the null level is a smooth
+    function of the strength.
     """
     fitted, held = (data.part(rows) for rows in split)
     rows, prepared = [], None
@@ -213,7 +226,10 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
     with warnings.catch_warnings():
         # Groups too small to compare have been reported for all folds together.
         warnings.simplefilter("ignore", SensitiveFeaturesWarning)
-        for model in sweep.models(fitted.X, fitted.y, strengths, fitted.fit_params):
+        # Strengths beyond the largest that a model can go by end the grid, which is said once.
+        warnings.simplefilter("ignore", StrengthWarning)
+        models = sweep.models(fitted.X, fitted.y, strengths, fitted.fit_params)
+        for strength, model in zip(strengths, models, strict=True):
             seconds = time.perf_counter() - start
             if prepared is None:
                 prepared = sweep.prepare(held.X)
@@ -236,6 +252,7 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
                     "permuted": null.values,
                     "score": float(scorer(model, prepared, held.y, **held.score_params)),
                     "seconds": seconds,
+                    "capped": effective_strength(model, strength) < strength,
                 }
             )
             if report is not None:
@@ -251,6 +268,8 @@ def summarise_folds(strengths, found, n_seeds, null_quantile):
     Seeds share the rows of their fold: they are averaged first, and the standard errors are those over the folds.
     """
     folds = {name: np.stack([part[name] for part in found], axis=-1) for name in found[0]}
+    # Of the strengths measured those up to the end of the grid.
+    folds = {name: values if values.ndim == 1 else values[: len(strengths)] for name, values in folds.items()}
     # A draw of the mean divergence under permuted groups is the mean over the folds of one draw each.
     null = folds["permuted"].mean(axis=-1)
 
