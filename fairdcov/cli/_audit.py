@@ -125,7 +125,7 @@ def run_audit(options):
         raise ValueError(f"--seed must be at least 0; found {options.seed}")
     if options.predictions_are == "total" and options.exposure is None:
         raise ValueError("--predictions-are total needs --exposure, by which the predictions are divided")
-    check_output_folder(options.output, force=options.force)
+    check_output_folder(options.output, force=options.force, inputs=[options.predictions])
     import_optional("jinja2", "fairdcov audit")
     import_optional("matplotlib", "fairdcov audit")
 
@@ -178,7 +178,7 @@ def run_audit(options):
         },
         options=options,
     )
-    with output_folder(options.output, force=options.force) as folder:
+    with output_folder(options.output, force=options.force, inputs=[options.predictions]) as folder:
         write_report(report, folder)
         report.to_markdown(folder / "report.md")
     print(report.summary)

@@ -410,7 +410,7 @@ def run_fit(options):
     started = time.perf_counter()
     # 1. Everything that can be wrong before anything is computed.
     _check_options(options)
-    check_output_folder(options.output, force=options.force)
+    check_output_folder(options.output, force=options.force, inputs=[options.book])
     skops = import_optional("skops.io", "fairdcov fit")
     import_optional("matplotlib", "fairdcov fit")
     import_optional("jinja2", "fairdcov fit")
@@ -463,7 +463,7 @@ def run_fit(options):
     )
 
     # 4. The folder, whole or not at all.
-    with output_folder(options.output, force=options.force) as folder:
+    with output_folder(options.output, force=options.force, inputs=[options.book]) as folder:
         skops.dump(model, folder / MODEL_FILE)
         write_settings(folder, {**settings, "model_sha256": file_sha256(folder / MODEL_FILE)})
         scored = dict(zip(_added_columns(options), (after, before, book.roles()), strict=True))

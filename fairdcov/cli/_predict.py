@@ -73,9 +73,9 @@ def _unknown_levels(column, known):
 def run_predict(options):
     """Run the command with parsed options."""
     started = time.perf_counter()
-    folder, output = Path(options.model), Path(options.output)
-    file_format(output, "--output")
-    check_output_file(output, force=options.force)
+    folder = Path(options.model)
+    file_format(options.output, "--output")
+    output = check_output_file(options.output, force=options.force, inputs=[options.book, folder])
     settings = read_settings(folder)
     if file_sha256(folder / MODEL_FILE) != settings["model_sha256"]:
         raise ValueError(f"{folder / MODEL_FILE} is not the model that {folder} was written with: its SHA-256 differs")
@@ -99,4 +99,4 @@ def run_predict(options):
         raise ValueError(f"the model of {folder} cannot score {source.path}: {error}") from error
     write_table(table, {options.prediction_name: prediction}, output)
     seconds = time.perf_counter() - started
-    print(f"wrote {output}: mean {options.prediction_name} {prediction.mean():.5g}, in {seconds:.0f} s")
+    print(f"wrote {options.output}: mean {options.prediction_name} {prediction.mean():.5g}, in {seconds:.0f} s")

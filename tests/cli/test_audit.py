@@ -218,3 +218,13 @@ def test_an_existing_folder_is_kept_without_force(run, save, spy, tmp_path):
     check_refused(run(*arguments, "--force"), "was not written by fairdcov")
     assert (output / "mine.txt").read_text() == "precious"
     assert not spy
+
+
+def test_force_keeps_the_input(run, save, spy, tmp_path):
+    output = tmp_path / "out"
+    arguments = ["--prediction", "rate", "--sensitive", "gender", "--output", output, "--force"]
+    assert run("audit", save(predictions(100)), *arguments).code == 0
+    book = (tmp_path / "book.parquet").rename(output / "book.parquet")
+    check_refused(run("audit", book, *arguments), f"is the folder that {book} is in, which would go")
+    assert book.exists()
+    assert len(spy) == 1

@@ -152,7 +152,7 @@ def test_a_csv_and_a_parquet_file_mean_the_same_in_a_thousand_frames(tmp_path_fa
 # -- models ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["glm", "lightgbm"])
+@pytest.mark.parametrize("model", ["glm", pytest.param("lightgbm", marks=pytest.mark.slow)])
 def test_the_model_of_a_csv_file_is_that_of_a_parquet_file(run, save, tmp_path, model):
     options = []
     if model == "lightgbm":

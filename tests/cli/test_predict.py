@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import pickle
 import subprocess
 import zipfile
@@ -123,6 +124,19 @@ def test_output_is_not_overwritten_and_has_a_place(run, save, folder, tmp_path):
     result = run("predict", folder, output, "--output", tmp_path / "again.csv")
     check_refused(result, "has a column 'prediction' already")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["book.parquet", "out.csv"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links of POSIX")
+def test_force_never_overwrites_what_is_read(run, save, copy, tmp_path):
+    path = save(book(60), "book.csv")
+    (tmp_path / "link.csv").symlink_to(path)
+    (copy / "scored.csv").write_text("of the fit")
+    before = path.read_bytes()
+    for output in (path, tmp_path / "link.csv", copy / "scored.csv"):
+        result = run("predict", copy, path, "--output", output, "--force")
+        check_refused(result, "which the command reads and never overwrites")
+    assert path.read_bytes() == before
+    assert (copy / "scored.csv").read_text() == "of the fit"
 
 
 def test_folders_that_hold_no_model(run, save, copy, tmp_path):
