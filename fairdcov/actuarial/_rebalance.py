@@ -124,8 +124,10 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 f"Rebalancer needs a regressor; found the classifier {type(self.estimator).__name__}, whose "
                 "probabilities a factor could carry beyond 1"
             )
-        if y is not None:
-            y = column_or_1d(y, warn=True)
+        if y is None:
+            # scikit-learn's wording, which its estimator checks expect
+            raise ValueError("Rebalancer requires y to be passed, but the target y is None")
+        y = column_or_1d(y, warn=True)
         fitted = clone(self.estimator).fit(X, y, **self._fit_params(sample_weight, fit_params))
         observed = check_finite_vector(y, "y")
         predicted = check_finite_vector(fitted.predict(X), "the prediction of the estimator")

@@ -289,3 +289,8 @@ def test_bad_input_is_named(sample):
 @parametrize_with_checks([Rebalancer(Ridge(), method="additive"), Rebalancer(PoissonRegressor())])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
+
+
+def test_without_target(sample):
+    with pytest.raises(ValueError, match="Rebalancer requires y to be passed, but the target y is None"):
+        Rebalancer(FrozenEstimator(PoissonRegressor().fit(sample[0], sample[1]))).fit(sample[0], None)
