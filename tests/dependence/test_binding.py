@@ -1,6 +1,5 @@
 """Choice of the method and its memory, the approximation's error bound, sums of forms, extreme numbers, wrong input."""
 
-import os
 import subprocess
 import sys
 import tracemalloc
