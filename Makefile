@@ -14,7 +14,7 @@ TOOLS := $(VENV)/.tools
 # A copy to build from: no object file of another build is taken for up to date, and builds can run side by side.
 copy_sources = rm -rf $(1) && mkdir -p $(1) && cp -R setup.py pyproject.toml README.md LICENSE fairdcov $(1)/ && rm -f $(1)/fairdcov/_kernels/*.so
 
-.PHONY: help demo test lint docs debug-test wheel-test benchmark clean
+.PHONY: help demo test lint docs debug-test asan-test wheel-test benchmark clean
 
 help:
 	@echo "make demo        fit a fair motor tariff on a synthetic book; results in demo-output/"
@@ -22,6 +22,7 @@ help:
 	@echo "make lint        ruff and cython-lint"
 	@echo "make docs        build the documentation into docs/_build/html and run its examples"
 	@echo "make debug-test  run the kernel tests against a build with bounds checks"
+	@echo "make asan-test   run the kernel tests against a build with gcc's sanitizers of addresses and undefined behaviour"
 	@echo "make wheel-test  build a wheel, install it apart and run tests of what could be missing from it"
 	@echo "make benchmark   print the benchmark tables (FAIRDCOV_DATA for the GLM part)"
 	@echo "make clean       remove environments and builds"
@@ -67,6 +68,19 @@ debug-test: $(INSTALLED)
 	PYTHONPATH=build/debug $(BIN)/python -P -c "$$CHECK_BOUNDS_CHECKS"
 	rm -rf build/debug-tests && mkdir -p build/debug-tests && cp -R tests pyproject.toml build/debug-tests/
 	cd build/debug-tests && PYTHONPATH=../debug FAIRDCOV_TEST_LOCATION=../debug $(abspath $(BIN))/python -m pytest tests/kernels
+
+# Leaks are Python's own business. Without Python's pools of memory every array has an end that is watched; the first
+# command makes sure of that.
+asan-test: SANITIZED = LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $$($(CC) -print-file-name=libstdc++.so.6)" \
+	ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc
+asan-test: $(INSTALLED)
+	$(call copy_sources,build/asan-source)
+	rm -rf build/asan build/asan-tests
+	FAIRDCOV_SANITIZE=address $(BIN)/python $(PIP_INSTALL) --no-deps --target build/asan ./build/asan-source
+	$(SANITIZED) PYTHONPATH=build/asan $(BIN)/python -P -c "$$CHECK_BOUNDS_CHECKS" 2>&1 | grep -q heap-buffer-overflow
+	mkdir -p build/asan-tests && cp -R tests pyproject.toml build/asan-tests/
+	cd build/asan-tests && $(SANITIZED) PYTHONPATH=../asan FAIRDCOV_TEST_LOCATION=../asan \
+		$(abspath $(BIN))/python -m pytest tests/kernels
 
 wheel-test: | $(VENV)/bin/python
 	$(call copy_sources,build/wheel-source)

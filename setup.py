@@ -1,6 +1,8 @@
 """The extension table; everything else about the build is declared in pyproject.toml.
 
 ``FAIRDCOV_DEBUG=1`` compiles the kernels with bounds and overflow checks (slow: for the kernel tests).
+``FAIRDCOV_SANITIZE=address`` compiles them, single-threaded, for gcc's sanitizers of addresses and undefined behaviour,
+whose library has to be loaded first (see ``make asan-test``).
 ``FAIRDCOV_NO_OPENMP=1`` builds single-threaded kernels; without a compiler that knows OpenMP that happens by itself.
 """
 
@@ -16,6 +18,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CompileError, LinkError
 
 DEBUG = os.environ.get("FAIRDCOV_DEBUG", "0") == "1"
+SANITIZE = os.environ.get("FAIRDCOV_SANITIZE", "")
 KERNELS = ("_order", "_profiles", "_univariate", "_tiles", "_features", "_scan")
 DIRECTIVES = {
     "language_level": 3,
@@ -36,7 +39,12 @@ class BuildKernels(build_ext):
         else:
             # Square roots must not set errno, or the distance loop stays scalar. Nothing here relaxes IEEE arithmetic.
             optimise, openmp = ["-O3", "-fno-math-errno", "-fno-trapping-math"], (["-fopenmp"], ["-fopenmp"])
-        if os.environ.get("FAIRDCOV_NO_OPENMP", "0") == "1" or not self._links(*openmp):
+        if SANITIZE:
+            # One version of each loop: what chooses among several runs before the sanitizer is ready.
+            flags = [f"-fsanitize={SANITIZE},undefined", "-fno-sanitize-recover=undefined"]
+            optimise = ["-O1", "-g", "-fno-omit-frame-pointer", "-DFAIRDCOV_ONE_VERSION", *flags]
+            openmp = ([], flags)
+        elif os.environ.get("FAIRDCOV_NO_OPENMP", "0") == "1" or not self._links(*openmp):
             print("fairdcov: building without OpenMP; the tile kernels will use one thread", file=sys.stderr)
             openmp = ([], [])
         for extension in self.extensions:

@@ -56,6 +56,8 @@ class RawObjective:
         if self.penalty is None or self.strength == 0 or not np.isfinite(value):
             return value, 0.0, gradient
         prediction, chain = self._penalised(raw)
+        if not np.isfinite(prediction).all():
+            return value, np.nan, gradient
         penalty, slope = self.penalty.value_gradient(prediction)
         return value, penalty, gradient + self.strength * (slope * chain)
 
@@ -71,6 +73,8 @@ class RawObjective:
         prediction, chain = self._penalised(raw)
         response = None if self.penalty.scale == "link" else prediction
         curvature = self.loss.curvature(raw, response) * self.probabilities
+        if not np.isfinite(prediction).all():
+            return value, np.nan, gradient, curvature
         penalty, slope, bend = self.penalty.value_gradient_curvature(prediction)
         # In place where an array is ours: at this length a new one costs more than the arithmetic.
         slope = slope * chain

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from tqdm import tqdm
 
 from fairdcov._blocks import SensitiveBlocks
+from fairdcov._range import is_constant
 from fairdcov._validation import (
     check_choice,
     check_finite_vector,
@@ -24,7 +25,6 @@ from fairdcov.encoding import check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics import NullDistribution
 from fairdcov.metrics._dependence import encode_attributes
-from fairdcov.metrics._groups import is_constant
 
 __all__ = ["IndependenceTestResult", "independence_test"]
 
@@ -305,7 +305,7 @@ def independence_test(
         # Differences of some units in the last place would be blown up to an effect of full size.
         predictions = np.zeros_like(predictions)
     sample = PermutableDependence(
-        predictions - predictions.mean(),
+        predictions,
         blocks,
         measure,
         statistic=statistic_type,

@@ -7,7 +7,8 @@ from functools import cached_property, partial
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from fairdcov._validation import check_choice, check_sample_weight
+from fairdcov._range import is_constant, row_probabilities, without_exponent
+from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, local_density, pull_bounds
 from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
@@ -22,6 +23,13 @@ _LEAST_DENSITY = 0.02
 
 class BoundPenalty:
     """A penalty bound to protected attributes and weights: a function of the prediction alone.
+
+    Predictions are vectors (n,), or columns (n, 1), of finite numbers, one for each row of the protected attributes;
+    anything else raises a ValueError.
+
+    A constant prediction depends on nothing: value, gradient and curvature are zero there, also in the scale-free form,
+    where 0 is divided by 0. It is a kink of the penalty. Predictions count as constant that are equal up to rounding
+    (64 units in the last place) on all rows of positive weight.
 
     Attributes
     ----------
@@ -58,19 +66,18 @@ class BoundPenalty:
         self.scale_free = normalize
         self._statistic = statistic
         self._probabilities = probabilities
+        self._counted = None if probabilities is None or probabilities.all() else probabilities > 0
         self._find_pulls = find_pulls
 
     def value(self, u):
         """Penalty of the predictions ``u`` (n,), net of :attr:`constant`."""
-        return self.value_gradient(u)[0]
+        # The gradient of predictions near 0 may be beyond the range of floats where the value is not.
+        with np.errstate(over="ignore"):
+            return self._evaluate(u)[0]
 
     def value_gradient(self, u):
-        """Penalty of the predictions ``u`` (n,) and its gradient (n,).
-
-        A constant prediction depends on nothing: value and gradient are zero there (it is a kink of the penalty).
-        """
-        value, gradient, _, _ = self._evaluate(u)
-        return value, gradient
+        """Penalty of the predictions ``u`` (n,) and its gradient (n,)."""
+        return self._evaluate(u)[:2]
 
     def value_gradient_curvature(self, u):
         """Penalty of the predictions ``u`` (n,), its gradient, and a positive curvature for each row, all but one (n,).
@@ -79,27 +86,37 @@ class BoundPenalty:
         independence its smoothed Hessian is ``4 f(u_i) delta(u_i - u_j) (-M_ij)``, with the density f of the
         predictions; the curvature ``4 f(u_i) sum_j |M_ij|`` bounds it from above, so that steps of a learner which
         divides by it do not overshoot. In the tails, where a step leads to denser places, f counts as at least 2 % of
-        the inverse Gini mean difference. For a constant prediction the curvature is zero, as the gradient.
+        the inverse Gini mean difference.
         """
-        value, gradient, spread, order = self._evaluate(u)
+        value, gradient, totals, spread, order, exponent = self._evaluate(u)
         if order is None:
-            return value, gradient, np.zeros(len(u))
-        totals = u if self.multiplier is None else u * self.multiplier
+            return value, gradient, np.zeros(len(gradient))
         width = spread
         if not self.scale_free:
             width, _ = gini_mean_difference(totals, self._probabilities, statistic=self._statistic, order=order)
         curvature = np.maximum(local_density(totals, self._probabilities, order=order), _LEAST_DENSITY / width)
         curvature *= self._pulls
         curvature *= 4.0 / spread
+        if exponent:
+            curvature = np.ldexp(curvature, -2 * exponent if self.scale_free else -exponent)
         return value, gradient, curvature if self.multiplier is None else curvature * self.multiplier**2
 
     def _evaluate(self, u):
-        """Value, gradient, what they were divided by, and the order of the rows (None for a constant prediction)."""
+        """Value, gradient, and what they were made of.
+
+        That is what is compared, divided by a power of two; what value and gradient were divided by; the order of the
+        rows, None for a constant prediction; and the exponent of that power.
+        """
+        u = check_finite_vector(u, "u")
+        check_consistent_rows(
+            self._form.n_samples, u, "u", reference="the protected attributes that the penalty is bound to"
+        )
         if self.multiplier is not None:
-            u = u * self.multiplier
+            u = check_finite_vector(u * self.multiplier, "u times sample_weight")
+        if is_constant(u if self._counted is None else u[self._counted]):
+            return 0.0, np.zeros(len(u)), u, 1.0, None, 0
+        u, exponent = without_exponent(u)
         order = ascending_order(u)
-        if len(u) == 0 or u[order[0]] == u[order[-1]]:
-            return 0.0, np.zeros(len(u)), 1.0, None
         value, gradient, signed_weights = self._form.value_gradient_weights(u, order)
         spread = 1.0
         if self.scale_free:
@@ -110,9 +127,13 @@ class BoundPenalty:
             spread_gradient *= value
             gradient -= spread_gradient
             gradient /= spread
+        if exponent and self.scale_free:
+            gradient = np.ldexp(gradient, -exponent)
+        elif exponent:
+            value = float(np.ldexp(value, exponent))
         if self.multiplier is not None:
             gradient = gradient * self.multiplier
-        return value, gradient, spread, order
+        return value, gradient, u, spread, order, exponent
 
     @cached_property
     def _pulls(self):
@@ -226,7 +247,7 @@ class DependencePenalty(BaseEstimator):
             multiplier=multiplier,
             normalize=self.normalize,
             statistic=self.statistic,
-            probabilities=None if weights is None else weights / weights.sum(),
+            probabilities=None if weights is None else row_probabilities(weights),
             n_profiles=blocks.n_profiles,
             encoder=encoder,
             find_pulls=partial(pull_bounds, blocks, self._measure, **measure),
@@ -236,10 +257,11 @@ class DependencePenalty(BaseEstimator):
 _OPTIONS = """statistic : {"v", "u"}, default="v"
         V-statistic, which takes weights and is never negative, or unbiased U-statistic.
     normalize : bool, default=True
-        Divide by the Gini mean difference ``sum_ij p_i p_j |u_i - u_j|`` of the predictions. The penalty is then free
-        of the units of ``u``; with a log link and an intercept the fitted total keeps equal to the observed total. The
-        penalty is in units of the encoded attributes, the strength in those of the mean loss. With ``False`` the
-        penalty has the units of ``u`` (the published form), and so has the strength inversely.
+        Divide by the Gini mean difference ``sum_ij p_i p_j |u_i - u_j|`` of the predictions; a constant prediction has
+        no penalty and no gradient. The penalty is then free of the units of ``u``; with a log link and an intercept the
+        fitted total keeps equal to the observed total. The penalty is in units of the encoded attributes, the strength
+        in those of the mean loss. With ``False`` the penalty has the units of ``u`` (the published form), and so has
+        the strength inversely.
     weighted : bool, default=True
         Whether the ``sample_weight`` of the fit (exposure) also weights the penalty.
     scale : {"response", "link", "total"}, default="response"

@@ -19,6 +19,7 @@ LEVELS = {
     "_blocks": 1,
     "_columns": 1,
     "_optional": 1,
+    "_range": 1,
     "_validation": 1,
     "exceptions": 1,
     "_losses": 2,

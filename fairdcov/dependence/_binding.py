@@ -1,5 +1,6 @@
 """From factorised attributes to a form: which measure, which statistic, which method."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,9 +8,10 @@ import sklearn
 from scipy.spatial.distance import cdist
 
 from fairdcov import _kernels
-from fairdcov._blocks import combine_codes, factorise
+from fairdcov._blocks import SensitiveBlocks, combine_codes, factorise
+from fairdcov._range import row_probabilities, within_range
 from fairdcov._validation import check_choice, check_positive_number, check_sample_weight, resolve_n_threads
-from fairdcov.dependence._forms import FeatureForm, ProfileForm, SumForm, TileForm, UnivariateForm
+from fairdcov.dependence._forms import ROUNDING, FeatureForm, ProfileForm, SumForm, TileForm, UnivariateForm
 from fairdcov.dependence._sample import STATISTICS, Factor, Sample, distance_factor, product_of_factors
 
 __all__ = ["FEW_PROFILES", "MEASURES", "METHODS", "bind_dependence"]
@@ -91,6 +93,18 @@ def _n_components(n_components, n_profiles):
     return max(1, min(n_components, int(_working_memory_bytes() / (3 * 8 * n_profiles))))
 
 
+def _within_range(blocks):
+    """Blocks with their coordinates divided by one power of two, and its exponent: 0 but for extreme coordinates."""
+    points, exponent = within_range(*blocks.points)
+    return SensitiveBlocks(blocks.codes, points, blocks.names), exponent
+
+
+def _rescale(form, factor):
+    form.factor *= factor
+    form.error_bound *= abs(factor)
+    return form
+
+
 def _bind_distance(blocks, sample, options):
     """Distance covariance with the one block of ``blocks``."""
     (points,) = blocks.points
@@ -128,17 +142,19 @@ def _bind_joint(blocks, sample, c, scale_invariant, options):
     n, n_blocks = sample.n_samples, len(blocks.points)
     if n_blocks == 1:
         # Rows of centred matrices sum to zero, so with a single block every term in c cancels.
+        blocks, exponent = _within_range(blocks)
         form = _bind_distance(blocks, sample, options)
-        if scale_invariant:
-            form.factor = _inverse_deviation(blocks, sample, options)
-            form.error_bound *= form.factor
-        return form
+        factor = _inverse_deviation(blocks, sample, options) if scale_invariant else math.ldexp(1.0, exponent)
+        return _rescale(form, factor)
     method = _choose_method(blocks, options.method, univariate=False, approximate=options.approximate)
     factors = []
-    for b, points in enumerate(blocks.points):
+    for b in range(n_blocks):
+        (points,), exponent = within_range(blocks.points[b])
         row_sums = _distance_sums(points, sample.profile_weights, options.n_threads)
         half = sample.centring(row_sums)
-        scale = _inverse_deviation(blocks.single(b), sample, options) if scale_invariant else 1.0
+        scale = math.ldexp(1.0, exponent)
+        if scale_invariant:
+            scale = _inverse_deviation(_within_range(blocks.single(b))[0], sample, options)
         factors.append(Factor(points, scale * half + c / 2, scale))
     if method == "profiles":
         matrix = product_of_factors(factors)
@@ -163,19 +179,20 @@ def _bind_joint(blocks, sample, c, scale_invariant, options):
 
 
 def _inverse_deviation(block, sample, options):
-    """1 / sqrt(dCov^2) of a block with itself; 0 for a constant block, which then counts as independent."""
-    variance = _distance_variance(block, sample, options)
-    return 1.0 / np.sqrt(variance) if variance > 0 else 0.0
+    """1 / sqrt(dCov^2) of a block with itself; 0 for a constant block, which then counts as independent.
+
+    So does one whose variance is rounding: the U-statistic of a block with one row apart from the others is 0.
+    """
+    deviation = _distance_deviation(block, sample, options)
+    return 1.0 / deviation if deviation > 0 else 0.0
 
 
-def _distance_variance(block, sample, options):
-    """dCov^2 of a block with itself, on the block's own profiles."""
+def _distance_deviation(block, sample, options):
+    """sqrt(dCov^2) of a block with itself, on the block's own profiles."""
     own = Sample(block, sample.statistic, None if sample.uniform else sample.q)
     (points,) = block.points
     if points.shape[1] == 1:
-        z = points[own.codes, 0]
-        form = _bind_distance(block, own, options if options.method == "auto" else _EXACT)
-        return form.value_gradient(z)[0]
+        return _bind_distance(block, own, options if options.method == "auto" else _EXACT).norm()
     # The square of the centred matrix is a product of two equal factors; its mean needs row sums only.
     factor = Factor(points, own.centring(_distance_sums(points, own.profile_weights, options.n_threads)))
     if _profile_bytes(len(points)) <= _working_memory_bytes():
@@ -189,7 +206,9 @@ def _distance_variance(block, sample, options):
         total = own.profile_weights @ (row_sums + own.profile_weights * (2 * factor.half) ** 2)
     if sample.statistic == "u":
         total -= own.profile_weights @ (2 * factor.half) ** 2
-    return own.scale * total
+    deviation = np.sqrt(own.scale * max(total, 0.0))
+    largest = np.linalg.norm(np.ptp(points, axis=0))
+    return deviation if deviation > ROUNDING * largest else 0.0
 
 
 _EXACT = _Options("auto", 1, False, 0, 0)
@@ -260,13 +279,13 @@ def bind_dependence(
     probabilities = None
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, blocks.n_samples, reference="sensitive_features")
-        probabilities = weights / weights.sum()
+        probabilities = row_probabilities(weights)
     options = _Options(method, resolve_n_threads(n_threads), approximate, n_components, random_state)
     if measure == "ccdcov":
         blocks = blocks.concatenated()
     sample = Sample(blocks, statistic, probabilities)
     if measure == "jdcov":
         return _bind_joint(blocks, sample, c, scale_invariant, options)
-    if measure == "ccdcov":
-        return _bind_distance(blocks, sample, options)
-    return _bind_summed(blocks, sample, options)
+    blocks, exponent = _within_range(blocks)
+    bind = _bind_distance if measure == "ccdcov" else _bind_summed
+    return _rescale(bind(blocks, sample, options), math.ldexp(1.0, exponent))

@@ -4,6 +4,7 @@ import numpy as np
 
 from fairdcov import _kernels
 from fairdcov._blocks import SensitiveBlocks
+from fairdcov._range import row_probabilities
 from fairdcov.dependence._binding import FEW_PROFILES, bind_dependence
 
 __all__ = ["local_density", "pull_bounds"]
@@ -83,7 +84,7 @@ def pull_bounds(blocks, measure, *, statistic="v", sample_weight=None, random_st
     array([0.125, 0.125, 0.125, 0.125])
     """
     n = blocks.n_samples
-    probabilities = np.full(n, 1.0 / n) if sample_weight is None else sample_weight / sample_weight.sum()
+    probabilities = np.full(n, 1.0 / n) if sample_weight is None else row_probabilities(sample_weight)
     if blocks.n_profiles > FEW_PROFILES:
         rows = np.random.default_rng(random_state).choice(n, _PART, p=probabilities)
         codes, first = np.unique(blocks.codes[rows], return_inverse=True)

@@ -6,10 +6,11 @@ from copy import copy
 import numpy as np
 
 from fairdcov import _kernels
+from fairdcov._range import product_about_mean
 from fairdcov.dependence._sample import pivoted_cholesky
 
 # A centred W this small beside W itself is rounding: nothing can depend on such attributes.
-_ROUNDING = 1e-13
+ROUNDING = 1e-13
 
 __all__ = ["DependenceForm", "FeatureForm", "ProfileForm", "SumForm", "TileForm", "UnivariateForm"]
 
@@ -57,7 +58,7 @@ class DependenceForm(ABC):
         """
         gradient, signed_weights = self.signed_sums(u, order)
         gradient *= 2.0 * self.factor
-        return float((u - u.mean()) @ gradient), gradient, signed_weights
+        return product_about_mean(u, gradient), gradient, signed_weights
 
     @abstractmethod
     def norm(self):
@@ -121,7 +122,7 @@ class ProfileForm(DependenceForm):
         if sample.statistic == "u":
             total -= weights @ np.diag(squares)
         norm = np.sqrt(sample.scale * max(total, 0.0))
-        return float(self.factor * norm) if norm > _ROUNDING * self._largest else 0.0
+        return float(self.factor * norm) if norm > ROUNDING * self._largest else 0.0
 
     def sorted_value(self, u, rows):
         """See :meth:`DependenceForm.sorted_value`."""
@@ -184,7 +185,7 @@ class RowForm(DependenceForm):
         else:
             raw = self._squared_sum(True)
             taken = 2 * self._q @ centring**2 - grand**2
-        return float(self.factor * np.sqrt(self._scale * (raw - taken))) if raw - taken > _ROUNDING * raw else 0.0
+        return float(self.factor * np.sqrt(self._scale * (raw - taken))) if raw - taken > ROUNDING * raw else 0.0
 
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""
@@ -267,7 +268,7 @@ class FeatureForm(RowForm):
 
     def _bind(self, sample):
         features = self._features
-        self.error_bound = float(sample.profile_probabilities @ self._residual)
+        self.error_bound = abs(self.factor) * float(sample.profile_probabilities @ self._residual)
         self._codes = sample.codes
         self._profile_weights = sample.profile_weights
         squared_norms = np.einsum("kr,kr->k", features, features)[sample.codes]

@@ -4,6 +4,7 @@ import numpy as np
 
 from fairdcov import _kernels
 from fairdcov._blocks import SensitiveBlocks
+from fairdcov._range import product_about_mean, without_exponent
 from fairdcov._validation import check_consistent_rows, check_finite_matrix, check_finite_vector, check_sample_weight
 from fairdcov.dependence._binding import bind_dependence
 
@@ -47,6 +48,11 @@ def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None, si
     0.5
     """
     n = len(u)
+    least = 2 if statistic == "u" else 1
+    if n < least:
+        raise ValueError(
+            f"the Gini mean difference needs at least {least} row(s) for statistic={statistic!r}; found {n}"
+        )
     if probabilities is None:
         row_weights, scale = np.ones(n), 1.0 / (n * (n - 1)) if statistic == "u" else 1.0 / n**2
     else:
@@ -54,7 +60,7 @@ def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None, si
     gradient = _kernels.signed_sums(u, row_weights, order=order) if signed_weights is None else signed_weights
     gradient *= row_weights
     gradient *= 2.0 * scale
-    return float((u - u.mean()) @ gradient), gradient
+    return product_about_mean(u, gradient), gradient
 
 
 def _check_arguments(x, blocks, sample_weight):
@@ -77,8 +83,15 @@ def _evaluate(x, blocks, sample_weight, return_gradient, measure, **options):
     blocks = SensitiveBlocks.from_arrays(matrices)
     form = bind_dependence(blocks, measure, sample_weight=sample_weight, approximate=False, **options)
     value, gradient = form.value_gradient(x)
-    value = float(value + form.constant)
-    return (value, gradient) if return_gradient else value
+    return _result(value + form.constant, gradient, return_gradient)
+
+
+def _result(value, gradient, return_gradient):
+    if not np.isfinite(value):
+        raise ValueError(
+            f"the measure is beyond the range of floats; found {value}: divide x and the blocks by a number first"
+        )
+    return (float(value), gradient) if return_gradient else float(value)
 
 
 def distance_covariance(
@@ -242,7 +255,8 @@ def joint_distance_covariance(
         Return the gradient as well.
     scale_invariant : bool, default=False
         Divide every centred matrix by its distance standard deviation ``sqrt(dCov^2(x_i, x_i))``, so that the units
-        of ``x`` and of the blocks do not matter. A constant variable counts as independent.
+        of ``x`` and of the blocks do not matter. A variable whose distance variance is 0 (a constant one, or for the
+        U-statistic one with a single row apart from the others) counts as independent, with a gradient of 0.
     rank : bool, default=False
         Replace every column by its empirical distribution function first, so that no increasing transformation of a
         column matters. Excludes ``return_gradient``: ranks are piecewise constant in ``x``.
@@ -289,19 +303,22 @@ def joint_distance_covariance(
     factored = SensitiveBlocks.from_arrays(matrices)
     options = {"statistic": statistic, "sample_weight": sample_weight, "n_threads": n_threads, "approximate": False}
     form = bind_dependence(factored, "jdcov", c=c, scale_invariant=scale_invariant, method=method, **options)
-    value, gradient = form.value_gradient(x)
-    if scale_invariant:
+    if not scale_invariant:
+        value, gradient = form.value_gradient(x)
+    else:
+        x, exponent = without_exponent(x)
+        value, gradient = form.value_gradient(x)
         # dCov^2(x, x) moves with both of its arguments, alike: twice the partial derivative.
         own = bind_dependence(SensitiveBlocks.from_arrays([x[:, None]]), "ccdcov", **options)
         variance, half_gradient = own.value_gradient(x)
-        if variance > 0:
+        if own.norm() > 0:
             deviation = np.sqrt(variance)  # no power beyond the square of the units of x: that could overflow
             gradient = gradient / deviation - (value / variance) * (half_gradient / deviation)
+            gradient = np.ldexp(gradient, -exponent)
             value /= deviation
         else:
             value, gradient = 0.0, np.zeros_like(x)
-    value = float(value + form.constant)
-    return (value, gradient) if return_gradient else value
+    return _result(value + form.constant, gradient, return_gradient)
 
 
 def _empirical_cdf(values, sample_weight):

@@ -4,6 +4,7 @@ import numpy as np
 
 from fairdcov._blocks import SensitiveBlocks, combine_codes
 from fairdcov._kernels import ascending_order
+from fairdcov._range import row_probabilities, without_exponent
 from fairdcov.dependence._binding import FEW_PROFILES, bind_dependence
 from fairdcov.dependence._forms import FeatureForm
 from fairdcov.dependence._sample import Sample
@@ -76,7 +77,8 @@ class PermutableDependence:
         n_threads=None,
         random_state=0,
     ):
-        self._u, self._order = u, ascending_order(u)
+        self._u, self._exponent = without_exponent(u)
+        self._order = ascending_order(self._u)
         self._measure, self._statistic, self._mutual = measure, statistic, mutual
         self._options = {
             "statistic": statistic,
@@ -87,7 +89,7 @@ class PermutableDependence:
             "random_state": random_state,
         }
         self._fixed = sample_weight is None and not mutual
-        self._probabilities = None if sample_weight is None else sample_weight / sample_weight.sum()
+        self._probabilities = None if sample_weight is None else row_probabilities(sample_weight)
         self._blocks = blocks.concatenated() if measure == "ccdcov" else blocks
         self._features = None
         n_pairs = blocks.n_samples**2 / 2
@@ -112,13 +114,14 @@ class PermutableDependence:
     def value(self):
         """Value of the data as they are, net of the terms without ``u`` unless ``mutual``."""
         if self._fixed:
-            return self.form.sorted_value(self._u[self._order], self._order)
+            return float(np.ldexp(self.form.sorted_value(self._u[self._order], self._order), self._exponent))
         return self._value(self.form)
 
     def permuted_values(self, n_permutations, generator):
         """Values of random permutations, (n_permutations,)."""
         if self._fixed:
-            return self.form.permuted_values(self._u[self._order], n_permutations, generator)
+            values = self.form.permuted_values(self._u[self._order], n_permutations, generator)
+            return np.ldexp(values, self._exponent)
         return np.array([self._value(self._bind(self._permuted(generator))) for _ in range(n_permutations)])
 
     def bind_single(self, block):
@@ -127,7 +130,7 @@ class PermutableDependence:
         return bind_dependence(self._blocks.single(block), "ccdcov", **options)
 
     def _value(self, form):
-        value, _ = form.value_gradient(self._u, self._order)
+        value = float(np.ldexp(form.value_gradient(self._u, self._order)[0], self._exponent))
         return value + form.constant if self._mutual else value
 
     def _sample(self, blocks):

@@ -8,11 +8,11 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._blocks import SensitiveBlocks
+from fairdcov._range import is_constant, row_probabilities, without_exponent
 from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.dependence import bind_dependence, gini_mean_difference
-from fairdcov.encoding import SensitiveEncoder
+from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
-from fairdcov.metrics._groups import is_constant
 
 __all__ = ["DependenceSample", "ccdcov", "dcov", "encode_attributes", "jdcov"]
 
@@ -29,7 +29,7 @@ _OPTIONS = """y_true : (n,) array or None
         independent prediction and which the published figures use.
     normalize : bool, default=False
         Divide the part that depends on the prediction by the Gini mean difference of the predictions, so that
-        rescaling them changes nothing.
+        rescaling them changes nothing. A constant prediction depends on nothing: the part is 0, as without it.
     encoder : SensitiveEncoder, optional
         Turns attributes into points. An encoder that has been fitted is used as it is, so that levels and scales stay
         those of the training data; otherwise a copy is fitted to the rows given.
@@ -83,13 +83,20 @@ class DependenceSample:
         self._weights = None
         if sample_weight is not None:
             self._weights = check_sample_weight(sample_weight, n, reference="y_pred")
+            keep = self._weights > 0
+            if not keep.all() and sensitive_features is not None:
+                # Rows of weight 0 are absent: they bring in no level and stretch no scale.
+                check_sensitive_features(sensitive_features, n)
+                self._predictions, self._weights = self._predictions[keep], self._weights[keep]
+                sensitive_features, n = select_rows(sensitive_features, keep), len(self._predictions)
             if (self._weights == self._weights[0]).all():
                 self._weights = None
         self._blocks = encode_attributes(sensitive_features, encoder, self._weights)
         check_consistent_rows(n, self._blocks.codes, "sensitive_features", reference="y_pred")
         self._measure, self._statistic, self._normalize, self._net = measure, statistic, normalize, net
         self._options = {"statistic": statistic, "method": method, "c": c}
-        self._constant = is_constant(self._predictions)
+        self._constant = n == 0 or is_constant(self._predictions)
+        self._predictions, self._exponent = without_exponent(self._predictions)
         self._form = self._bind(self._blocks)
         if self._blocks.is_constant(self._weights):
             warnings.warn(
@@ -103,7 +110,7 @@ class DependenceSample:
 
     @property
     def n_samples(self):
-        """Number of rows."""
+        """Number of rows that count."""
         return len(self._predictions)
 
     def value(self, rows=None):
@@ -118,9 +125,11 @@ class DependenceSample:
             else:
                 form = self._bind(SensitiveBlocks(self._blocks.codes[rows], self._blocks.points, self._blocks.names))
         value = 0.0 if self._constant else form.value_gradient(predictions)[0]
-        if self._normalize and not self._constant:
-            probabilities = None if self._weights is None else self._weights / self._weights.sum()
+        if not self._constant and self._normalize:
+            probabilities = None if self._weights is None else row_probabilities(self._weights)
             value /= gini_mean_difference(predictions, probabilities, statistic=self._statistic)[0]
+        elif self._exponent:
+            value = np.ldexp(value, self._exponent)
         return float(value if self._net else value + form.constant)
 
 

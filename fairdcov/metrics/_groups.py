@@ -10,6 +10,7 @@ import pandas as pd
 # The rules of what a column of attributes may hold are those of the encoder, so that a sample that can be penalised can
 # be measured.
 from fairdcov._blocks import combine_codes, factorise
+from fairdcov._range import is_constant
 from fairdcov._validation import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.encoding import SensitiveColumn, sensitive_columns_of
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
@@ -28,16 +29,6 @@ __all__ = [
 
 # A numeric column with more distinct values than this is a measurement, not a code of categories: it needs bins.
 MAX_NUMERIC_LEVELS = 20
-
-
-def is_constant(values):
-    """Whether all values are equal up to rounding, so that nothing can differ between groups.
-
-    Spreads of some units in the last place come from the arithmetic of the model; a scale-free measure would blow
-    them up to full size.
-    """
-    low, high = values.min(), values.max()
-    return bool(high - low <= 64 * np.finfo(np.float64).eps * max(abs(low), abs(high)))
 
 
 def interval_labels(edges):

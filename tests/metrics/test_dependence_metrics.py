@@ -10,7 +10,7 @@ from fairdcov.dependence import (
     joint_distance_covariance,
 )
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
-from fairdcov.metrics import ccdcov, dcov, jdcov
+from fairdcov.metrics import ccdcov, dcov, jdcov, null_distribution
 
 ALL = [dcov, ccdcov, jdcov]
 
@@ -115,3 +115,35 @@ def test_errors_and_warnings(metric):
         metric(None, [1.0, 2.0], sensitive_features=["a", "b"], statistic="w")
     with pytest.warns(SensitiveFeaturesWarning, match="constant"):
         assert metric(None, [1.0, 2.0], sensitive_features=["a", "a"]) == pytest.approx(0.0, abs=1e-15)
+
+
+@pytest.mark.parametrize("normalize", [False, True])
+@pytest.mark.parametrize("metric", ALL)
+def test_rows_of_no_weight_do_not_make_a_prediction_vary(mixed, metric, normalize):
+    """The Gini mean difference of the others is 0, and was divided by."""
+    people, prediction, exposure = mixed
+    absent = np.arange(len(people)) % 3 == 0
+    weights = np.where(absent, 0.0, exposure)
+    options = {"sensitive_features": people, "sample_weight": weights, "normalize": normalize}
+    assert metric(None, np.where(absent, prediction, 0.7), **options) == 0.0
+    null = null_distribution(metric, None, np.where(absent, prediction, 0.7), n_permutations=3, **options)
+    assert not null.values.any()
+    absurd = metric(None, np.where(absent, 1e3 * prediction, prediction), **options)
+    assert absurd == pytest.approx(metric(None, prediction, **options), rel=1e-10)
+
+
+@pytest.mark.parametrize("metric", ALL)
+def test_rows_of_no_weight_bring_in_no_level_and_stretch_no_scale(mixed, metric):
+    people, prediction, exposure = mixed
+    absent = np.arange(len(people)) % 3 == 0
+    expected = metric(None, prediction[~absent], sensitive_features=people[~absent], sample_weight=exposure[~absent])
+    weights = np.where(absent, 0.0, exposure)
+    people = people.assign(region=people["region"].astype(object)).copy()
+    people.loc[absent, ["region", "age"]] = ["elsewhere", 1000]
+    assert metric(None, prediction, sensitive_features=people, sample_weight=weights) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="sensitive_features must have as many rows"):
+        metric(None, prediction, sensitive_features=people[1:], sample_weight=weights)
+    null = null_distribution(
+        metric, None, prediction, sensitive_features=people, sample_weight=weights, n_permutations=3
+    )
+    assert null.observed == pytest.approx(expected)

@@ -199,6 +199,23 @@ def test_shift_of_log_odds_balances_any_predictions(rng, spread, centre):
     assert HalfBinomialLoss().best_shift(np.zeros(n), raw, p) is None
 
 
+@pytest.mark.parametrize("penalty", [CCDCovPenalty(), CCDCovPenalty(scale="total"), CCDCovPenalty(normalize=False)])
+def test_predictions_out_of_range_have_no_penalty_to_speak_of(rng, people, penalty):
+    """A line search may step there, where a loss can still be finite: it has to see that, and no error."""
+    n = len(people)
+    bound = penalty.bind(people, rng.uniform(0.2, 1.0, n))
+    objective = RawObjective(HalfTweedieLoss(2.0), np.ones(n), np.full(n, 1 / n), bound, strength=1.0)
+    raw = np.where(np.arange(n) == 3, 800.0, 0.0)
+    with np.errstate(over="ignore", invalid="ignore"):
+        loss, value, gradient = objective.terms(raw)
+        assert np.isfinite(loss)
+        assert np.isnan(value)
+        assert len(gradient) == n
+        _, value, gradient, curvature = objective.terms_curvature(raw)
+        assert np.isnan(value)
+        assert len(gradient) == len(curvature) == n
+
+
 def test_terms_with_curvature_are_the_terms(rng, people):
     n = len(people)
     y, p = rng.poisson(1.0, n).astype(float), np.full(n, 1 / n)

@@ -83,12 +83,112 @@ def test_gradient_by_finite_differences(sample, penalty, normalize):
         np.testing.assert_allclose(gradient @ direction, numeric, rtol=1e-5, atol=1e-9)
 
 
-def test_constant_predictions_have_no_penalty_and_no_gradient(sample):
+EVERY_FORM = [
+    (penalty, options)
+    for penalty in PENALTIES
+    for options in (
+        {},
+        {"normalize": False},
+        {"statistic": "u"},
+        {"scale": "link"},
+        {"scale": "total", "statistic": "u"},
+    )
+]
+
+
+@pytest.mark.parametrize(("penalty", "options"), EVERY_FORM)
+@pytest.mark.parametrize("level", [0.0, -0.1, 2.0, 1e-310, 1e307])
+def test_constant_predictions_have_no_penalty_and_no_gradient(sample, penalty, options, level):
+    """0 / 0 of the scale-free form is 0, and so where rounding alone tells rows apart."""
+    _, people, weights = sample
+    n = len(people)
+    u = np.full(n, level)
+    last_place = np.resize([1.0, 1.0 + 2.0**-52, 1.0 - 2.0**-53], n) if abs(level) < 1e307 else np.ones(n)
+    bound = penalty(**options).bind(people)
+    for predictions in (u, u * last_place, u[:, None]):
+        value, gradient, curvature = bound.value_gradient_curvature(predictions)
+        assert value == bound.value(predictions) == 0.0
+        np.testing.assert_array_equal(gradient, np.zeros(n))
+        np.testing.assert_array_equal(curvature, np.zeros(n))
+        np.testing.assert_array_equal(bound.value_gradient(predictions)[1], np.zeros(n))
+    if options.get("scale") == "total":
+        assert penalty(scale="total").bind(people, weights).value(u / weights) == 0.0
+
+
+@pytest.mark.parametrize(("penalty", "options"), [form for form in EVERY_FORM if "statistic" not in form[1]])
+def test_rows_of_no_weight_do_not_make_a_prediction_vary(sample, penalty, options):
+    """The Gini mean difference of the others is 0, and was divided by."""
     u, people, weights = sample
-    for normalize in (True, False):
-        value, gradient = CCDCovPenalty(normalize=normalize).bind(people, weights).value_gradient(np.full(len(u), 2.0))
-        assert value == 0.0
-        np.testing.assert_array_equal(gradient, 0.0)
+    absent = np.arange(len(u)) % 3 == 0
+    weights = np.where(absent, 0.0, weights)
+    bound = penalty(**options).bind(people, weights)
+    value, gradient, curvature = bound.value_gradient_curvature(np.where(absent, u, 0.7))
+    assert value == 0.0
+    assert not gradient.any()
+    assert not curvature.any()
+    # Nor do they matter to one that does.
+    expected = bound.value_gradient(np.where(absent, -5.0, u))
+    value, gradient = bound.value_gradient(np.where(absent, 1e3 * u, u))
+    np.testing.assert_allclose(value, expected[0], rtol=1e-10)
+    np.testing.assert_allclose(gradient, expected[1], atol=1e-12)
+
+
+FORMS_OF_PREDICTIONS = {
+    "column": lambda u: u[:, None],
+    "list": lambda u: u.tolist(),
+    "series": lambda u: pd.Series(u, index=np.arange(len(u))[::-1]),
+    "objects": lambda u: u.astype(object),
+    "strided": lambda u: np.repeat(u, 2)[::2],
+    "read-only": lambda u: np.frombuffer(u.tobytes()),
+    "float32": lambda u: u.astype(np.float32),
+    "integers": lambda u: u.astype(np.int16),
+    "Fortran order": lambda u: np.asfortranarray(np.column_stack([u, u]))[:, :1],
+}
+
+
+@pytest.mark.parametrize("form", FORMS_OF_PREDICTIONS.values(), ids=FORMS_OF_PREDICTIONS)
+@pytest.mark.parametrize("scale", ["response", "total"])
+def test_any_form_of_the_same_predictions(sample, form, scale):
+    """A column was taken for a constant prediction."""
+    _, people, weights = sample
+    u = np.random.default_rng(5).integers(0, 30, len(people)).astype(float)
+    bound = CCDCovPenalty(scale=scale).bind(people, weights)
+    for method in ("value_gradient", "value_gradient_curvature"):
+        for found, expected in zip(getattr(bound, method)(form(u)), getattr(bound, method)(u), strict=True):
+            np.testing.assert_array_equal(found, expected)
+    assert bound.value(form(u)) == bound.value(u) > 0.001
+
+
+WRONG_PREDICTIONS = {
+    "two columns": (lambda u: np.column_stack([u, u]), r"u must have one dimension, \(n,\); found shape \(80, 2\)"),
+    "a row": (lambda u: u[None], r"u must have one dimension, \(n,\); found shape \(1, 80\)"),
+    "a number": (lambda u: 1.0, r"u must have one dimension, \(n,\); found shape \(\)"),
+    "too few": (lambda u: u[1:], "u must have as many rows as the protected attributes .*: found 79 instead of 80"),
+    "none": (lambda u: u[:0], "u must have as many rows as the protected attributes .*: found 0 instead of 80"),
+    "too many": (lambda u: np.append(u, 1.0), "found 81 instead of 80"),
+    "NaN": (lambda u: np.where(u > 2, np.nan, u), "u must be finite; found .* NaN"),
+    "infinite": (lambda u: np.append(u[1:], np.inf), "u must be finite; found 1 infinite values"),
+    "text": (lambda u: u.astype(str), "u must be numeric"),
+    "complex": (lambda u: u * 1j, "u must be numeric"),
+    "missing": (lambda u: [None] * len(u), "u must be "),
+}
+
+
+@pytest.mark.parametrize(("form", "message"), WRONG_PREDICTIONS.values(), ids=WRONG_PREDICTIONS)
+@pytest.mark.parametrize("options", [{}, {"normalize": False}, {"scale": "total"}], ids=str)
+def test_wrong_predictions(sample, form, message, options):
+    u, people, weights = sample
+    bound = CCDCovPenalty(**options).bind(people, weights)
+    for method in (bound.value, bound.value_gradient, bound.value_gradient_curvature):
+        with pytest.raises(ValueError, match=message):
+            method(form(u))
+
+
+def test_totals_beyond_the_range_of_floats(sample):
+    u, people, weights = sample
+    bound = CCDCovPenalty(scale="total").bind(people, 1e10 * weights)
+    with np.errstate(over="ignore"), pytest.raises(ValueError, match="u times sample_weight must be finite"):
+        bound.value(1e305 * u)
 
 
 def test_equal_weights_are_no_weights(sample):

@@ -1,0 +1,64 @@
+"""Values near the ends of the range of floats, brought to its middle by powers of two, which round nothing.
+
+Every measure is homogeneous in the predictions and in the coordinates of the attributes, but squares of distances leave
+the range from about 1e154 and below 1e-162, sums from 1e308.
+"""
+
+import math
+import sys
+
+import numpy as np
+
+__all__ = ["is_constant", "product_about_mean", "row_probabilities", "within_range", "without_exponent"]
+
+# Fourth powers (squares of squared distances) of anything between these and their sums are ordinary numbers.
+_SMALL, _LARGE = 2.0**-200, 2.0**200
+
+
+def is_constant(values):
+    """Whether all values are equal up to rounding, so that nothing can differ between groups.
+
+    Spreads of some units in the last place come from the arithmetic of the model; a scale-free measure would blow
+    them up to full size.
+    """
+    low, high = float(values.min()), float(values.max())
+    return high - low <= 64 * sys.float_info.epsilon * max(abs(low), abs(high))
+
+
+def _power_of_two(largest):
+    """Exponent of the power of two to divide by where the largest of some numbers is this; 0 where there is no need."""
+    return 0 if largest == 0 or _SMALL < largest < _LARGE else math.frexp(largest)[1] - 1
+
+
+def without_exponent(values):
+    """Values divided by ``2 ** exponent``, the same array where there is no need; that exponent."""
+    exponent = _power_of_two(max(-float(values.min(initial=0.0)), float(values.max(initial=0.0))))
+    return (np.ldexp(values, -exponent) if exponent else values), exponent
+
+
+def product_about_mean(u, gradient):
+    """``(u - mean) . gradient``, be the sum of ``u`` beyond the range of floats."""
+    u, exponent = without_exponent(u)
+    with np.errstate(over="ignore"):
+        return float(np.ldexp((u - u.mean()) @ gradient, exponent))
+
+
+def within_range(*blocks):
+    """Points (K, q) of which only distances matter, about their centre and divided by ``2 ** exponent``; the exponent.
+
+    All blocks by the same power of two. They are the same arrays, and the exponent 0, where there is no need.
+    """
+    ends = [(points.min(axis=0, initial=np.inf), points.max(axis=0, initial=-np.inf)) for points in blocks]
+    with np.errstate(over="ignore"):
+        largest = max(float((high - low).max(initial=0.0)) for low, high in ends)
+    exponent = _power_of_two(min(largest, sys.float_info.max))
+    if exponent:
+        centres = [low / 2 + high / 2 for low, high in ends]
+        blocks = tuple(np.ldexp(points - centre, -exponent) for points, centre in zip(blocks, centres, strict=True))
+    return blocks, exponent
+
+
+def row_probabilities(weights):
+    """Row weights divided by their sum, be that beyond the range of floats."""
+    weights, _ = without_exponent(weights)
+    return weights / weights.sum()
