@@ -11,6 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter
 
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_choice, check_finite_vector, check_sample_weight
 
 __all__ = ["Rebalancer"]
@@ -124,6 +125,7 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 f"Rebalancer needs a regressor; found the classifier {type(self.estimator).__name__}, whose "
                 "probabilities a factor could carry beyond 1"
             )
+        warn_about_order(X=X, y=y, sample_weight=sample_weight)
         if y is not None:
             y = column_or_1d(y, warn=True)
         fitted = clone(self.estimator).fit(X, y, **self._fit_params(sample_weight, fit_params))

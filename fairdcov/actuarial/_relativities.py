@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_finite_vector, check_sample_weight
 from fairdcov.actuarial._factors import DEFAULT_BINS, Factor, bins_of, nearest_name, read_factor, read_frame
 
@@ -84,7 +85,7 @@ class _RatedFactor:
 
 
 def _rated_factor(surface, name, bins, rows, exposure):
-    column = surface.frame[name]
+    column = surface.frame.get_column(name)
     kept = column if len(rows) == len(column) else column[rows]
     factor = read_factor(kept, "X", bins, exposure)
     # reversed: the first row of a level is assigned last
@@ -178,6 +179,7 @@ def relativities(model, X, *, sample_weight=None, factors=None, bins=DEFAULT_BIN
     # Models of other packages need no more than predict.
     if hasattr(model, "__sklearn_tags__") and is_classifier(model):
         raise TypeError(f"relativities need a regressor with a log link; found the classifier {type(model).__name__}")
+    warn_about_order(X=X, sample_weight=sample_weight)
     surface = _Surface(model, X)
     names = surface.frame.columns
     n_samples = len(surface.frame)
@@ -245,7 +247,7 @@ def _check_multiplicative(surface, base, base_log, rows):
         rows = np.sort(np.random.default_rng(0).choice(rows, _CHECKED_ROWS, replace=False))
     sample = surface.rows(rows)
     actual = surface.log(sample) - base_log
-    effects = {name: _vary(surface, base, name, sample[name]) - base_log for name in sample.columns}
+    effects = {name: _vary(surface, base, name, sample.get_column(name)) - base_log for name in sample.columns}
     deviation = np.abs(actual - sum(effects.values()))
     worst = float(deviation.max())
     if worst <= _TOLERANCE:
@@ -254,7 +256,7 @@ def _check_multiplicative(surface, base, base_log, rows):
     repeated = base[np.zeros(len(searched), dtype=np.int64), :]
     strongest, pair = 0.0, None
     for first, second in combinations(sample.columns, 2):
-        both = repeated.with_columns(*(sample[name][searched].alias(name) for name in (first, second)))
+        both = repeated.with_columns(*(sample.get_column(name)[searched].alias(name) for name in (first, second)))
         together = surface.log(both) - base_log
         size = float(np.abs(together - effects[first][searched] - effects[second][searched]).max())
         if size > max(strongest, _TOLERANCE):

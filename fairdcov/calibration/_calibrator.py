@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from tqdm import tqdm
 
 from fairdcov._columns import read_sensitive_columns
+from fairdcov._rows import warn_about_order
 from fairdcov._training import check_strengths
 from fairdcov._validation import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
 from fairdcov.calibration._rules import RULES, apply_rule
@@ -254,6 +255,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         rule_options = self._check_parameters()
         param_name = self._find_parameter()
         sensitive_features = self._find_sensitive_features(X, sensitive_features)
+        warn_about_order(X=X, y=y, sample_weight=sample_weight, sensitive_features=sensitive_features)
         n_samples = count_rows(X)
         check_sensitive_features(sensitive_features, n_samples)
         check_consistent_rows(n_samples, y, "y")
