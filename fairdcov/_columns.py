@@ -6,6 +6,8 @@ import numbers
 import narwhals.stable.v2 as nw
 import numpy as np
 
+from fairdcov._rows import array_of_rows
+
 __all__ = ["drop_sensitive_columns", "read_sensitive_columns"]
 
 
@@ -49,14 +51,14 @@ def read_sensitive_columns(X, sensitive_features, names, *, drop=True):
                 near = difflib.get_close_matches(str(name), [str(column) for column in frame.columns], n=1)
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"sensitive_columns names {name!r}, which is not a column of X{hint}")
-        sensitive = frame.select(names).to_native()
+        sensitive = frame.select(*map(nw.col, names)).to_native()
         return (frame.drop(names).to_native() if drop else X), sensitive
     if any(isinstance(name, str) for name in names):
         raise ValueError(
             f"sensitive_columns={given!r} needs X as a DataFrame; found {type(X).__name__}: give column positions, or "
             "let the step before return a DataFrame with set_output(transform='pandas')"
         )
-    array = np.asarray(X)
+    array = array_of_rows(X, "X")
     if array.ndim != 2 or not all(isinstance(i, numbers.Integral) and 0 <= i < array.shape[1] for i in names):
         raise ValueError(f"sensitive_columns={names} are not column positions of X with shape {array.shape}")
     return (np.delete(array, names, axis=1) if drop else X), array[:, names]

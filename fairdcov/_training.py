@@ -9,6 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from sklearn.utils.validation import column_or_1d
 
 from fairdcov._columns import read_sensitive_columns
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_positive_number, check_sample_weight
 from fairdcov.encoding import check_sensitive_features, select_rows
 from fairdcov.penalties import bind_penalty
@@ -97,6 +98,7 @@ def read_training_data(estimator, X, y, sample_weight, sensitive_features, *, pe
     -------
     TrainingData
     """
+    warn_about_order(X=X, y=y, sample_weight=sample_weight, sensitive_features=sensitive_features)
     X, sensitive_features = read_sensitive_columns(
         X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns
     )

@@ -16,6 +16,9 @@ __all__ = [
     "resolve_n_threads",
 ]
 
+# Sums of weights whose squares, and quotients of one and them, are floats with all their digits.
+_LEAST_TOTAL, _LARGEST_TOTAL = 1e-150, 1e150
+
 
 # The squares of a million such numbers have a finite sum.
 _LARGEST_SQUARABLE = 1e150
@@ -107,7 +110,8 @@ def check_consistent_rows(n_samples, other, name, *, reference="X"):
 def check_sample_weight(sample_weight, n_samples, *, name="sample_weight", reference="X"):
     """Return the weights as float64 (n,), all ones for None; negative, non-finite or all-zero weights raise.
 
-    A single number stands for that weight on every row, as in scikit-learn.
+    A single number stands for that weight on every row, as in scikit-learn. Weights whose sum has no square among
+    floats raise as well: shares, weighted totals and effective numbers of rows would overflow or vanish.
     """
     if sample_weight is None:
         return np.ones(n_samples)
@@ -123,6 +127,13 @@ def check_sample_weight(sample_weight, n_samples, *, name="sample_weight", refer
         raise ValueError(f"{name} must not be negative; found {int((weights < 0).sum())} negative values")
     if not weights.any():
         raise ValueError(f"{name} must not be all zero: no row would count")
+    with np.errstate(over="ignore"):
+        total = float(weights.sum())
+    if not _LEAST_TOTAL <= total <= _LARGEST_TOTAL:
+        raise ValueError(
+            f"{name} must have a sum between {_LEAST_TOTAL:g} and {_LARGEST_TOTAL:g}; found {total:g}, with a largest "
+            f"value of {weights.max():g}: give it in another unit"
+        )
     return weights
 
 

@@ -1,5 +1,6 @@
 """Protected attributes of any type to points in Euclidean space, one block of coordinates for each attribute."""
 
+import numbers
 from copy import copy
 
 import narwhals.stable.v2 as nw
@@ -10,10 +11,22 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._blocks import SensitiveBlocks, factorise
+from fairdcov._rows import array_of_rows, warn_of_attributes
 from fairdcov._validation import check_choice, check_consistent_rows, check_sample_weight
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
-__all__ = ["SensitiveColumn", "SensitiveEncoder", "check_sensitive_features", "select_rows", "sensitive_columns_of"]
+__all__ = [
+    "SensitiveColumn",
+    "SensitiveEncoder",
+    "check_sensitive_features",
+    "column_named",
+    "read_columns",
+    "select_rows",
+    "sensitive_columns_of",
+]
+
+# Text that is all numbers is worth a remark beyond so many levels: codes of categories are few, measurements many.
+_MANY_NUMBERS = 20
 
 
 def check_sensitive_features(sensitive_features, n_samples):
@@ -23,6 +36,13 @@ def check_sensitive_features(sensitive_features, n_samples):
             "sensitive_features must be a DataFrame, a Series or an array; found a dict, which scikit-learn's searches "
             "cannot slice into folds: pass pandas.DataFrame(sensitive_features)"
         )
+    if isinstance(sensitive_features, list | tuple) and len(sensitive_features) != n_samples:
+        first = sensitive_features[0] if sensitive_features else None
+        if not isinstance(first, str | bytes) and hasattr(first, "__len__") and len(first) == n_samples:
+            raise ValueError(
+                f"sensitive_features must be rows; found {len(sensitive_features)} columns of {n_samples} values: pass "
+                "a pandas.DataFrame of them, or list(zip(...))"
+            )
     check_consistent_rows(n_samples, sensitive_features, "sensitive_features")
 
 
@@ -32,12 +52,13 @@ def sensitive_columns_of(sensitive_features):
     Parameters
     ----------
     sensitive_features : DataFrame, Series or array, (n,) or (n, d)
-        pandas, polars or another eager frame that narwhals knows, or anything NumPy makes an array of.
+        pandas, polars or another eager frame that narwhals knows, a list of values or of rows, or anything NumPy makes
+        an array of.
 
     Returns
     -------
     dict of str to column
-        narwhals Series for frames, NumPy vectors for arrays (named ``"sensitive feature 0"`` and so on).
+        narwhals Series for frames, NumPy vectors for arrays and lists (named ``"sensitive feature 0"`` and so on).
     """
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("sensitive_features is needed here; found None")
@@ -48,10 +69,11 @@ def sensitive_columns_of(sensitive_features):
     if isinstance(native, nw.Series):
         return {str(native.name) if native.name is not None else "sensitive feature": native}
     if isinstance(native, nw.DataFrame):
-        names = [str(name) for name in native.columns]
-        columns = {name: native[column] for name, column in zip(names, native.columns, strict=True)}
+        columns = {str(column.name): column for column in native.iter_columns()}
+        if len(columns) < len(native.columns):
+            raise ValueError(f"sensitive_features must have distinct column names as text; found {native.columns}")
     else:
-        array = np.asarray(sensitive_features)
+        array = array_of_rows(sensitive_features)
         if array.ndim == 1:
             array = array[:, None]
         if array.ndim != 2:
@@ -64,22 +86,56 @@ def sensitive_columns_of(sensitive_features):
     return columns
 
 
+def read_columns(sensitive_features):
+    """Protected attributes as :class:`SensitiveColumn` under their names; arguments as :func:`sensitive_columns_of`."""
+    # Arrays of text with several columns have made text of everything that stood in them beside text.
+    rows = sensitive_features
+    if isinstance(rows, list | tuple) and len(rows):
+        rows = rows[0]
+    packed = isinstance(rows, np.ndarray) and rows.dtype.kind in "US" and rows.ndim > 0 and rows.shape[-1] > 1
+    if rows is sensitive_features:
+        packed = packed and rows.ndim == 2
+    return {
+        name: SensitiveColumn(name, column, most_numbers=2 if packed else _MANY_NUMBERS)
+        for name, column in sensitive_columns_of(sensitive_features).items()
+    }
+
+
+def column_named(key, names, argument):
+    """The one of ``names`` that a key of ``argument`` stands for: a name, a name that is no text, or a position."""
+    by_name = str(key) if str(key) in names else None
+    if isinstance(key, str) or not isinstance(key, numbers.Integral) or isinstance(key, bool):
+        by_position = None
+    else:
+        by_position = names[key] if 0 <= key < len(names) else None
+    if by_name is None and by_position is None:
+        raise ValueError(f"{argument} names {key!r}; the protected attributes are {names}")
+    if None not in (by_name, by_position) and by_name != by_position:
+        raise ValueError(
+            f"{argument} names {key!r}, which is both the column {by_name!r} and the position of {by_position!r}: give "
+            f"the name as text, {str(key)!r} or {by_position!r}"
+        )
+    return by_position if by_name is None else by_name
+
+
 def select_rows(data, keep):
     """Rows of a frame, matrix, vector or list by a boolean mask, in the type they came in."""
     frame = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
     if isinstance(frame, nw.DataFrame | nw.Series):
         return frame.filter(keep.tolist()).to_native()
-    return data[keep] if sp.issparse(data) else np.asarray(data)[keep]
+    return data[keep] if sp.issparse(data) else array_of_rows(data)[keep]
 
 
 class SensitiveColumn:
     """One attribute as plain values: numbers for continuous ones, anything hashable for categories."""
 
-    def __init__(self, name, column):
+    def __init__(self, name, column, most_numbers=_MANY_NUMBERS):
         self.name = name
+        self.most_numbers = most_numbers
         self.declared = None
         self.codes = None
         self.numeric = False
+        self._level_codes = None
         if isinstance(column, nw.Series):
             self._read_series(column)
         else:
@@ -92,9 +148,12 @@ class SensitiveColumn:
             if isinstance(native, pd.Series):
                 self._read_codes(native.cat.codes.to_numpy(), native.cat.categories.to_numpy())
                 return
-            declared = column.cat.get_categories().to_list() if isinstance(dtype, nw.Enum) else None
-            self._read_array(column.cast(nw.String).to_numpy())
-            self.declared = declared
+            values = column.cast(nw.String).to_numpy()
+            if isinstance(dtype, nw.Enum):
+                categories = column.cat.get_categories().to_numpy()
+                self._read_codes(pd.Index(categories).get_indexer(values), categories)
+            else:
+                self._read_array(values)
         elif dtype.is_temporal():
             self._reject_dates(dtype)
         elif column.null_count():
@@ -158,9 +217,37 @@ class SensitiveColumn:
         """Whether the column is a category by its own type."""
         return not self.numeric
 
+    def warn_of_numbers_as_text(self):
+        """Remark on text of many levels that are all numbers: whoever meant a measurement gets a nominal attribute."""
+        if self.numeric or self.declared is not None:
+            return
+        levels = self.level_codes()[1]
+        if len(levels) > self.most_numbers and all(_is_number_as_text(level) for level in levels):
+            warn_of_attributes(
+                f"sensitive_features column {self.name!r} holds numbers as text (such as {min(levels)!r}) and is read "
+                f"as nominal with {len(levels)} levels, each as far from the next as from any other: convert it to "
+                "numbers, or to a categorical dtype if these are labels"
+            )
+
+    def warn_of_unused_levels(self):
+        """Remark on declared levels that no row has, where they change distances: two levels in use are then 3."""
+        if self.declared is None or len(self.declared) < 3:
+            return
+        used = np.unique(self.codes)
+        if len(used) != 2:
+            return
+        unused = [level for position, level in enumerate(self.declared) if position not in used]
+        listed = ", ".join(repr(level) for level in unused[:5]) + (", ..." if len(unused) > 5 else "")
+        warn_of_attributes(
+            f"sensitive_features column {self.name!r} declares level(s) that no row has, {listed}: they count, so that "
+            f"its two levels in use are sqrt(2) apart instead of 1. Drop them by remove_unused_categories() (pandas) "
+            "or a cast to text, unless these rows are a part of data that has them"
+        )
+
     def subset(self, keep):
         """The same column with some rows only."""
         part = copy(self)
+        part._level_codes = None
         if self.codes is not None:
             part.codes = self.codes[keep]
         else:
@@ -171,8 +258,20 @@ class SensitiveColumn:
         """Codes of the rows and the values that the codes stand for."""
         if self.codes is not None:
             return self.codes.astype(np.int64), self.declared
-        codes, first_rows = factorise(self.values)
-        return codes, self.values[first_rows].tolist()
+        if self._level_codes is None:
+            codes, first_rows = factorise(self.values)
+            self._level_codes = codes, self.values[first_rows].tolist()
+        return self._level_codes
+
+
+def _is_number_as_text(level):
+    if not isinstance(level, str | bytes):
+        return False
+    try:
+        float(level)
+    except ValueError:
+        return False
+    return True
 
 
 class _CategoricalCoder:
@@ -213,12 +312,23 @@ class _CategoricalCoder:
         return [f"{name}_{level}" for level in (self.levels if len(self.levels) > 2 else self.levels[-1:])]
 
 
+def _power_of_two_unit(values):
+    """The power of 2 that brings very large or very small numbers to about 1; 1 for all others."""
+    largest = float(np.abs(values).max(initial=0.0))
+    if largest == 0 or 1e-100 < largest < 1e100:
+        return 1.0
+    # Of the least of numbers the inverse is no float: 2^1000 is enough to make them large.
+    return float(2.0 ** -max(np.frexp(largest)[1], -1000))
+
+
 class _ContinuousCoder:
     """Shift and scale of a continuous attribute."""
 
     def __init__(self, column, scaling, weights):
-        values = column.values
+        # Numbers whose range or squares no float holds are first multiplied by a power of 2, which rounds nothing.
+        self.unit = _power_of_two_unit(column.values) if scaling is not None else 1.0
         self.shift, self.scale = 0.0, 1.0
+        values = column.values * self.unit
         if scaling == "minmax":
             self.shift, self.scale = float(values.min()), float(values.max() - values.min())
         elif scaling == "standard":
@@ -233,7 +343,7 @@ class _ContinuousCoder:
 
     def points(self, column, codes, rows=slice(None)):
         """Coordinates of some rows."""
-        return ((column.values[rows] - self.shift) / self.scale)[:, None]
+        return ((column.values[rows] * self.unit - self.shift) / self.scale)[:, None]
 
     def names(self, name):
         """Names of the coordinates."""
@@ -313,6 +423,11 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
             For missing values, repeated names, no rows and unknown names in ``categorical_features``.
         TypeError
             For columns of mixed types or dates.
+
+        Warns
+        -----
+        SensitiveFeaturesWarning
+            For text of many levels that are all numbers, which ``categorical_features="from_dtype"`` takes as nominal.
         """
         self._fit(self._read(X), sample_weight, named=_has_names(X))
         return self
@@ -350,9 +465,17 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         return self._blocks(self._read_fitted(X))
 
     def fit_encode(self, X, sample_weight=None):
-        """Fit and encode in one pass over the columns; see :meth:`fit` and :meth:`encode`."""
+        """Fit and encode in one pass over the columns; see :meth:`fit` and :meth:`encode`.
+
+        Warns
+        -----
+        SensitiveFeaturesWarning
+            Beside the remark of :meth:`fit`, for levels of a categorical dtype that no row has, where they change the
+            distance between the two levels in use.
+        """
         columns = self._read(X)
-        self._fit(columns, sample_weight, named=_has_names(X))
+        for column in self._fit(columns, sample_weight, named=_has_names(X)).values():
+            column.warn_of_unused_levels()
         return self._blocks(columns)
 
     def get_feature_names_out(self, input_features=None):
@@ -367,7 +490,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         return np.array([part for name, coder in self._coders.items() for part in coder.names(name)], dtype=object)
 
     def _read(self, X):
-        columns = {name: SensitiveColumn(name, column) for name, column in sensitive_columns_of(X).items()}
+        columns = read_columns(X)
         lengths = {len(column) for column in columns.values()}
         if lengths == {0}:
             raise ValueError("sensitive_features must have at least one row; found 0 sample(s)")
@@ -383,19 +506,20 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         return columns
 
     def _fit(self, columns, sample_weight, named):
+        """Learn levels and scales; the columns without the rows of weight 0."""
         if self.continuous_scaling is not None:
             check_choice(self.continuous_scaling, "continuous_scaling", ("minmax", "standard"))
         categorical = self._categorical_names(columns)
         n_samples = len(next(iter(columns.values())))
         weights = check_sample_weight(sample_weight, n_samples, reference="sensitive_features")
         keep = weights > 0
+        counted = columns if keep.all() else {name: column.subset(keep) for name, column in columns.items()}
         coders = {}
-        for name, column in columns.items():
-            kept = column if keep.all() else column.subset(keep)
+        for name, column in counted.items():
             if name in categorical:
-                coders[name] = _CategoricalCoder(kept)
+                coders[name] = _CategoricalCoder(column)
             else:
-                coders[name] = _ContinuousCoder(kept, self.continuous_scaling, weights[keep])
+                coders[name] = _ContinuousCoder(column, self.continuous_scaling, weights[keep])
         self._coders = coders
         self.attributes_ = list(columns)
         self.kinds_ = {name: "categorical" if name in categorical else "continuous" for name in columns}
@@ -404,21 +528,18 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
             self.feature_names_in_ = np.array(self.attributes_, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
+        return counted
 
     def _categorical_names(self, columns):
         wanted = self.categorical_features
         if isinstance(wanted, str):
             check_choice(wanted, "categorical_features", ("from_dtype", "all"))
-            return {name for name, column in columns.items() if wanted == "all" or column.categorical}
-        names = list(columns)
-        chosen = set()
-        for item in wanted:
-            if isinstance(item, str) and item in columns:
-                chosen.add(item)
-            elif not isinstance(item, str) and 0 <= item < len(names):
-                chosen.add(names[item])
-            else:
-                raise ValueError(f"categorical_features names {item!r}; the protected attributes are {names}")
+            if wanted == "all":
+                return set(columns)
+            for column in columns.values():
+                column.warn_of_numbers_as_text()
+            return {name for name, column in columns.items() if column.categorical}
+        chosen = {column_named(item, list(columns), "categorical_features") for item in wanted}
         text = [name for name, column in columns.items() if column.categorical and name not in chosen]
         if text:
             raise ValueError(

@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from fairdcov._blocks import SensitiveBlocks
 from fairdcov._range import is_constant
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import (
     check_choice,
     check_finite_vector,
@@ -355,6 +356,7 @@ def independence_test(
 
 def _read(y_pred, sensitive_features, sample_weight, encoder):
     """Predictions, encoded attributes and weights of the rows that count; no weights where all are equal."""
+    warn_about_order(y_pred=y_pred, sensitive_features=sensitive_features, sample_weight=sample_weight)
     predictions = check_finite_vector(y_pred, "y_pred")
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("independence_test needs sensitive_features; found None")

@@ -1,6 +1,5 @@
 """Dependence penalties: small exchangeable objects that hold options, and what they become once bound to data."""
 
-import warnings
 from abc import abstractmethod
 from functools import cached_property, partial
 
@@ -8,10 +7,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from fairdcov._range import is_constant, row_probabilities, without_exponent
+from fairdcov._rows import warn_about_order, warn_of_attributes
 from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, local_density, pull_bounds
 from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
-from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = ["BoundPenalty", "CCDCovPenalty", "DCovPenalty", "DependencePenalty", "JDCovPenalty", "resolve_penalty"]
 
@@ -203,6 +203,7 @@ class DependencePenalty(BaseEstimator):
         check_choice(self.scale, "scale", SCALES)
         if sensitive_features is None:
             raise MissingSensitiveFeaturesError(f"{type(self).__name__}.bind needs sensitive_features; found None")
+        warn_about_order(sensitive_features=sensitive_features, sample_weight=sample_weight)
         n_samples = len(sensitive_features)
         check_sensitive_features(sensitive_features, n_samples)
         weights = multiplier = None
@@ -226,10 +227,8 @@ class DependencePenalty(BaseEstimator):
                 "beside a weighted loss"
             )
         if blocks.is_constant(weights):
-            warnings.warn(
-                f"the protected attributes {list(blocks.names)} are constant: there is nothing to penalise",
-                SensitiveFeaturesWarning,
-                stacklevel=3,
+            warn_of_attributes(
+                f"the protected attributes {list(blocks.names)} are constant: there is nothing to penalise"
             )
         measure = {"statistic": self.statistic, "sample_weight": weights, **self._measure_options()}
         form = bind_dependence(

@@ -166,7 +166,7 @@ def test_check_consistent_rows():
         ([1, 0, 2], [1, 0, 2]),
         (pd.Series([1, 2, 3], index=[9, 8, 7]), [1, 2, 3]),
         (np.array([1, 2, 3], dtype=np.int8)[::-1], [3, 2, 1]),
-        ([5e-324, 0, 0], [5e-324, 0, 0]),
+        ([1e-150, 0, 5e-324], [1e-150, 0, 5e-324]),
     ],
     ids=str,
 )
@@ -189,6 +189,12 @@ def test_check_sample_weight(weights, expected):
         (np.inf, "exposure must be finite; found 3 infinite values"),
         (["1", "2", "3"], "exposure must be numeric; it could not be converted to floats"),
         ([[1], [2], [3]], "Sample weights must be 1D array or scalar; exposure has 2 dimensions"),
+        (
+            [1e306] * 3,
+            "exposure must have a sum between 1e-150 and 1e+150; found 3e+306, with a largest value of 1e+306",
+        ),
+        ([1e308] * 3, "exposure must have a sum between 1e-150 and 1e+150; found inf, with a largest value of 1e+308"),
+        ([5e-324, 0, 0], "exposure must have a sum between 1e-150 and 1e+150; found 4.94066e-324"),
         ("balanced", "Sample weights must be 1D array or scalar; exposure has 0 dimensions"),
     ],
     ids=str,

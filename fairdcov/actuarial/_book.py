@@ -1,10 +1,11 @@
 """Observed and predicted rates with their exposure, and what every table says about a part of the rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from scipy.stats import chi2, norm
 
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
 
 __all__ = ["Book", "check_confidence", "check_positive_baseline", "experience", "exposure_bins", "read_book"]
@@ -30,6 +31,8 @@ class Book:
         Which rows of the input these are.
     n_samples : int
         Rows of the input.
+    row_labels : dict
+        What :func:`fairdcov._rows.warn_about_order` compares further arguments with.
     """
 
     observed: np.ndarray | None
@@ -37,6 +40,7 @@ class Book:
     exposure: np.ndarray
     rows: np.ndarray
     n_samples: int
+    row_labels: dict = field(default_factory=dict)
 
     def take(self, frame):
         """The same rows of a narwhals frame."""
@@ -64,6 +68,7 @@ def read_book(y_true, sample_weight=None, **predictions):
     -------
     Book
     """
+    row_labels = warn_about_order(**predictions, y_true=y_true, sample_weight=sample_weight)
     predictions = {name: check_finite_vector(y, name) for name, y in predictions.items() if y is not None}
     n_samples = len(predictions["y_pred"])
     if n_samples == 0:
@@ -77,7 +82,7 @@ def read_book(y_true, sample_weight=None, **predictions):
     rows = np.flatnonzero(exposure > 0)
     columns = {name: values[rows] for name, values in columns.items()}
     observed = columns.pop("y_true", None)
-    return Book(observed, columns, exposure[rows], rows, n_samples)
+    return Book(observed, columns, exposure[rows], rows, n_samples, row_labels)
 
 
 def check_confidence(confidence):

@@ -8,6 +8,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_choice, check_positive_number
 from fairdcov.actuarial._book import check_positive_baseline, read_book
 from fairdcov.actuarial._experience import ALL, level_tables
@@ -195,6 +196,7 @@ def premium_change_by_group(
     thresholds = _check_thresholds(thresholds)
     book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
     change = _changes_of(book)
+    warn_about_order(**book.row_labels, sensitive_features=sensitive_features)
     attributes = read_frame(sensitive_features, "sensitive_features", book.n_samples).to_native()
     with warnings.catch_warnings():
         # Groups of zero exposure do not count here as rows of zero exposure do not.
@@ -271,13 +273,14 @@ def largest_dislocations(y_pred, baseline, features=None, *, sample_weight=None,
     )
     if features is None:
         return table
+    warn_about_order(**book.row_labels, features=features)
     frame = read_frame(features, "features", book.n_samples)
     shown = frame[book.rows[chosen], :]
     taken = sorted(set(table.columns) & {str(name) for name in frame.columns})
     if taken:
         raise ValueError(f"features has column(s) {taken}, which are names of the table: rename them")
     for name in frame.columns:
-        table[str(name)] = _plain_column(shown[name])
+        table[str(name)] = _plain_column(shown.get_column(name))
     return table
 
 

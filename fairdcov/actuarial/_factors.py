@@ -9,6 +9,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
+from fairdcov._rows import array_of_rows, warn_about_order
 from fairdcov._validation import check_consistent_rows
 from fairdcov.metrics._groups import make_groups
 
@@ -77,7 +78,7 @@ def read_frame(data, argument, n_samples=None):
     if not isinstance(frame, nw.DataFrame):
         if hasattr(data, "toarray"):
             raise TypeError(f"{argument} must be a DataFrame or an array; found a sparse matrix: pass a DataFrame")
-        array = np.asarray(data)
+        array = array_of_rows(data, argument)
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2:
             raise ValueError(f"{argument} must have shape (n,) or (n, d); found shape {array.shape}")
@@ -199,7 +200,8 @@ def factors_of(data, argument, bins, book):
     -------
     list of Factor
     """
+    warn_about_order(**book.row_labels, **{argument: data})
     frame = read_frame(data, argument, book.n_samples)
     chosen = bins_of(bins, frame.columns)
     frame = book.take(frame)
-    return [read_factor(frame[name], argument, chosen[str(name)], book.exposure) for name in frame.columns]
+    return [read_factor(column, argument, chosen[str(column.name)], book.exposure) for column in frame.iter_columns()]

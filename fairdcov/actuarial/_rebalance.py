@@ -11,6 +11,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter
 
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_choice, check_finite_vector, check_sample_weight
 
 __all__ = ["Rebalancer"]
@@ -127,6 +128,7 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         if y is None:
             # scikit-learn's wording, which its estimator checks expect
             raise ValueError("Rebalancer requires y to be passed, but the target y is None")
+        warn_about_order(X=X, y=y, sample_weight=sample_weight)
         y = column_or_1d(y, warn=True)
         fitted = clone(self.estimator).fit(X, y, **self._fit_params(sample_weight, fit_params))
         observed = check_finite_vector(y, "y")

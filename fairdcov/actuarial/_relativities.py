@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_finite_vector, check_sample_weight
 from fairdcov.actuarial._factors import MISSING, bins_of, missing_rows, nearest_name, read_factor, read_frame
 from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, interval_labels
@@ -132,7 +133,7 @@ def _bins_of_column(column, bins, asked):
 
 
 def _read_column(surface, name, bins, asked, rows, exposure):
-    column = surface.frame[name][rows]
+    column = surface.frame.get_column(name)[rows]
     bins = _bins_of_column(column, bins, asked)
     factor = read_factor(column, "X", bins, exposure)
     codes, levels = factor.codes, factor.levels
@@ -239,6 +240,7 @@ def relativities(model, X, *, sample_weight=None, factors=None, bins=None, max_l
         isinstance(max_levels, bool) or not isinstance(max_levels, numbers.Integral) or max_levels < 1
     ):
         raise ValueError(f"max_levels must be a whole number >= 1 or None; found {max_levels!r}")
+    warn_about_order(X=X, sample_weight=sample_weight)
     surface = _Surface(model, X)
     names = surface.frame.columns
     n_samples = len(surface.frame)
@@ -388,7 +390,7 @@ def _check_multiplicative(surface, base, base_log, rows, logs, effects):
     repeated = base[np.zeros(len(searched), dtype=np.int64), :]
     strongest, pair = 0.0, None
     for first, second in combinations(sample.columns, 2):
-        both = repeated.with_columns(*(sample[name].alias(name) for name in (first, second)))
+        both = repeated.with_columns(*(sample.get_column(name).alias(name) for name in (first, second)))
         together = surface.log(both) - base_log
         size = float(np.abs(together - effects[first][searched] - effects[second][searched]).max())
         if size > max(strongest, _TOLERANCE):

@@ -18,6 +18,7 @@ from fairdcov._guard import StrengthGuard, warn_of_strength
 from fairdcov._losses import regression_loss
 from fairdcov._objective import RawObjective
 from fairdcov._prediction import BinaryClassifier, DevianceRegressor
+from fairdcov._rows import warn_about_order
 from fairdcov._training import (
     TrainingData,
     check_strengths,
@@ -381,6 +382,11 @@ class _Problem:
         if isinstance(sensitive_features, list) and len(sensitive_features) == 1:
             (sensitive_features,) = sensitive_features
         X, y = sets[0]
+        warn_about_order(
+            **{"X of eval_set": X, "y of eval_set": y},
+            eval_sample_weight=sample_weight,
+            eval_sensitive_features=sensitive_features,
+        )
         X, sensitive_features = read_sensitive_columns(
             X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns
         )

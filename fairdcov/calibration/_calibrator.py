@@ -19,6 +19,7 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from tqdm import tqdm
 
 from fairdcov._columns import read_sensitive_columns
+from fairdcov._rows import warn_about_order
 from fairdcov._training import check_strengths
 from fairdcov._validation import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
 from fairdcov.calibration._rules import RULES, apply_rule
@@ -313,6 +314,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         if y is None:
             # scikit-learn's wording, which its estimator checks expect
             raise ValueError("JSDivergenceCalibrator requires y to be passed, but the target y is None")
+        warn_about_order(X=X, y=y, sample_weight=sample_weight, sensitive_features=sensitive_features)
         n_samples = count_rows(X)
         if n_samples == 0:
             raise ValueError("X must have at least one row; found 0")

@@ -47,6 +47,9 @@ def take_rows(data, rows):
         return frame[rows].to_native()
     if isinstance(frame, nw.DataFrame):
         return frame[rows, :].to_native()
+    if isinstance(data, list | tuple):
+        # An array would make text of numbers beside text.
+        return [data[row] for row in rows]
     return data[rows] if sp.issparse(data) else np.asarray(data)[rows]
 
 

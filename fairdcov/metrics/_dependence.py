@@ -1,7 +1,5 @@
 """The distance-covariance measures of a prediction with attributes of any type, in the convention of the metrics."""
 
-import warnings
-
 import numpy as np
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
@@ -9,10 +7,11 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._blocks import SensitiveBlocks
 from fairdcov._range import is_constant, row_probabilities, without_exponent
+from fairdcov._rows import warn_about_order, warn_of_attributes
 from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.dependence import bind_dependence, gini_mean_difference
 from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
-from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = ["DependenceSample", "ccdcov", "dcov", "encode_attributes", "jdcov"]
 
@@ -75,6 +74,9 @@ class DependenceSample:
         c=1.0,
         net=True,
     ):
+        warn_about_order(
+            y_pred=y_pred, y_true=y_true, sensitive_features=sensitive_features, sample_weight=sample_weight
+        )
         self._predictions = check_finite_vector(y_pred, "y_pred")
         n = len(self._predictions)
         check_choice(statistic, "statistic", ("v", "u"))
@@ -99,10 +101,8 @@ class DependenceSample:
         self._predictions, self._exponent = without_exponent(self._predictions)
         self._form = self._bind(self._blocks)
         if self._blocks.is_constant(self._weights):
-            warnings.warn(
-                f"the protected attributes {list(self._blocks.names)} are constant: nothing can depend on them",
-                SensitiveFeaturesWarning,
-                stacklevel=4,
+            warn_of_attributes(
+                f"the protected attributes {list(self._blocks.names)} are constant: nothing can depend on them"
             )
 
     def _bind(self, blocks):

@@ -1,7 +1,6 @@
 """Protected attributes to intersectional groups, and predictions split by them: what every group metric starts from."""
 
 import numbers
-import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,9 +10,10 @@ import pandas as pd
 # be measured.
 from fairdcov._blocks import combine_codes, factorise
 from fairdcov._range import is_constant
+from fairdcov._rows import warn_about_order, warn_of_attributes
 from fairdcov._validation import check_consistent_rows, check_finite_vector, check_sample_weight
-from fairdcov.encoding import SensitiveColumn, sensitive_columns_of
-from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.encoding import column_named, read_columns
+from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = [
     "GroupedPredictions",
@@ -102,12 +102,7 @@ def _bins_of_columns(bins, columns):
     chosen = {}
     if isinstance(bins, dict):
         for key, value in bins.items():
-            if isinstance(key, numbers.Integral) and key not in names and 0 <= key < len(names):
-                chosen[names[key]] = value
-            elif str(key) in names:
-                chosen[str(key)] = value
-            else:
-                raise ValueError(f"bins names {key!r}; the protected attributes are {names}")
+            chosen[column_named(key, names, "bins")] = value
     elif bins is not None and not (isinstance(bins, numbers.Integral) and not isinstance(bins, bool)):
         raise TypeError(
             "bins must be None, a whole number of quantiles, or a dict of column name to edges or whole number; found "
@@ -136,7 +131,7 @@ def _bins_of_columns(bins, columns):
 
 def fixed_bins(sensitive_features, bins=None, sample_weight=None):
     """Bins with their edges, which cut any part of the rows like the whole; for calibration over folds."""
-    columns = {name: SensitiveColumn(name, column) for name, column in sensitive_columns_of(sensitive_features).items()}
+    columns = read_columns(sensitive_features)
     edges = {}
     for name, wanted in _bins_of_columns(bins, columns).items():
         edges[name] = None
@@ -166,7 +161,10 @@ def make_groups(sensitive_features, bins=None, sample_weight=None):
     names : list of str
         Names of the attributes.
     """
-    columns = {name: SensitiveColumn(name, column) for name, column in sensitive_columns_of(sensitive_features).items()}
+    return _groups_of_columns(read_columns(sensitive_features), bins, sample_weight)
+
+
+def _groups_of_columns(columns, bins, sample_weight):
     chosen = _bins_of_columns(bins, columns)
     codes, levels = [], []
     for name, column in columns.items():
@@ -263,10 +261,6 @@ def describe_groups(labels, counts=None, shown=8):
     return ", ".join(parts) + (f" and {len(labels) - shown} more" if len(labels) > shown else "")
 
 
-def _warn(message):
-    warnings.warn(message, SensitiveFeaturesWarning, stacklevel=4)
-
-
 def group_predictions(
     y_true, y_pred, sensitive_features, sample_weight=None, *, bins=None, min_group_size=1, compare=True
 ):
@@ -297,6 +291,7 @@ def group_predictions(
         raise MissingSensitiveFeaturesError("sensitive_features is needed to form groups; found None")
     if isinstance(min_group_size, bool) or not isinstance(min_group_size, numbers.Integral) or min_group_size < 1:
         raise ValueError(f"min_group_size must be a whole number >= 1; found {min_group_size!r}")
+    warn_about_order(y_pred=y_pred, y_true=y_true, sensitive_features=sensitive_features, sample_weight=sample_weight)
     predictions = check_finite_vector(y_pred, "y_pred")
     if len(predictions) == 0:
         raise ValueError("y_pred must have at least one row; found 0")
@@ -306,12 +301,15 @@ def group_predictions(
     keep = weights > 0
     # Quantile edges come from the rows that count; all rows are cut by them.
     quantile_weights = None if sample_weight is None else weights
-    codes, labels, names = make_groups(sensitive_features, bins, quantile_weights)
+    columns = read_columns(sensitive_features)
+    for column in columns.values():
+        column.warn_of_numbers_as_text()
+    codes, labels, names = _groups_of_columns(columns, bins, quantile_weights)
     check_consistent_rows(len(predictions), codes, "sensitive_features", reference="y_pred")
     counts = np.bincount(codes[keep] if not keep.all() else codes, minlength=len(labels))
     absent = np.flatnonzero(counts == 0)
     if len(absent):
-        _warn(
+        warn_of_attributes(
             f"{len(absent)} group(s) have no row of positive weight and do not count: "
             f"{describe_groups([labels[k] for k in absent])}"
         )
@@ -323,7 +321,7 @@ def group_predictions(
     small = np.flatnonzero((counts > 0) & (counts < min_group_size))
     omitted = [labels[k] for k in small]
     if omitted:
-        _warn(
+        warn_of_attributes(
             f"{len(small)} group(s) have fewer than min_group_size={min_group_size} rows and are left out of the "
             f"comparison: {describe_groups(omitted, counts[small])}"
         )
@@ -336,7 +334,9 @@ def group_predictions(
         predictions, weights, codes = predictions[rows], weights[rows], codes[rows]
         labels = [labels[k] for k in kept]
     if compare and len(labels) < 2:
-        _warn(f"all rows are in one group ({describe_groups(labels)}): there is nothing to compare, the measure is 0")
+        warn_of_attributes(
+            f"all rows are in one group ({describe_groups(labels)}): there is nothing to compare, the measure is 0"
+        )
     return GroupedPredictions(predictions, weights, codes, labels, names, omitted, rows)
 
 

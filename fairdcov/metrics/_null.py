@@ -7,6 +7,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn.utils import check_random_state
 
+from fairdcov._rows import array_of_rows
 from fairdcov._validation import check_consistent_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
@@ -170,17 +171,18 @@ def _bind_any_metric(metric, data, options):
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     frame = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
     if not isinstance(frame, nw.DataFrame | nw.Series):
-        frame = np.asarray(sensitive_features)
+        frame = array_of_rows(sensitive_features)
     n = len(y_pred)
     check_consistent_rows(n, frame, "sensitive_features", reference="y_pred")
 
     def function(rows):
-        if rows is None:
-            permuted = frame
-        else:
+        permuted = frame
+        if rows is not None:
             permuted = frame[rows] if isinstance(frame, np.ndarray | nw.Series) else frame[rows, :]
-        return metric(
-            y_true, y_pred, sensitive_features=nw.to_native(permuted, pass_through=True), **weights, **options
-        )
+        permuted = nw.to_native(permuted, pass_through=True)
+        if rows is not None and hasattr(permuted, "set_axis"):
+            # The labels of pandas stay with the predictions.
+            permuted = permuted.set_axis(sensitive_features.index)
+        return metric(y_true, y_pred, sensitive_features=permuted, **weights, **options)
 
     return function, n

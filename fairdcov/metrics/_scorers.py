@@ -262,7 +262,7 @@ class FairnessScorer(_MetricScorer):
             raise ValueError(
                 f"sensitive_columns names {missing}, which X does not have; its columns are {frame.columns}"
             )
-        return frame.select(self.sensitive_columns).to_native()
+        return frame.select(*map(nw.col, self.sensitive_columns)).to_native()
 
     def _repr_extra(self):
         return [] if self.sensitive_columns is None else [f"sensitive_columns={self.sensitive_columns!r}"]

@@ -8,6 +8,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import log_loss as _sklearn_log_loss
 from sklearn.metrics import mean_tweedie_deviance
 
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
 
 __all__ = [
@@ -22,6 +23,7 @@ __all__ = [
 
 
 def _check_scores_input(y_true, y_pred, sample_weight):
+    warn_about_order(y_true=y_true, y_pred=y_pred, sample_weight=sample_weight)
     y_true = check_finite_vector(y_true, "y_true")
     y_pred = check_finite_vector(y_pred, "y_pred")
     if len(y_true) == 0:

@@ -96,7 +96,7 @@ def read_columns(frame, rows, names=None):
     list of FeatureColumn
     """
     columns = [name for name in frame.columns if names is None or str(name) in names]
-    return [_read_column(str(name), frame[name][rows]) for name in columns]
+    return [_read_column(str(name), frame.get_column(name)[rows]) for name in columns]
 
 
 # --- one feature at a time -----------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The data of an audit, checked once: what every section starts from."""
 
-import numbers
 import zlib
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -10,11 +9,12 @@ import pandas as pd
 from scipy.special import xlogy
 from sklearn.utils import check_random_state
 
+from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_choice, check_consistent_rows
 from fairdcov.actuarial._book import check_positive_baseline, exposure_bins, read_book
 from fairdcov.actuarial._factors import nearest_name, read_frame
 from fairdcov.dependence import gini_mean_difference
-from fairdcov.encoding import SensitiveColumn, sensitive_columns_of
+from fairdcov.encoding import column_named, read_columns
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import encode_attributes
 from fairdcov.metrics._divergence import _bandwidth
@@ -344,14 +344,12 @@ def _read_attributes(sensitive_features, n_samples, rows):
     if isinstance(sensitive_features, dict):
         sensitive_features = read_frame(sensitive_features, "sensitive_features", n_samples).to_native()
     columns = {}
-    for name, values in sensitive_columns_of(sensitive_features).items():
-        if name in columns:
-            raise ValueError(f"sensitive_features must have distinct column names; found {name!r} twice")
-        check_consistent_rows(n_samples, values, "sensitive_features", reference="y_pred")
-        column = SensitiveColumn(name, values)
+    for name, column in read_columns(sensitive_features).items():
+        check_consistent_rows(n_samples, column, "sensitive_features", reference="y_pred")
         if column.numeric:
             columns[name] = column.values[rows]
             continue
+        column.warn_of_numbers_as_text()
         codes, levels = column.level_codes()
         if column.declared is None:
             order = sorted(range(len(levels)), key=levels.__getitem__)
@@ -367,12 +365,11 @@ def _read_bins(attributes, bins, weights):
     asked = bins
     if bins is None or isinstance(bins, dict):
         names = list(attributes.columns)
-        asked = dict(bins or {})
-        named = {names[key] if isinstance(key, numbers.Integral) and 0 <= key < len(names) else key for key in asked}
+        asked = {column_named(key, names, "bins"): value for key, value in (bins or {}).items()}
         for name in names:
             column = attributes[name]
             many = column.dtype.kind == "f" and column.nunique() > MAX_NUMERIC_LEVELS
-            if name not in named and many:
+            if name not in asked and many:
                 asked[name] = _DEFAULT_GROUPS
     edges = fixed_bins(attributes, asked, weights)
     if not isinstance(asked, dict):
@@ -407,7 +404,10 @@ def _read_features(features, legitimate_features, n_samples, rows):
                 f"legitimate_features has column(s) {twice} that features has too: name them, "
                 f"legitimate_features={twice}, instead of passing them twice"
             )
-        pandas = [pd.DataFrame({str(name): part[name].to_numpy() for name in part.columns}) for part in (known, frame)]
+        pandas = [
+            pd.DataFrame({str(name): part.get_column(name).to_numpy() for name in part.columns})
+            for part in (known, frame)
+        ]
         return read_frame(pd.concat(pandas, axis=1), "features", n_samples)[rows, :], names
     frame = None if features is None else read_frame(features, "features", n_samples)
     if legitimate_features is not None:
@@ -451,6 +451,12 @@ def read_sample(
     """
     check_choice(task, "task", ("auto", *TASKS))
     book = read_book(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
+    warn_about_order(
+        **book.row_labels,
+        sensitive_features=sensitive_features,
+        features=features,
+        legitimate_features=legitimate_features,
+    )
     if baseline is not None:
         check_positive_baseline(book)
         negative = int((book.predictions["y_pred"] < 0).sum())
