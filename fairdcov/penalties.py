@@ -7,6 +7,7 @@ from functools import cached_property, partial
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from fairdcov._docstrings import fill_docstring
 from fairdcov._validation import check_choice, check_sample_weight
 from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, local_density, pull_bounds
 from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
@@ -260,8 +261,7 @@ _OPTIONS = """statistic : {"v", "u"}, default="v"
 
 def _document(cls):
     """Put the options all penalties share into the docstring, one place for their description."""
-    cls.__doc__ = cls.__doc__.replace("<options>", _OPTIONS.rstrip())
-    return cls
+    return fill_docstring(cls, options=_OPTIONS.rstrip())
 
 
 @_document

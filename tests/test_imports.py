@@ -18,6 +18,7 @@ LEVELS = {
     "_kernels": 0,
     "_blocks": 1,
     "_columns": 1,
+    "_docstrings": 1,
     "_optional": 1,
     "_validation": 1,
     "exceptions": 1,
