@@ -6,6 +6,7 @@ from functools import cached_property, partial
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
+from fairdcov._docstrings import fill_docstring
 from fairdcov._range import is_constant, row_probabilities, without_exponent
 from fairdcov._rows import warn_about_order, warn_of_attributes
 from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
@@ -281,8 +282,7 @@ _OPTIONS = """statistic : {"v", "u"}, default="v"
 
 def _document(cls):
     """Put the options all penalties share into the docstring, one place for their description."""
-    cls.__doc__ = cls.__doc__.replace("<options>", _OPTIONS.rstrip())
-    return cls
+    return fill_docstring(cls, options=_OPTIONS.rstrip())
 
 
 @_document

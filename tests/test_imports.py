@@ -17,6 +17,7 @@ PACKAGE = Path(fairdcov.__file__).parent
 LEVELS = {
     "_kernels": 0,
     "_blocks": 1,
+    "_docstrings": 1,
     "_optional": 1,
     "_range": 1,
     "_rows": 1,

@@ -8,6 +8,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
+from fairdcov._docstrings import fill_docstring
 from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_choice, check_positive_number
 from fairdcov.actuarial._book import check_positive_baseline, read_book
@@ -53,8 +54,7 @@ def _document(**words):
         text = _SHARED
         for name, word in words.items():
             text = text.replace(f"<{name}>", word)
-        function.__doc__ = function.__doc__.replace("<shared>", text)
-        return function
+        return fill_docstring(function, shared=text)
 
     return fill
 

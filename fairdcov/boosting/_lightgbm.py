@@ -2,6 +2,7 @@
 
 from sklearn.utils.validation import check_is_fitted
 
+from fairdcov._docstrings import fill_docstring
 from fairdcov._optional import import_optional
 from fairdcov._validation import resolve_n_threads
 from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds
@@ -325,8 +326,7 @@ def _document(objective):
 
     def decorate(cls):
         parameters = _PARAMETERS.replace("\n    <objective>", objective)
-        cls.__doc__ = cls.__doc__.replace("<parameters>", parameters).replace("<attributes>", _ATTRIBUTES)
-        return cls
+        return fill_docstring(cls, parameters=parameters, attributes=_ATTRIBUTES)
 
     return decorate
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from fairdcov._docstrings import fill_docstring
 from fairdcov._losses import HalfSquaredError, HalfTweedieLoss
 from fairdcov._prediction import BinaryClassifier, DevianceRegressor
 from fairdcov._training import encode_binary_target
@@ -74,9 +75,7 @@ def _document(alpha, coef="(p,) array", intercept="float"):
 
     def decorate(cls):
         attributes = _ATTRIBUTES.replace("<coef shape>", coef).replace("<intercept shape>", intercept)
-        cls.__doc__ = cls.__doc__.replace("<parameters>", _PARAMETERS.replace("<alpha>", alpha))
-        cls.__doc__ = cls.__doc__.replace("<attributes>", attributes)
-        return cls
+        return fill_docstring(cls, parameters=_PARAMETERS.replace("<alpha>", alpha), attributes=attributes)
 
     return decorate
 

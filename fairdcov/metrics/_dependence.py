@@ -6,6 +6,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._blocks import SensitiveBlocks
+from fairdcov._docstrings import fill_docstring
 from fairdcov._range import is_constant, row_probabilities, without_exponent
 from fairdcov._rows import warn_about_order, warn_of_attributes
 from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
@@ -39,8 +40,7 @@ _OPTIONS = """y_true : (n,) array or None
 
 def _document(function):
     """Put the parameters the measures share into the docstring, one place for their description."""
-    function.__doc__ = function.__doc__.replace("<options>", _OPTIONS)
-    return function
+    return fill_docstring(function, options=_OPTIONS)
 
 
 def encode_attributes(sensitive_features, encoder, sample_weight):

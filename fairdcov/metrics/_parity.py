@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from fairdcov._docstrings import fill_docstring
 from fairdcov._validation import check_choice, check_finite_vector
 from fairdcov.metrics._groups import evaluate, group_predictions
 
@@ -40,8 +41,7 @@ _SHARED_LAST = """bins : int or dict, optional
 
 def _document(function):
     """Put the parameters all group metrics share into the docstring, one place for their description."""
-    function.__doc__ = function.__doc__.replace("<shared>", _SHARED).replace("<shared last>", _SHARED_LAST)
-    return function
+    return fill_docstring(function, **{"shared": _SHARED, "shared last": _SHARED_LAST})
 
 
 # --- means ---------------------------------------------------------------------------------------------------------

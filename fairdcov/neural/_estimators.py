@@ -3,6 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
+from fairdcov._docstrings import fill_docstring
 from fairdcov._losses import regression_loss
 from fairdcov._prediction import BinaryClassifier, DevianceRegressor
 from fairdcov._training import encode_binary_target
@@ -92,9 +93,7 @@ _ATTRIBUTES = """coefs_ : list of arrays
 
 def _document(cls):
     """Describe the common parameters and attributes in one place."""
-    for name, text in (("penalty", _PENALTY), ("parameters", _PARAMETERS), ("attributes", _ATTRIBUTES)):
-        cls.__doc__ = cls.__doc__.replace(f"<{name}>", text)
-    return cls
+    return fill_docstring(cls, penalty=_PENALTY, parameters=_PARAMETERS, attributes=_ATTRIBUTES)
 
 
 @_document

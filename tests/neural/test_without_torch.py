@@ -17,10 +17,12 @@ TORCH_MODULES = ("fairdcov.neural._torch_loss", "fairdcov.neural._torch_network"
 def no_torch(monkeypatch):
     """An environment without the package, whether it is installed or not."""
     monkeypatch.setitem(sys.modules, "torch", None)
+    # Not by delattr, which asks the module for the name first, and that imports the package.
+    names = vars(fairdcov.neural)
     for name in TORCH_MODULES:
         monkeypatch.delitem(sys.modules, name, raising=False)
-        monkeypatch.delattr(fairdcov.neural, name.rpartition(".")[2], raising=False)
-    monkeypatch.delattr(fairdcov.neural, "DependenceLoss", raising=False)
+        monkeypatch.delitem(names, name.rpartition(".")[2], raising=False)
+    monkeypatch.delitem(names, "DependenceLoss", raising=False)
 
 
 @pytest.mark.parametrize("estimator", [DCovMLPRegressor(), DCovMLPClassifier()])
