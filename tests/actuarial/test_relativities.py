@@ -177,6 +177,25 @@ def test_whole_numbers_are_rated_at_themselves(rng):
     assert_allclose(table["relativity"], predicted / predicted[table["is_base"]])
 
 
+@pytest.mark.parametrize(
+    ("values", "rows"),
+    [
+        (np.arange(20), 20),
+        (np.arange(21), 21),
+        (np.arange(100), 100),
+        (np.arange(101), 10),
+        (np.append(np.arange(40), 3.5), 10),
+        (np.append(np.arange(40.0), np.nan), 41),
+    ],
+)
+def test_which_numbers_are_rated_at_each_value(values, rows):
+    class Product:
+        def predict(self, X):
+            return np.exp(np.nan_to_num(X["x"].to_numpy(dtype=float)) / 100)
+
+    assert len(relativities(Product(), pd.DataFrame({"x": np.repeat(values, 3)}))) == rows
+
+
 def test_a_bin_without_exposure_has_no_relativity(rated, smooth):
     model, X = smooth
     exposure = np.where((X["age"] >= 30) & (X["age"] < 50), 0.0, rated["exposure"])
@@ -354,7 +373,7 @@ def test_a_factor_of_thousands_of_levels(rng):
     model = make_pipeline(columns, PoissonRegressor(alpha=1e-3)).fit(X, rng.poisson(X["doors"] / 3))
     with pytest.raises(ValueError, match=r"'street' has 1,200 levels, more than max_levels=1,000: .* out of factors"):
         relativities(model, X)
-    assert len(relativities(model, X, max_levels=None)) == 1204
+    assert len(relativities(model, X, max_levels=None)) == len(relativities(model, X, max_levels=1200)) == 1204
     # what is not shown need not be filed; names of rows that the model does not use are no factor
     assert relativities(model, X, factors="doors")["level"].tolist() == [2, 3, 4, 5]
     with pytest.raises(ValueError, match="max_levels must be a whole number >= 1 or None; found 0"):

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.linear_model import Ridge
 from sklearn.metrics import d2_tweedie_score, log_loss, make_scorer, mean_poisson_deviance, mean_squared_error
@@ -91,6 +92,17 @@ class NoPath(RegressorMixin, BaseEstimator):
 
     def score(self, X, y, sample_weight=None):
         return d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=1)
+
+
+@pytest.mark.parametrize("scoring", [None, neg_poisson_deviance_scorer])
+def test_routing_changes_nothing(book, scoring):
+    expected = calibrate(book, make_pipeline(StandardScaler(), DCovPoissonRegressor(alpha=1e-4)), scoring=scoring)
+    with sklearn.config_context(enable_metadata_routing=True):
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        found = calibrate(book, make_pipeline(scaler, DCovPoissonRegressor(alpha=1e-4)), scoring=scoring)
+    for name in ("fold_constant_score", "mean_explained", "kept"):
+        np.testing.assert_allclose(found.calibration_results_[name], expected.calibration_results_[name])
+        assert np.isfinite(found.calibration_results_[name]).all()
 
 
 def test_weights_of_the_constant_are_those_of_the_rows(book):
