@@ -94,7 +94,8 @@ class SensitiveBlocks:
 
     def concatenated(self):
         """The same rows with all columns in a single block."""
-        return SensitiveBlocks(self.codes, (np.hstack(self.points),), (" + ".join(self.names),))
+        points = self.points if len(self.points) == 1 else (np.hstack(self.points),)
+        return SensitiveBlocks(self.codes, points, (" + ".join(self.names),))
 
     def single(self, block):
         """One block alone, with its own, fewer profiles."""

@@ -7,6 +7,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+import sklearn
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
@@ -27,6 +28,8 @@ __all__ = [
 
 # Text that is all numbers is worth a remark beyond so many levels: codes of categories are few, measurements many.
 _MANY_NUMBERS = 20
+# A nominal attribute of more levels than this is hardly meant as one: it is slow, and few rows share a level.
+_MANY_LEVELS = 1000
 
 
 def check_sensitive_features(sensitive_features, n_samples):
@@ -283,11 +286,7 @@ class _CategoricalCoder:
         else:
             _, found = column.level_codes()
             self.levels = sorted(found)
-        n_levels = len(self.levels)
-        if n_levels > 2:
-            self.coordinates = np.eye(n_levels)
-        else:
-            self.coordinates = np.arange(n_levels, dtype=np.float64)[:, None]
+        self.n_coordinates = len(self.levels) if len(self.levels) > 2 else 1
 
     def codes(self, column):
         """Position of each row's level among the fitted ones."""
@@ -305,7 +304,12 @@ class _CategoricalCoder:
 
     def points(self, column, codes, rows=slice(None)):
         """Coordinates of some rows."""
-        return self.coordinates[codes[rows]]
+        codes = codes[rows]
+        if self.n_coordinates == 1:
+            return codes[:, None].astype(np.float64)
+        coordinates = np.zeros((len(codes), self.n_coordinates))
+        coordinates[np.arange(len(codes)), codes] = 1.0
+        return coordinates
 
     def names(self, name):
         """Names of the coordinates."""
@@ -323,6 +327,8 @@ def _power_of_two_unit(values):
 
 class _ContinuousCoder:
     """Shift and scale of a continuous attribute."""
+
+    n_coordinates = 1
 
     def __init__(self, column, scaling, weights):
         # Numbers whose range or squares no float holds are first multiplied by a power of 2, which rounds nothing.
@@ -518,6 +524,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         for name, column in counted.items():
             if name in categorical:
                 coders[name] = _CategoricalCoder(column)
+                _warn_of_many_levels(name, coders[name].levels)
             else:
                 coders[name] = _ContinuousCoder(column, self.continuous_scaling, weights[keep])
         self._coders = coders
@@ -550,10 +557,34 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
 
     def _blocks(self, columns):
         codes = {name: self._coders[name].codes(column) for name, column in columns.items()}
-        return SensitiveBlocks.from_points(
-            list(codes.values()),
-            lambda rows: [self._coders[name].points(columns[name], codes[name], rows) for name in columns],
-            list(columns),
+
+        def points_of(rows):
+            _check_memory(self._coders, len(rows))
+            return [self._coders[name].points(columns[name], codes[name], rows) for name in columns]
+
+        return SensitiveBlocks.from_points(list(codes.values()), points_of, list(columns))
+
+
+def _warn_of_many_levels(name, levels):
+    if len(levels) > _MANY_LEVELS:
+        warn_of_attributes(
+            f"sensitive_features column {name!r} is nominal with {len(levels):,} levels, each as far from the next as "
+            f"from any other, such as {levels[0]!r} and {levels[1]!r}: time and memory grow with their number. Merge "
+            "levels into groups (regions for postcodes), or make it a number if it is one"
+        )
+
+
+def _check_memory(coders, n_profiles):
+    """Raise where the coordinates of all profiles would not fit scikit-learn's ``working_memory``."""
+    needed = 8 * n_profiles * sum(coder.n_coordinates for coder in coders.values())
+    available = sklearn.get_config()["working_memory"] * 2**20
+    if needed > available:
+        name, coder = max(coders.items(), key=lambda item: item[1].n_coordinates)
+        raise ValueError(
+            f"the coordinates of {n_profiles:,} distinct rows of sensitive_features need about "
+            f"{needed / 2**20:,.0f} MiB, more than scikit-learn's working_memory of {available / 2**20:,.0f} MiB, most "
+            f"of it for the {coder.n_coordinates:,} levels of {name!r}: merge its levels into groups, round continuous "
+            "attributes, or raise sklearn.set_config(working_memory=...)"
         )
 
 

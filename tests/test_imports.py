@@ -30,6 +30,7 @@ LEVELS = {
     "encoding": 2,
     "metrics": 3,
     "penalties": 3,
+    "_guard": 4,
     "_objective": 4,
     "_prediction": 4,
     "_training": 4,

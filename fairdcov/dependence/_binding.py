@@ -5,14 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import sklearn
-from scipy.spatial.distance import cdist
 
 from fairdcov import _kernels
 from fairdcov._blocks import SensitiveBlocks, combine_codes, factorise
 from fairdcov._range import row_probabilities, within_range
 from fairdcov._validation import check_choice, check_positive_number, check_sample_weight, resolve_n_threads
 from fairdcov.dependence._forms import ROUNDING, FeatureForm, ProfileForm, SumForm, TileForm, UnivariateForm
-from fairdcov.dependence._sample import STATISTICS, Factor, Sample, distance_factor, product_of_factors
+from fairdcov.dependence._sample import STATISTICS, Factor, Sample, distance_factor, distances, product_of_factors
 
 __all__ = ["FEW_PROFILES", "MEASURES", "METHODS", "bind_dependence"]
 
@@ -32,12 +31,15 @@ _MANY_ROWS = 20_000
 def _distance_sums(points, weights, n_threads):
     """``sum_h w_h |x_k - x_h|`` for every profile."""
     if len(points) <= _HANDFUL:
-        return cdist(points, points) @ weights
+        return distances(points, points) @ weights
     if points.shape[1] == 1:
         return _kernels.univariate_distance_sums(points[:, 0] - points[:, 0].mean(), weights)
     # One block has far fewer distinct points than all blocks together have profiles, and this is quadratic in them.
     codes, first = combine_codes([factorise(column)[0] for column in points.T])
     points, weights = points[first], np.bincount(codes, weights=weights)
+    if points.shape[1] > len(points) / 2 and _profile_bytes(len(points)) <= _working_memory_bytes():
+        # Nearly a level for each of them: the tiles would go through all columns for each pair.
+        return (distances(points, points) @ weights)[codes]
     nothing = np.zeros((1, len(points)))
     return -_kernels.tile_row_sums([points], nothing, np.ones(1), weights, n_threads=n_threads)[codes]
 
@@ -110,7 +112,7 @@ def _bind_distance(blocks, sample, options):
     (points,) = blocks.points
     method = _choose_method(blocks, options.method, univariate=points.shape[1] == 1, approximate=options.approximate)
     if method == "profiles":
-        return ProfileForm(sample, -cdist(points, points))
+        return ProfileForm(sample, -distances(points, points))
     if method == "univariate":
         return UnivariateForm(sample, points[:, 0])
     if method == "tiles":
@@ -127,8 +129,7 @@ def _bind_summed(blocks, sample, options):
     if options.method in ("auto", "profiles"):
         method = _choose_method(blocks, "auto", univariate=False, approximate=options.approximate)
         if method == "profiles":
-            distances = sum(cdist(points, points) for points in blocks.points)
-            return ProfileForm(sample, -distances)
+            return ProfileForm(sample, -sum(distances(points, points) for points in blocks.points))
     forms = []
     for b in range(n_blocks):
         block = blocks.single(b)

@@ -3,14 +3,40 @@
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 
-__all__ = ["Factor", "Sample", "distance_factor", "pivoted_cholesky", "product_of_factors"]
+__all__ = ["Factor", "Sample", "distance_factor", "distances", "pivoted_cholesky", "product_of_factors"]
 
 STATISTICS = ("u", "v")
 
 # Pivots drawn at a time by the Nystroem approximation: matrix products instead of one column after the other.
 _PIVOT_BLOCK = 32
+# From so many columns on it pays to look at the ones of 0/1 columns only.
+_WIDE = 64
+
+
+def distances(left, right):
+    """Euclidean distances between the rows of two matrices of points, (K, H)."""
+    if left.shape[1] <= _WIDE:
+        return cdist(left, right)
+    seen = (right != 0).any(axis=0)
+    if 4 * np.count_nonzero(seen) < left.shape[1]:
+        # A few points have few of the levels; what one of the others has in the remaining columns is its distance there.
+        squares = cdist(left[:, seen], right[:, seen], "sqeuclidean")
+        squares += np.einsum("kc,kc,c->k", left, left, (~seen).astype(np.float64))[:, None]
+        return np.sqrt(squares, out=squares)
+    # Wide points are mostly the 0/1 columns of nominal attributes, where all but the ones can be left out; the squares
+    # are whole numbers and exact.
+    binary = ((left == 0) | (left == 1)).all(axis=0) & ((right == 0) | (right == 1)).all(axis=0)
+    first, second = sp.csr_array(left[:, binary]), sp.csr_array(right[:, binary])
+    squares = (first @ second.T).toarray()
+    squares *= -2.0
+    squares += first.sum(axis=1)[:, None]
+    squares += second.sum(axis=1)[None, :]
+    if not binary.all():
+        squares += cdist(left[:, ~binary], right[:, ~binary], "sqeuclidean")
+    return np.sqrt(squares, out=squares)
 
 
 class Sample:
@@ -73,13 +99,13 @@ class Factor:
 
     def between(self, rows=slice(None), columns=slice(None)):
         left, right = self.points[rows], self.points[columns]
-        return self.half[rows][:, None] + self.half[columns][None, :] - self.scale * cdist(left, right)
+        return self.half[rows][:, None] + self.half[columns][None, :] - self.scale * distances(left, right)
 
 
 def distance_factor(points):
     """Minus the distance, seen from a base point: centring removes the additive part, and W is positive definite."""
     base = np.median(points, axis=0, keepdims=True)
-    return Factor(points, cdist(points, base)[:, 0])
+    return Factor(points, distances(points, base)[:, 0])
 
 
 def product_of_factors(factors, rows=slice(None), columns=slice(None)):

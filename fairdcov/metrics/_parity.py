@@ -5,6 +5,7 @@ import pandas as pd
 
 from fairdcov._docstrings import fill_docstring
 from fairdcov._validation import check_choice, check_finite_vector
+from fairdcov.metrics._divergence import GROUP_WEIGHTS
 from fairdcov.metrics._groups import evaluate, group_predictions
 
 __all__ = [
@@ -90,31 +91,53 @@ def demographic_parity_gap(
     return evaluate(sample, bind_demographic_parity_gap, relative=relative)
 
 
-def bind_unfairness_ratio(sample):
+def bind_unfairness_ratio(sample, *, group_weights="equal"):
     """Function of group codes (n,) that gives the ratio."""
+    check_choice(group_weights, "group_weights", GROUP_WEIGHTS)
     values, weights = sample.predictions, sample.weights
     mean = np.average(values, weights=weights)
+    variance = np.average((values - mean) ** 2, weights=weights)
+    if group_weights == "proportion":
+
+        def share_between(codes):
+            differences = (sample.group_means(codes) - mean) ** 2
+            return float(np.average(differences, weights=sample.totals(weights, codes)) / variance)
+
+        return share_between
     n = len(values)
-    variance = np.average((values - mean) ** 2, weights=weights) * n / max(n - 1, 1)
+    variance = variance * n / max(n - 1, 1)
     return lambda codes: float(sample.group_means(codes).var(ddof=1) / variance)
 
 
 @_document
-def unfairness_ratio(y_true, y_pred, *, sensitive_features, sample_weight=None, bins=None, min_group_size=1):
+def unfairness_ratio(
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    group_weights="equal",
+    bins=None,
+    min_group_size=1,
+):
     """Variance of the group means over the variance of all predictions.
-
-    The group means count alike, however large the groups; both variances have one degree of freedom less than terms.
 
     Parameters
     ----------
     <shared>
-        They weight the group means and the variance of the predictions, not the groups.
+        They weight the group means and the variance of the predictions; the groups themselves only with
+        ``group_weights="proportion"``.
+    group_weights : {"equal", "proportion"}, default="equal"
+        ``"equal"`` is the published ratio: group means count alike, however small the group, and both variances have
+        one degree of freedom less than terms. ``"proportion"`` weights each group by its share of the rows or of
+        ``sample_weight``: the share of the variance of the predictions that lies between the groups (the squared
+        correlation ratio), in [0, 1].
     <shared last>
 
     Returns
     -------
     float
-        At least 0, without units; 0 for a constant prediction. Small groups can bring it above 1.
+        At least 0, without units; 0 for a constant prediction. With ``"equal"``, small groups can bring it above 1.
 
     References
     ----------
@@ -126,11 +149,15 @@ def unfairness_ratio(y_true, y_pred, *, sensitive_features, sample_weight=None, 
     >>> from fairdcov.metrics import unfairness_ratio
     >>> unfairness_ratio(None, [1.0, 3.0, 3.0, 5.0], sensitive_features=["f", "f", "m", "m"])
     0.75
+    >>> unfairness_ratio(
+    ...     None, [1.0, 3.0, 3.0, 5.0], sensitive_features=["f", "f", "m", "m"], group_weights="proportion"
+    ... )
+    0.5
     """
     sample = group_predictions(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
     )
-    return evaluate(sample, bind_unfairness_ratio)
+    return evaluate(sample, bind_unfairness_ratio, group_weights=group_weights)
 
 
 # --- distribution functions ----------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -35,7 +36,14 @@ __all__ = [
     "pairs_section",
 ]
 
-MEASURES = ("demographic_parity_gap", "unfairness_ratio", "js_divergence", "ks_disparity", "wasserstein_disparity")
+MEASURES = (
+    "demographic_parity_gap",
+    "unfairness_ratio",
+    "unfairness_ratio_by_share",
+    "js_divergence",
+    "ks_disparity",
+    "wasserstein_disparity",
+)
 
 # Null levels put so many neighbouring cells of the distribution functions together.
 _COARSENESS = 8
@@ -296,6 +304,7 @@ def compared_groups(sample, names, min_group_size, *, which="y_pred", levels=Non
 _MEANS = {
     "demographic_parity_gap": bind_demographic_parity_gap,
     "unfairness_ratio": bind_unfairness_ratio,
+    "unfairness_ratio_by_share": partial(bind_unfairness_ratio, group_weights="proportion"),
 }
 _DISTRIBUTIONS = {"ks_disparity": bind_ks_disparity, "wasserstein_disparity": bind_wasserstein_disparity}
 

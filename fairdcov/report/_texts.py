@@ -101,7 +101,8 @@ TASK_NAMES = {
 
 MEASURE_NAMES = {
     "demographic_parity_gap": "Demographic parity gap",
-    "unfairness_ratio": "Unfairness ratio",
+    "unfairness_ratio": "Unfairness ratio, groups alike",
+    "unfairness_ratio_by_share": "Unfairness ratio, groups by share",
     "js_divergence": "Jensen–Shannon divergence",
     "ks_disparity": "Kolmogorov–Smirnov distance",
     "wasserstein_disparity": "Wasserstein distance",
@@ -113,7 +114,8 @@ MEASURE_NAMES = {
 
 MEASURE_NOTES = {
     "demographic_parity_gap": "largest difference of mean predictions, in their units",
-    "unfairness_ratio": "variance of the group means over the variance of the predictions",
+    "unfairness_ratio": "variance of the group means, however small the groups, over that of the predictions",
+    "unfairness_ratio_by_share": "share of the variance of the predictions between the groups, from 0 to 1",
     "js_divergence": "between all groups, in bits",
     "ks_disparity": "largest over pairs of groups, from 0 to 1",
     "wasserstein_disparity": "largest over pairs of groups, in units of the predictions",

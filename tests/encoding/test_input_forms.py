@@ -4,9 +4,19 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import sklearn
+from scipy.spatial.distance import cdist
 from sklearn.linear_model import PoissonRegressor
 
-from fairdcov import CCDCovPenalty, DCovPoissonRegressor, JSDivergenceCalibrator, SensitiveEncoder
+from fairdcov import (
+    CCDCovPenalty,
+    DCovPoissonRegressor,
+    JSDivergenceCalibrator,
+    SensitiveEncoder,
+    concatenated_distance_covariance,
+    distance_covariance,
+    joint_distance_covariance,
+)
 from fairdcov.actuarial import (
     Rebalancer,
     largest_dislocations,
@@ -105,7 +115,7 @@ READERS = {
         sensitive_features=people,
         sample_weight=book["weight"],
         bins={name(2): [0, 50, 99]},
-    ).to_numpy(),
+    ).to_numpy(dtype=float),
     "groups": lambda book, people, name: sensitive_groups(people, bins={name(2): 3}).to_numpy().astype(str),
     "one-way": lambda book, people, name: one_way(book["y"], book["prediction"], people)["observed"].to_numpy(),
     "premium changes": lambda book, people, name: premium_changes(book["prediction"], book["prediction"] + 0.1, people)[
@@ -135,6 +145,7 @@ FORMS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:.*fewer than min_group_size")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reader", READERS)
 def test_every_form_means_the_same(reader, form, book):
@@ -302,14 +313,16 @@ MISMATCHED = {
 
 
 @pytest.mark.parametrize("case", MISMATCHED)
+@pytest.mark.filterwarnings("ignore:.*fewer than min_group_size")
 @pytest.mark.filterwarnings("ignore:.*:sklearn.exceptions.ConvergenceWarning")
 def test_labels_in_another_order_are_remarked_on(case, book):
     name, call = MISMATCHED[case]
     expected = rf"matched by position, .* order: \d+ of 120 rows .* {name}\.loc\["
     with pytest.warns(SensitiveFeaturesWarning, match=expected) as caught:
         call(book)
-    assert {warning.filename for warning in caught} == {__file__}
-    assert len({str(warning.message) for warning in caught}) == 1
+    remarks = [warning for warning in caught if "matched by position" in str(warning.message)]
+    assert {warning.filename for warning in remarks} == {__file__}
+    assert len({str(warning.message) for warning in remarks}) == 1
 
 
 def test_rows_left_out_here_and_there(book):
@@ -452,6 +465,53 @@ def test_levels_of_an_enum_are_in_their_order():
 def test_a_missing_level_of_an_enum():
     with pytest.raises(ValueError, match="'g' has 1 missing"):
         SensitiveEncoder().fit(UNUSED["polars"](["low", None], ["low", "high"]))
+
+
+# --- many levels ---------------------------------------------------------------------------------------------------
+
+
+def test_many_levels_are_remarked_on():
+    streets = np.array([f"street {k}" for k in range(1001)])
+    with pytest.warns(SensitiveFeaturesWarning, match="is nominal with 1,001 levels"):
+        bound = CCDCovPenalty().bind(streets)
+    assert bound.n_profiles == 1001
+    CCDCovPenalty().bind(streets[:1000])
+
+
+def test_coordinates_that_do_not_fit_the_memory():
+    """One megabyte holds 131,072 numbers: 400 levels of 300 ages in 400 profiles are too many, 300 are not."""
+    people = pd.DataFrame({"street": [f"street {k}" for k in range(400)], "age": np.arange(400.0)})
+    with sklearn.config_context(working_memory=1):
+        SensitiveEncoder().fit_encode(people[:300])
+        with pytest.raises(
+            ValueError, match=r"400 distinct rows .* need about 1 MiB, more than .* 400 levels of 'street'"
+        ):
+            SensitiveEncoder().fit_encode(people)
+
+
+@pytest.mark.parametrize("measure", [concatenated_distance_covariance, joint_distance_covariance, distance_covariance])
+@pytest.mark.parametrize("method", ["profiles", "tiles"])
+def test_wide_attributes_by_every_method(measure, method, rng):
+    """One-hot columns of many levels take a way of their own to the distances."""
+    n = 257
+    blocks = [np.eye(150)[rng.integers(0, 150, n)], rng.uniform(size=(n, 1)), np.eye(70)[rng.integers(0, 70, n)]]
+    x = rng.normal(size=n)
+    expected = {
+        concatenated_distance_covariance: lambda: reference(x, [np.hstack(blocks)], 0.0),
+        joint_distance_covariance: lambda: reference(x, blocks, 1.0),
+        distance_covariance: lambda: sum(reference(x, [block], 0.0) for block in blocks),
+    }[measure]()
+    assert measure(x, *blocks, statistic="v", method=method) == pytest.approx(expected, rel=1e-10)
+
+
+def reference(x, blocks, c):
+    """The V-statistic written down: mean of the product of (centred distances + c), less c to the number of factors."""
+    product = np.ones((len(x), len(x)))
+    for points in (x[:, None], *blocks):
+        distances = cdist(points, points)
+        rows = distances.mean(axis=0)
+        product *= rows[:, None] + rows[None, :] - rows.mean() - distances + c
+    return product.mean() - c ** (len(blocks) + 1)
 
 
 # --- sizes of numbers ----------------------------------------------------------------------------------------------

@@ -57,6 +57,39 @@ def test_unfairness_ratio_is_the_published_one(any_book):
     assert unfairness_ratio(None, 3 - 7 * prediction, sensitive_features=people) == pytest.approx(expected)
 
 
+def test_unfairness_ratio_by_share_is_the_correlation_ratio(any_book):
+    people, prediction, exposure = any_book
+    groups, _ = split(people, prediction, exposure)
+    mean = np.average(prediction, weights=exposure)
+    between = sum(w.sum() * (np.average(u, weights=w) - mean) ** 2 for u, w in groups)
+    total = (exposure * (prediction - mean) ** 2).sum()
+    options = {"sensitive_features": people, "group_weights": "proportion"}
+    found = unfairness_ratio(None, prediction, sample_weight=exposure, **options)
+    assert found == pytest.approx(between / total, rel=1e-12)
+    # Ten times the rows are not ten times the evidence: with their shares the groups are what they were.
+    repeated = np.repeat(np.arange(len(prediction)), 10)
+    once = unfairness_ratio(None, prediction, **options)
+    options["sensitive_features"] = people.iloc[repeated]
+    assert unfairness_ratio(None, prediction[repeated], **options) == pytest.approx(once, rel=1e-12)
+
+
+def test_a_tiny_group_hardly_counts_by_share():
+    """The published ratio lets one row in a thousand decide."""
+    prediction = np.append(np.tile([1.0, 3.0], 500), 100.0)
+    group = np.append(np.repeat(["a", "b"], 500), "c")
+    alike = unfairness_ratio(None, prediction, sensitive_features=group)
+    by_share = unfairness_ratio(None, prediction, sensitive_features=group, group_weights="proportion")
+    assert alike > 100
+    assert 0.5 < by_share < 1
+    everyone_alike = np.append(np.tile([1.0, 3.0], 500), 2.5)
+    assert unfairness_ratio(None, everyone_alike, sensitive_features=group, group_weights="proportion") < 1e-3
+
+
+def test_group_weights_of_the_unfairness_ratio_are_checked():
+    with pytest.raises(ValueError, match="group_weights must be one of 'proportion', 'equal'; found 'exposure'"):
+        unfairness_ratio(None, [1.0, 2.0], sensitive_features=["a", "b"], group_weights="exposure")
+
+
 def test_ks_against_scipy(any_book):
     people, prediction, _ = any_book
     groups, masks = split(people, prediction)
