@@ -2,16 +2,19 @@
 
 import numpy as np
 import pandas as pd
+from scipy.interpolate import BSpline
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.compose import ColumnTransformer
-from sklearn.impute import MissingIndicator, SimpleImputer
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, SplineTransformer
+from sklearn.impute import MissingIndicator
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["feature_columns", "is_quantity"]
+__all__ = ["QuantityColumns", "feature_columns", "is_quantity"]
 
 # Numbers with more distinct values than this are quantities; those with fewer have a column for each.
 MOST_NUMERIC_LEVELS = 8
 _N_KNOTS = 6
+_DEGREE = 3
 # Further levels share one column, so that a long list of makes or postcodes does not make a column each.
 _MOST_LEVELS = 100
 
@@ -54,10 +57,55 @@ def feature_columns(features):
 
 def _spline(column):
     values = column.dropna().to_numpy(dtype=np.float64)
-    knots = np.unique(np.quantile(values, np.linspace(0.0, 1.0, _N_KNOTS)))
-    return Pipeline(
-        [
-            ("median", SimpleImputer(strategy="median")),
-            ("spline", SplineTransformer(knots=knots[:, None], include_bias=False)),
-        ]
-    )
+    return QuantityColumns(np.unique(np.quantile(values, np.linspace(0.0, 1.0, _N_KNOTS))))
+
+
+class QuantityColumns(TransformerMixin, BaseEstimator):
+    """Cubic splines of one quantity, constant beyond the outer knots, as scikit-learn's SplineTransformer makes them.
+
+    It holds its knots and a median and makes the splines anew whenever it is asked for columns: scikit-learn's holds
+    objects of SciPy, whose inside differs from release to release, and a saved model has to outlive those.
+
+    Parameters
+    ----------
+    knots : array, (k,)
+        Distinct and ascending, at least two.
+
+    Attributes
+    ----------
+    median_ : float
+        What stands for missing values.
+    """
+
+    def __init__(self, knots):
+        self.knots = knots
+
+    def fit(self, X, y=None):
+        """Take the median of one column; a column without values has the middle of the knots."""
+        values = _only_column(X)
+        values = values[~np.isnan(values)]
+        self.median_ = float(np.median(values if len(values) else self.knots))
+        return self
+
+    def transform(self, X):
+        """Splines of one column, all but the last, which is one minus the others."""
+        check_is_fitted(self)
+        values = _only_column(X)
+        values = np.clip(np.where(np.isnan(values), self.median_, values), self.knots[0], self.knots[-1])
+        return BSpline.design_matrix(values, self._knots_of_splines(), _DEGREE).toarray()[:, :-1]
+
+    def get_feature_names_out(self, input_features):
+        """Name of the quantity and number of the spline."""
+        return np.array([f"{input_features[0]}_sp_{k}" for k in range(len(self.knots) + _DEGREE - 2)], dtype=object)
+
+    def _knots_of_splines(self):
+        """The knots and further ones outside, at the distance of the outermost two."""
+        knots = np.asarray(self.knots, dtype=np.float64)
+        first, last = knots[1] - knots[0], knots[-1] - knots[-2]
+        before = np.linspace(knots[0] - _DEGREE * first, knots[0] - first, _DEGREE)
+        after = np.linspace(knots[-1] + last, knots[-1] + _DEGREE * last, _DEGREE)
+        return np.concatenate([before, knots, after])
+
+
+def _only_column(X):
+    return np.asarray(X, dtype=np.float64)[:, 0]

@@ -1,18 +1,20 @@
 """The families and models that ``fairdcov fit`` offers, and the types that a saved model may consist of."""
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 
 import numpy as np
+from sklearn.exceptions import InconsistentVersionWarning
 from sklearn.pipeline import Pipeline
 
 import fairdcov
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov._optional import import_optional
 from fairdcov.actuarial._factors import nearest_name
-from fairdcov.cli._features import feature_columns
+from fairdcov.cli._features import QuantityColumns, feature_columns
 from fairdcov.cli._model_file import check_model_file
 from fairdcov.metrics import binary_log_loss, mean_deviance
 
@@ -141,7 +143,8 @@ class Model:
     estimators : tuple of str
         Classes of that module that its files may hold.
     trusted : tuple of str
-        Types of other packages that its files may hold beside those that skops trusts.
+        Types of other packages that its files may hold beside those that skops trusts: public ones alone, since a file
+        is read by other releases of a package than the one that wrote it.
     packages : tuple of str
         Optional packages that it needs.
     levels_of_numbers : bool
@@ -157,21 +160,12 @@ class Model:
     levels_of_numbers: bool = False
 
 
-# Splines of scikit-learn hold scipy's BSpline, which evaluates polynomials and holds NumPy's asarray.
-_SPLINE_TYPES = (
-    "numpy.dtype",
-    "scipy.interpolate._bsplines.BSpline",
-    "scipy._lib.array_api_compat.numpy._aliases.asarray",
-    "scipy._external.array_api_compat.numpy._aliases.asarray",
-)
-
 MODELS = {
     "glm": Model(
         _glm,
         rating_table=True,
         module="fairdcov.linear_model",
         estimators=tuple(sorted({family.glm for family in FAMILIES.values()})),
-        trusted=_SPLINE_TYPES,
         levels_of_numbers=True,
     ),
     # A booster is kept as LightGBM's own text, which its estimator checks before LightGBM reads it.
@@ -245,7 +239,8 @@ def trusted_types(model_name):
     """Types that a file of this model may hold, beside those that skops trusts itself."""
     model = MODELS[model_name]
     module = import_module(model.module)
-    classes = [*(getattr(module, name) for name in model.estimators), *PENALTIES.values(), fairdcov.SensitiveEncoder]
+    own = [*PENALTIES.values(), fairdcov.SensitiveEncoder, QuantityColumns]
+    classes = [*(getattr(module, name) for name in model.estimators), *own]
     return {f"{cls.__module__}.{cls.__qualname__}" for cls in classes} | set(model.trusted)
 
 
@@ -266,8 +261,8 @@ def load_model(path, model_name):
     Raises
     ------
     ValueError
-        For files that skops cannot read and for other types, which are listed; nothing of them is loaded. For parts
-        that do not fit together, such as a damaged booster.
+        For files that skops cannot read, for other types, which are listed (nothing of them is loaded), for parts that
+        do not fit together, such as a damaged booster, and for parts that the packages installed cannot make.
     """
     skops = import_optional("skops.io", "loading a model")
     if model_name not in MODELS:
@@ -284,10 +279,16 @@ def load_model(path, model_name):
         )
     if "lightgbm" in MODELS[model_name].packages:
         import_optional("lightgbm", f"a model of kind {model_name}")
-    try:
-        model = skops.load(path, trusted=sorted(found))
-    except Exception as error:  # each type checks its own state
-        raise ValueError(f"{path} is not a model that can be read: {error}") from error
+    with warnings.catch_warnings():
+        # One for each part of the model; fairdcov predict says it once.
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        try:
+            model = skops.load(path, trusted=sorted(found))
+        except Exception as error:  # each type checks its own state; those of another scikit-learn may not fit
+            raise ValueError(
+                f"{path} is not a model that can be read, or it cannot be loaded with the packages installed here: "
+                f"{error}; settings.json beside it has the versions that it was written with"
+            ) from error
     if not isinstance(model, Pipeline) or type(model[-1]).__name__ not in MODELS[model_name].estimators:
         raise ValueError(f"{path} is not a model that can be read: it holds no pipeline of a {model_name}")
     return model

@@ -11,7 +11,7 @@ from fairdcov.cli._models import MODELS, load_model, response
 from fairdcov.cli._output import check_output_file
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
-from fairdcov.cli._settings import MODEL_FILE, read_settings
+from fairdcov.cli._settings import MODEL_FILE, other_versions, read_settings
 from fairdcov.cli._tables import file_format, file_sha256, open_table
 
 __all__ = ["run_predict"]
@@ -80,6 +80,7 @@ def run_predict(options):
     if file_sha256(folder / MODEL_FILE) != settings["model_sha256"]:
         raise ValueError(f"{folder / MODEL_FILE} is not the model that {folder} was written with: its SHA-256 differs")
     model = load_model(folder / MODEL_FILE, settings["model"])
+    say_notes(other_versions(settings))
 
     source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
     _check_columns(source, settings["features"])

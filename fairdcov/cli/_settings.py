@@ -5,12 +5,14 @@ from importlib.metadata import PackageNotFoundError, version
 
 import fairdcov
 
-__all__ = ["MODEL_FILE", "SETTINGS_FILE", "read_settings", "versions", "write_settings"]
+__all__ = ["MODEL_FILE", "SETTINGS_FILE", "other_versions", "read_settings", "versions", "write_settings"]
 
 MODEL_FILE = "model.skops"
 SETTINGS_FILE = "settings.json"
 FORMAT = 1
 _NEEDED = {"format": int, "model": str, "model_sha256": str, "features": dict}
+# Packages whose objects a file of a model has, beside arrays.
+_PARTS = ("scikit-learn", "lightgbm")
 # Types of the levels of a feature of each kind; quantities have none.
 _KINDS = {"quantity": None, "number": (int, float), "category": (str,)}
 
@@ -24,6 +26,18 @@ def versions(*packages):
         except PackageNotFoundError:
             continue
     return found
+
+
+def other_versions(settings):
+    """Remarks on packages that a model holds parts of and that are not of the version it was written with."""
+    written = settings.get("versions", {})
+    here = versions(*_PARTS)
+    return [
+        f"the model was written with {name} {written[name]}; here is {here[name]}: see that a few predictions are "
+        "still those of the scored book beside it"
+        for name in ("fairdcov", *_PARTS)
+        if name in here and written.get(name, here[name]) != here[name]
+    ]
 
 
 def write_settings(folder, settings):

@@ -6,13 +6,17 @@ import os
 import pickle
 import subprocess
 import zipfile
+from importlib.metadata import version
 
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.preprocessing import FunctionTransformer
+import sklearn
+from sklearn.preprocessing import FunctionTransformer, SplineTransformer
 
 from fairdcov.cli import main
+from fairdcov.cli._features import QuantityColumns
+from fairdcov.cli._models import trusted_types
 
 from .conftest import BOOK, QUICK, check_refused, portfolio, read_scored
 
@@ -175,6 +179,56 @@ def test_untrusted_types_are_listed_and_not_loaded(run, save, copy, tmp_path, mo
     replace_model(copy, skops_io.dumps(FunctionTransformer(main)))
     check_refused(run("predict", copy, *arguments), "fairdcov.cli.main")
     assert not (tmp_path / "out.csv").exists()
+
+
+def modules_of(node):
+    """Modules of all objects in the schema of a file of skops."""
+    if isinstance(node, dict):
+        yield from [node["__module__"]] if "__module__" in node else []
+        node = list(node.values())
+    for part in node if isinstance(node, list) else []:
+        yield from modules_of(part)
+
+
+def test_a_file_has_no_parts_that_change_with_the_release_of_a_package(folder):
+    """Private objects of SciPy kept a file from being read by another release, or by the one that wrote it."""
+    with zipfile.ZipFile(folder / "model.skops") as archive:
+        modules = set(modules_of(json.loads(archive.read("schema.json"))))
+    assert {name.partition(".")[0] for name in modules} <= {"builtins", "fairdcov", "numpy", "sklearn"}
+    assert trusted_types("glm") == {name for name in trusted_types("glm") if name.startswith("fairdcov.")}
+
+
+def test_splines_are_those_of_scikit_learn():
+    rng = np.random.default_rng(0)
+    for knots in (np.array([-1.0, 4.0]), np.sort(rng.normal(size=6)), 1e9 * np.arange(3.0)):
+        values = np.concatenate([knots, rng.normal(size=50), 3 * knots])[:, None]
+        ours = QuantityColumns(knots).fit(values)
+        theirs = SplineTransformer(knots=knots[:, None], include_bias=False).fit(values)
+        np.testing.assert_array_equal(ours.transform(values), theirs.transform(values))
+        assert ours.get_feature_names_out(["x"]).tolist() == theirs.get_feature_names_out(["x"]).tolist()
+        # a missing value counts as the median, and as the middle knot where all are missing
+        median = np.median(values)
+        np.testing.assert_array_equal(ours.transform([[np.nan]]), ours.transform([[median]]))
+        empty = QuantityColumns(knots).fit([[np.nan]])
+        np.testing.assert_array_equal(empty.transform([[np.nan]]), empty.transform([[np.median(knots)]]))
+
+
+def test_another_version_is_said_once(run, save, copy, tmp_path, monkeypatch):
+    settings = json.loads((copy / "settings.json").read_text(encoding="utf-8"))
+    settings["versions"] |= {"scikit-learn": "1.5.0", "numpy": "1.99"}
+    (copy / "settings.json").write_text(json.dumps(settings), encoding="utf-8")
+    monkeypatch.setattr(sklearn.base, "__version__", "99.0")  # for scikit-learn, a file of an older release
+    result = run("predict", copy, save(book(60)), "--output", tmp_path / "out.csv")
+    assert result.code == 0, result.err
+    assert result.out.count("the model was written with") == 1
+    assert f"written with scikit-learn 1.5.0; here is {version('scikit-learn')}" in result.out
+
+    def fail(*_, **__):
+        raise AttributeError("no attribute '_fill_dtype'")
+
+    monkeypatch.setattr(skops_io, "load", fail)
+    result = run("predict", copy, save(book(60)), "--output", tmp_path / "out.parquet")
+    check_refused(result, "cannot be loaded with the packages installed here: no attribute '_fill_dtype'")
 
 
 def test_files_that_are_no_models(run, save, copy, tmp_path):
