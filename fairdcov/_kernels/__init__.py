@@ -214,7 +214,9 @@ def signed_sums(u, values, *, order=None):
 
 
 def window_density(u, weights, half, *, least, order=None):
-    """Weight by unit of ``u`` in the window of ``half`` rows on either side of each row, (n,).
+    """Weight by unit of ``u`` in the window of the weight ``half`` on either side of each prediction, (n,).
+
+    Whole-number weights are repetition: rows of one prediction have one window.
 
     Parameters
     ----------
@@ -222,10 +224,11 @@ def window_density(u, weights, half, *, least, order=None):
         Predictions.
     weights : (n,) array
         Row weights.
-    half : int
-        Rows on either side, at least 1; the window is cut off at the smallest and the largest prediction.
+    half : float
+        Weight on either side. The window reaches the next predictions at least, and is cut off at the smallest and the
+        largest one.
     least : float
-        Positive; a window counts as no narrower, be all its rows tied.
+        Positive; a window counts as no narrower.
     order : (n,) integer array, optional
         ``np.argsort(u)`` when it is known already.
 
@@ -236,7 +239,8 @@ def window_density(u, weights, half, *, least, order=None):
     u = _vector(u)
     out = np.empty_like(u)
     weights = _rows(weights, u, "weights")
-    _scan.window_density(u, _given_order(u, order), weights, half, least, np.empty_like(u), out)
+    scratch = np.empty_like(u), np.empty_like(u), np.empty_like(u), np.empty(len(u), dtype=np.int64)
+    _scan.window_density(u, _given_order(u, order), weights, half, least, *scratch, out)
     return out
 
 

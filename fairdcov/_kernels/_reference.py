@@ -89,13 +89,20 @@ def signed_products(u, matrix, weights):
 
 
 def window_density(u, weights, half, least):
-    """Weight above the lowest and up to the highest of the rows around each, by the distance of the two."""
-    order = np.argsort(u, kind="stable")
-    density = np.empty(len(u))
-    for position, row in enumerate(order):
-        window = order[max(position - half, 0) : position + half + 1]
-        density[row] = weights[window[1:]].sum() / max(u[window[-1]] - u[window[0]], least)
-    return density
+    """Weight between the values ``half`` the weight below and above each, by their distance; at least the next values.
+
+    A value stands in the middle of the weight of its rows.
+    """
+    values, codes = np.unique(u, return_inverse=True)
+    tied = np.bincount(codes, weights)
+    upto = np.cumsum(tied)
+    middle = upto - 0.5 * tied
+    density = np.empty(len(values))
+    for k in range(len(values)):
+        first = min((upto <= middle[k] - half).sum(), max(k - 1, 0))
+        last = min(max((upto <= middle[k] + half).sum(), k + 1), len(values) - 1)
+        density[k] = (middle[last] - middle[first]) / max(values[last] - values[first], least)
+    return density[codes]
 
 
 def pair_sum(u, matrix):

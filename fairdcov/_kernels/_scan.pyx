@@ -35,21 +35,41 @@ def window_density(
     const double[::1] u,            # IN (n,)
     const int64_t[::1] order,       # IN (n,) ascending order of u
     const double[::1] weights,      # IN (n,)
-    ptrdiff_t half,                 # rows on either side that make the window of a row, cut off at the ends
+    double half,                    # weight on either side that makes the window of a row, cut off at the ends
     double least,                   # a window counts as no narrower than that
-    double[::1] cumulative,         # SCRATCH (n,)
+    double[::1] values,             # SCRATCH (n,) distinct predictions, ascending
+    double[::1] upto,               # SCRATCH (n,) weight of the rows up to those of each value, all of them
+    double[::1] middle,             # SCRATCH (n,) the same with half of the rows of that value
+    int64_t[::1] ends,              # SCRATCH (n,) rows up to those of each value
     double[::1] out,                # OUT (n,) weight within the window / width of the window
 ):
+    """Rows of one value have one window, which reaches the next values on both sides at least."""
     cdef:
         ptrdiff_t n = u.shape[0]
-        ptrdiff_t i, first, last
-        double below = 0.0, width
+        ptrdiff_t n_values = 0, i = 0, k, lowest = 0, highest = 0, first, last
+        double below = 0.0, tied, value, density
 
     with nogil:
-        for i in range(n):
-            below += weights[order[i]]
-            cumulative[i] = below
-        for i in range(n):
-            first, last = max(i - half, 0), min(i + half, n - 1)
-            width = max(u[order[last]] - u[order[first]], least)
-            out[order[i]] = (cumulative[last] - cumulative[first]) / width
+        while i < n:
+            value, tied = u[order[i]], weights[order[i]]
+            i += 1  # before the comparison, which NaN fails
+            while i < n and u[order[i]] == value:
+                tied += weights[order[i]]
+                i += 1
+            values[n_values] = value
+            middle[n_values] = below + 0.5 * tied
+            below += tied
+            upto[n_values] = below
+            ends[n_values] = i
+            n_values += 1
+        i = 0
+        for k in range(n_values):
+            while lowest < n_values - 1 and upto[lowest] <= middle[k] - half:
+                lowest += 1
+            while highest < n_values - 1 and upto[highest] <= middle[k] + half:
+                highest += 1
+            first, last = max(min(lowest, k - 1), 0), min(max(highest, k + 1), n_values - 1)
+            density = (middle[last] - middle[first]) / max(values[last] - values[first], least)
+            while i < ends[k]:
+                out[order[i]] = density
+                i += 1

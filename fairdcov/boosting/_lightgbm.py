@@ -372,6 +372,10 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
     custom objective overshoots at large strengths. Here the Hessian of LightGBM's split gains and leaf values has a
     term for the penalty, the bound of its smoothed second derivative that the theory page of the documentation derives.
 
+    Weights count in loss, penalty and curvature, but LightGBM cuts features into bins, and limits bins and leaves
+    (``min_data_in_bin``, ``min_child_samples``, ``min_data_per_group``), by the number of rows, so that a row of weight
+    2 is not quite two rows, with ``strength=0`` as well.
+
     Examples
     --------
     >>> from fairdcov import DCovLGBMRegressor

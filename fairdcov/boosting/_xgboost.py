@@ -189,6 +189,12 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
     DCovLGBMRegressor : The same on LightGBM, faster where steps have to be taken back.
     xgboost.XGBRegressor : The same model with ``strength=0``.
 
+    Notes
+    -----
+    Whole-number weights are repetition, penalised or not, up to XGBoost's single precision and as long as its sketch
+    keeps all values of a feature apart. Where features have many thousands of values, XGBoost chooses other candidate
+    splits for weights than for repeated rows, with ``strength=0`` as well.
+
     Examples
     --------
     >>> from fairdcov import DCovXGBRegressor

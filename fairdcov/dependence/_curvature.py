@@ -11,15 +11,15 @@ __all__ = ["local_density", "pull_bounds"]
 
 # Rows that stand for all where the profiles are too many for their matrix.
 _PART = 512
-# The window that a density is measured in has about 3 % of the rows: this share of them on either side.
-_HALF_WINDOW = 1 / 64
-# Of the range of the predictions; where many rows are tied the window has no width, and a learner sees the kink of the
-# penalty as a steep bend.
+# The window that a density is measured in has about 3 % of the weight: this share of it on either side. A little more,
+# so that rounding does not decide about a row right at its end.
+_HALF_WINDOW = (1 + 1e-9) / 64
+# Of the range of the predictions: a window is no narrower, however close the predictions in it are.
 _LEAST_WINDOW = 1e-3
 
 
 def local_density(u, probabilities=None, *, order=None):
-    """Density of the predictions at each row, from the width of a window of about 3 % of the rows around it.
+    """Density of the predictions at each row, from the width of a window of about 3 % of the weight around it.
 
     Parameters
     ----------
@@ -33,7 +33,7 @@ def local_density(u, probabilities=None, *, order=None):
     Returns
     -------
     (n,) array
-        In units of 1 / u; positive.
+        In units of 1 / u; positive. Whole-number weights are repetition.
 
     Examples
     --------
@@ -48,7 +48,7 @@ def local_density(u, probabilities=None, *, order=None):
     if probabilities is None:
         probabilities = np.full(n, 1.0 / n)
     least = _LEAST_WINDOW * (u[order[-1]] - u[order[0]])
-    return _kernels.window_density(u, probabilities, max(1, int(n * _HALF_WINDOW)), least=least, order=order)
+    return _kernels.window_density(u, probabilities, _HALF_WINDOW, least=least, order=order)
 
 
 def pull_bounds(blocks, measure, *, statistic="v", sample_weight=None, random_state=0, **options):

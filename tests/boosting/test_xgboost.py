@@ -122,3 +122,23 @@ def test_bad_input(portfolio):
     with pytest.raises(TypeError, match="did you mean 'strength'"):
         fit(portfolio, strenght=4)
     assert clone(DCovXGBRegressor(max_bin=64)).get_params()["max_bin"] == 64
+
+
+@pytest.mark.parametrize("objective", ["squared_error", "poisson"])
+@pytest.mark.parametrize("fair_target", ["unpenalised", "observed"])
+@pytest.mark.parametrize("strength", [0.0, 1.0, 30.0])
+def test_weights_are_repetition(rng, objective, fair_target, strength):
+    X = rng.normal(size=(150, 3))
+    X[:, 1] = np.round(X[:, 1])
+    y = rng.poisson(np.exp(0.5 * X[:, 0]))
+    people = np.column_stack([X[:, 0] > 0, rng.integers(0, 3, 150)])
+    times = rng.integers(0, 4, 150)
+    rows = np.repeat(np.arange(150), times)
+    model = DCovXGBRegressor(
+        objective=objective, fair_target=fair_target, strength=strength, n_estimators=5, n_fair_rounds=10, n_jobs=1
+    )
+    weighted = clone(model).fit(X, y, times.astype(float), sensitive_features=people)
+    repeated = clone(model).fit(X[rows], y[rows], sensitive_features=people[rows])
+    assert weighted.n_fair_rounds_ == repeated.n_fair_rounds_
+    # sums of XGBoost in single precision, over several trees
+    np.testing.assert_allclose(weighted._raw_predict(X), repeated._raw_predict(X), atol=5e-4)

@@ -193,11 +193,23 @@ def test_density_equals_the_definition(weights, n, rng):
     weights = weights(rng, n)
     for predictions in PREDICTIONS.values():
         u = predictions(rng, n)
-        for half in (1, 7, 10 * n + 1):
+        # not at the end of a row, where rounding decides
+        for half in (0.0, 0.037 * weights.sum(), 2.0 * weights.sum()):
             for least in (1e-9, 2.0):
                 found = _kernels.window_density(u, weights, half, least=least)
                 expected = _reference.window_density(u, weights, half, least)
                 assert_allclose(found, expected, rtol=1e-12, atol=1e-14 * weights.sum() / least)
+
+
+def test_density_takes_weights_for_repetition(rng):
+    for predictions in PREDICTIONS.values():
+        u = predictions(rng, 257)
+        times = rng.integers(1, 5, 257)
+        rows = np.repeat(np.arange(257), times)
+        for half in (0.0, 20.3, 2_000.0):
+            weighted = _kernels.window_density(u, times.astype(float), half, least=1e-3)
+            repeated = _kernels.window_density(u[rows], np.ones(len(rows)), half, least=1e-3)
+            assert_allclose(repeated, weighted[rows], rtol=1e-12)
 
 
 def test_the_definition_in_plain_python(rng):
