@@ -67,7 +67,7 @@ def read_frame(data, argument, n_samples=None):
     if isinstance(data, pd.DataFrame):
         # A frame of narwhals takes a number for the position of a row.
         names = [str(name) for name in data.columns]
-        if len(set(names)) == len(names) and names != list(data.columns):
+        if names != list(data.columns):
             data = data.set_axis(names, axis="columns")
     try:
         frame = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)

@@ -282,3 +282,5 @@ def test_column_names_that_are_numbers(arguments):
     table = one_way(y_true, y_pred, factors[["fuel", "doors"]].set_axis([1, 0], axis="columns"), **weights)
     expected = one_way(y_true, y_pred, factors[["fuel", "doors"]].set_axis(["1", "0"], axis="columns"), **weights)
     assert_frame_equal(table, expected)
+    with pytest.raises(ValueError, match="features must have distinct column names"):
+        one_way(y_true, y_pred, factors[["fuel", "doors"]].set_axis([1, "1"], axis="columns"), **weights)

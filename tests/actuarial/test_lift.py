@@ -52,6 +52,12 @@ def test_values_that_differ_by_rounding_are_equal(rng):
     assert lift_table(np.ones(4), [-1e-300, 0.0, 1e-300, 2e-300], n_bins=4)["rows"].tolist() == [1] * 4
 
 
+def test_a_row_in_the_middle_belongs_to_the_upper_bin():
+    for exposure in (1.0, 0.1, 0.7):
+        table = lift_table([1.0, 1.0, 1.0], [0.1, 0.2, 0.3], sample_weight=np.full(3, exposure), n_bins=2)
+        assert table["rows"].tolist() == [1, 2]
+
+
 def test_lift_is_the_groupby_of_the_bins(book):
     table, _ = tables(book, n_bins=8)
     counted = book[book["exposure"] > 0]

@@ -291,6 +291,15 @@ def test_scikit_learn_checks(estimator, check):
     check(estimator)
 
 
+def test_negative_predictions_of_rows_that_do_not_count(sample):
+    X = np.array([[1.0], [2.0], [-3.0]])
+    model = LinearRegression(fit_intercept=False).fit(X, X[:, 0])
+    balanced = Rebalancer(FrozenEstimator(model)).fit(X, [2.0, 4.0, 9.0], sample_weight=[1.0, 1.0, 0.0])
+    assert balanced.factor_ == pytest.approx(2.0)
+    with pytest.raises(ValueError, match="needs predictions that are not negative; 1 are"):
+        balanced.fit(X, [2.0, 4.0, 9.0])
+
+
 def test_without_target(sample):
     with pytest.raises(ValueError, match="Rebalancer requires y to be passed, but the target y is None"):
         Rebalancer(FrozenEstimator(PoissonRegressor().fit(sample[0], sample[1]))).fit(sample[0], None)

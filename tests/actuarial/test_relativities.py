@@ -291,6 +291,20 @@ def test_stumps_are_multiplicative_and_deeper_trees_are_not(rng):
         relativities(trees, X)
 
 
+@pytest.mark.parametrize(("size", "refused"), [(1e-4, True), (1e-6, False)])
+def test_interactions_of_the_size_of_rounding(size, refused):
+    class Almost:
+        def predict(self, X):
+            return np.exp(0.3 * X[:, 0] + 0.2 * X[:, 1] + size * X[:, 0] * X[:, 1])
+
+    X = np.array([[0.0, 0.0], [0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    if refused:
+        with pytest.raises(ValueError, match=r"'x0' and 'x1' interact"):
+            relativities(Almost(), X)
+    else:
+        assert len(relativities(Almost(), X)) == 4
+
+
 def test_interaction_of_three_columns_without_any_of_two(rng):
     class OfThree:
         def predict(self, X):
