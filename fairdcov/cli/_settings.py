@@ -39,14 +39,14 @@ def read_settings(folder):
     FileNotFoundError
         When the folder holds no model.
     ValueError
-        For a file that was not written by ``fairdcov fit``.
+        For a file that was not written by ``fairdcov fit``, or is no longer as it was.
     """
     file = folder / SETTINGS_FILE
     if not file.is_file() or not (folder / MODEL_FILE).is_file():
         raise FileNotFoundError(f"{folder} holds no model: name a folder that fairdcov fit has written")
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is damaged: {error}") from error
     wrong = [
         name
@@ -60,4 +60,14 @@ def read_settings(folder):
     for name, feature in settings["features"].items():
         if not isinstance(feature, dict) or feature.get("kind") not in _KINDS:
             raise ValueError(f"{file} is damaged: feature {name!r} must be one of {', '.join(_KINDS)}")
+        if not _has_levels(feature):
+            raise ValueError(f"{file} is damaged: feature {name!r} has no list of its levels")
     return settings
+
+
+def _has_levels(feature):
+    if feature["kind"] == "quantity":
+        return True
+    kind = str if feature["kind"] == "category" else float | int
+    levels = feature.get("levels")
+    return isinstance(levels, list) and all(isinstance(level, kind) for level in levels)
