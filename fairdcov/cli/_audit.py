@@ -8,6 +8,7 @@ import pandas as pd
 import fairdcov
 from fairdcov._optional import import_optional
 from fairdcov.cli._experience import attribute_bins, groups_without_claims, read_experience, read_sensitive
+from fairdcov.cli._inventory import notes_on_levels, print_columns, take_stock
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._tables import file_sha256, open_table
@@ -22,7 +23,7 @@ def audit_predictions(target, prediction, sensitive, *, options, **given):
     """Audit of predictions per unit of exposure, by :func:`fairdcov.report.audit` with further options of it."""
     from fairdcov.report import audit
 
-    with notes_of_warnings():
+    with notes_of_warnings(options.command):
         return audit(
             target, prediction, sensitive, random_state=options.seed, verbose=0 if options.quiet else 1, **given
         )
@@ -137,7 +138,9 @@ def run_audit(options):
     needed = list(dict.fromkeys(name for names in roles.values() for name in names))
     table = source.read(needed, as_text=options.categorical)
     print(f"read {source.path}: {table.n_rows:,} rows, {len(needed)} of {len(source.names)} columns")
-    say_notes(table.remarks)
+    columns = take_stock(table, roles)
+    print_columns(columns)
+    say_notes([*table.remarks, *notes_on_levels(columns, table.n_rows)])
     experience = read_experience(table, options.target, options.exposure)
     say_notes(experience.remarks)
     sensitive = read_sensitive(table, options.sensitive, experience.rows)
@@ -153,7 +156,9 @@ def run_audit(options):
         }
     )
     if options.target is not None:
-        say_notes(groups_without_claims(experience, sensitive, bins or None))
+        with notes_of_warnings(options.command):
+            notes = groups_without_claims(experience, sensitive, bins or None)
+        say_notes(notes)
     task, remarks = _task(experience, options)
     _check_predictions(experience, prediction, baseline, task, options)
     say_notes(_other_reading(experience, prediction, options) + remarks)

@@ -9,7 +9,7 @@ from sklearn.impute import MissingIndicator
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["QuantityColumns", "feature_columns", "is_quantity"]
+__all__ = ["QuantityColumns", "feature_columns", "is_quantity", "level_columns"]
 
 # Numbers with more distinct values than this are quantities; those with fewer have a column for each.
 MOST_NUMERIC_LEVELS = 8
@@ -37,7 +37,8 @@ def feature_columns(features):
     ColumnTransformer
         Knots are at quantiles, each once. A quantity that has missing values gets the median there and a column that
         says so; missing levels are levels. The most frequent level of a factor is its base, and stands for levels that
-        turn up later; beyond 100 levels the rare ones are one.
+        turn up later. Of more than 100 levels the rare ones are one, which stands for those, and none is the base: it
+        could be rare in some fold.
     """
     quantities = [name for name in features if is_quantity(features[name])]
     levels = [name for name in features if name not in quantities]
@@ -46,13 +47,23 @@ def feature_columns(features):
     steps = [(f"spline {position}", _spline(features[name]), [name]) for position, name in enumerate(quantities)]
     if incomplete:
         steps.append(("missing", MissingIndicator(features="all"), incomplete))
-    if levels:
-        base = np.array([features[name].value_counts(dropna=False).index[0] for name in levels], dtype=object)
-        encoder = OneHotEncoder(
-            drop=base, handle_unknown="infrequent_if_exist", max_categories=_MOST_LEVELS, sparse_output=False
-        )
-        steps.append(("levels", encoder, levels))
+    options = {"handle_unknown": "infrequent_if_exist", "sparse_output": False}
+    many = [name for name in levels if features[name].nunique(dropna=False) > _MOST_LEVELS]
+    few = [name for name in levels if name not in many]
+    if few:
+        base = np.array([features[name].value_counts(dropna=False).index[0] for name in few], dtype=object)
+        # All levels are named, since a fold may lack some of them, the base among them.
+        known = [np.unique(features[name].to_numpy()) for name in few]
+        steps.append(("levels", OneHotEncoder(categories=known, drop=base, **options), few))
+    if many:
+        steps.append(("many levels", OneHotEncoder(max_categories=_MOST_LEVELS, **options), many))
     return ColumnTransformer(steps)
+
+
+def level_columns(model):
+    """Columns that are levels to a pipeline that begins with :func:`feature_columns`, in the order of its encoder."""
+    steps = getattr(model[0], "transformers", [])
+    return [column for name, _, columns in steps if name == "levels" for column in columns]
 
 
 def _spline(column):

@@ -20,13 +20,15 @@ from fairdcov.cli._experience import (
     read_experience,
     read_sensitive,
 )
-from fairdcov.cli._features import is_quantity
+from fairdcov.cli._features import is_quantity, level_columns
+from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, take_stock
+from fairdcov.cli._leakage import notes_on_leakage
 from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import CALIBRATION_COLUMNS, draw_calibrations
 from fairdcov.cli._remarks import kept_text, notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
-from fairdcov.cli._settings import MODEL_FILE, versions, write_settings
+from fairdcov.cli._settings import MODEL_FILE, SETTINGS_FILE, versions, write_settings
 from fairdcov.cli._tables import file_format, file_sha256, open_table
 from fairdcov.exceptions import CalibrationError
 from fairdcov.metrics import js_divergence
@@ -187,7 +189,7 @@ def _calibrate(pipeline, data, bins, family, options):
         verbose=not options.quiet,
     )
     try:
-        with notes_of_warnings():
+        with notes_of_warnings(options.command, level_columns(pipeline)):
             calibrator.fit(data.features, data.target, data.weights, sensitive_features=data.sensitive)
     except CalibrationError as error:
         # What was computed shows which rule could be met.
@@ -202,10 +204,10 @@ def _calibration_table(results, best_index=None):
     return table if best_index is None else table.assign(chosen=np.arange(len(table)) == best_index)
 
 
-def _fit_unpenalised(pipeline, data):
+def _fit_unpenalised(pipeline, data, options):
     """The same model with strength 0, for comparison."""
     own = {} if data.weights is None else {"model__sample_weight": data.weights}
-    with notes_of_warnings():
+    with notes_of_warnings(options.command, level_columns(pipeline)):
         return clone(pipeline).set_params(model__strength=0.0).fit(data.features, data.target, **own)
 
 
@@ -262,6 +264,7 @@ class _Book:
 
     source: object
     table: object
+    columns: list
     names: list
     rows: np.ndarray
     data: _Data
@@ -302,7 +305,17 @@ def _read_book(options, family):
     used = {options.target, options.exposure, *options.sensitive, *names} - {None}
     table = source.read(as_text=options.categorical, used=used)
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
-    say_notes(table.remarks)
+    columns = take_stock(
+        table,
+        {
+            "--target": [options.target],
+            "--exposure": [options.exposure] if options.exposure else [],
+            "--sensitive": options.sensitive,
+            "--features": names,
+        },
+    )
+    print_columns(columns, all_in=SETTINGS_FILE)
+    say_notes([*table.remarks, *notes_on_levels(columns, table.n_rows)])
     experience = read_experience(table, options.target, options.exposure)
     say_notes(experience.remarks)
     if len(experience.rows) < LEAST_ROWS:
@@ -310,14 +323,15 @@ def _read_book(options, family):
     family.check_target(options.family, experience.target)
     features, notes = _fitted_features(_read_features(table, names), experience.rows)
     sensitive = read_sensitive(table, options.sensitive, experience.rows)
-    bins = fixed_bins(sensitive, attribute_bins(sensitive, options.bins), experience.exposure)
+    with notes_of_warnings(options.command):
+        bins = fixed_bins(sensitive, attribute_bins(sensitive, options.bins), experience.exposure)
     bins = {name: [float(edge) for edge in edges] for name, edges in bins.items() if edges is not None} or None
     if family.least == 0.0:
         notes += groups_without_claims(experience, sensitive, bins)
-    say_notes(notes)
+    say_notes([*notes, *notes_on_leakage(features, experience.target)])
     data = _Data(features, sensitive, experience.target, experience.exposure, experience.weighted)
     split = _split(data, bins, test_size=options.test_size, seed=options.seed)
-    return _Book(source, table, names, experience.rows, data, bins, *split)
+    return _Book(source, table, columns, names, experience.rows, data, bins, *split)
 
 
 def _describe(book, options):
@@ -325,7 +339,7 @@ def _describe(book, options):
     what = f"{options.target} / {options.exposure}" if data.weighted else options.target
     mean = np.average(data.target, weights=data.exposure)
     print(f"{len(book.fitted_rows):,} rows to fit, {len(book.held_rows):,} held back; target {what}, mean {mean:.5g}")
-    print(f"protected: {', '.join(data.sensitive)}; features: {', '.join(book.names)}")
+    print(f"protected: {', '.join(data.sensitive)}; {len(book.names)} feature(s)")
 
 
 def _number(value):
@@ -344,6 +358,7 @@ def _settings(options, book, calibrator):
         "exposure": options.exposure,
         "sensitive": list(book.data.sensitive),
         "features": _feature_settings(book.data.features),
+        "columns": as_settings(book.columns),
         "bins": book.bins,
         "strength": calibrator.best_strength_,
         "divergence": float(results["mean_divergence"][best]),
@@ -395,7 +410,10 @@ def _write_tables(folder, options, family, book, model, calibrator, comparison):
     write_csv(comparison, folder / "held_back.csv")
     if MODELS[options.model].rating_table and family.log_link:
         fitted = book.fitted
-        table = relativities(model, fitted.features, sample_weight=fitted.weights, factors=book.names, max_levels=None)
+        with notes_of_warnings(options.command, level_columns(model)):
+            table = relativities(
+                model, fitted.features, sample_weight=fitted.weights, factors=book.names, max_levels=None
+            )
         write_csv(table, folder / "relativities.csv")
         balance = table.attrs
         print(
@@ -434,14 +452,15 @@ def run_fit(options):
     calibrator = _calibrate(pipeline, fitted, book.bins, family, options)
     _print_calibration(calibrator, family)
     model = calibrator.best_estimator_
-    unpenalised = _fit_unpenalised(pipeline, fitted)
+    unpenalised = _fit_unpenalised(pipeline, fitted, options)
 
     # 3. What it does to every row, and to those held back.
     everything = _read_features(book.table, book.names)
-    with notes_of_warnings():
+    with notes_of_warnings(options.command, level_columns(model)):
         before, after = response(unpenalised, everything), response(model, everything)
     held_before, held_after = (values[book.rows[book.held_rows]] for values in (before, after))
-    comparison = _compare(held, held_before, held_after, book.bins, family, options)
+    with notes_of_warnings(options.command):
+        comparison = _compare(held, held_before, held_after, book.bins, family, options)
     print("on the rows held back")
     print(comparison.to_string(index=False, float_format="{:.5f}".format))
     settings = _settings(options, book, calibrator)

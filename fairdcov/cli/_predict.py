@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 
 from fairdcov.actuarial._factors import MISSING, nearest_name
+from fairdcov.cli._features import level_columns
+from fairdcov.cli._inventory import column_read, print_columns
 from fairdcov.cli._models import MODELS, load_model, response
 from fairdcov.cli._output import check_output_file
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
-from fairdcov.cli._settings import MODEL_FILE, other_versions, read_settings
+from fairdcov.cli._settings import MODEL_FILE, SETTINGS_FILE, other_versions, read_settings
 from fairdcov.cli._tables import file_format, file_sha256, open_table
 
 __all__ = ["run_predict"]
@@ -80,6 +82,8 @@ def run_predict(options):
     if file_sha256(folder / MODEL_FILE) != settings["model_sha256"]:
         raise ValueError(f"{folder / MODEL_FILE} is not the model that {folder} was written with: its SHA-256 differs")
     model = load_model(folder / MODEL_FILE, settings["model"])
+    if list(settings["features"]) != list(getattr(model, "feature_names_in_", settings["features"])):
+        raise ValueError(f"{folder / SETTINGS_FILE} is damaged: it has other features than the model beside it")
     say_notes(other_versions(settings))
 
     source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
@@ -92,9 +96,11 @@ def run_predict(options):
     table = source.read(as_text=categories, used=set(settings["features"]))
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     features, notes = _read_features(table, settings)
+    print_columns([column_read(features[name], "feature") for name in features])
     say_notes([*table.remarks, *notes])
     try:
-        with notes_of_warnings():
+        # Levels that it does not know have been named.
+        with notes_of_warnings(options.command, level_columns(model)):
             prediction = response(model, features)
     except Exception as error:  # a model that somebody has made by hand fails anywhere
         raise ValueError(f"the model of {folder} cannot score {source.path}: {error}") from error

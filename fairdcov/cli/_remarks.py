@@ -1,9 +1,11 @@
-"""What a command has to say beside its results: one line each, and each once."""
+"""What a command has to say beside its results: one line each, and each once, in the words of the command line."""
 
 import warnings
 from contextlib import contextmanager
 
 import numpy as np
+
+from fairdcov.cli._wording import in_options
 
 __all__ = ["kept_text", "notes_of_warnings", "say_notes"]
 
@@ -22,16 +24,28 @@ def say_notes(notes):
 
 
 @contextmanager
-def notes_of_warnings():
-    """Print the warnings of a block as remarks when it ends, without the places in the source they come from.
+def notes_of_warnings(command, columns=()):
+    """Print the warnings of a block of calls of the library as remarks when it ends, and reword its errors.
 
-    Warnings to developers, of what will change in some package, are left out.
+    Warnings to developers, of what will change in some package, are left out, and so are the places in the source.
+
+    Parameters
+    ----------
+    command : str
+        Whose options the messages are to speak of.
+    columns : list of str, default=()
+        See :func:`~fairdcov.cli._wording.in_options`.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        yield
+        try:
+            yield
+        except (ValueError, TypeError) as error:
+            if len(error.args) == 1 and isinstance(error.args[0], str):
+                error.args = (in_options(error.args[0], command, columns),)
+            raise
     say_notes(
-        str(warning.message)
+        in_options(str(warning.message), command, columns)
         for warning in caught
         if not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | FutureWarning)
     )

@@ -54,14 +54,14 @@ def read_settings(folder):
     FileNotFoundError
         When the folder holds no model.
     ValueError
-        For a file that was not written by ``fairdcov fit``.
+        For a file that was not written by ``fairdcov fit``, or is no longer as it was.
     """
     file = folder / SETTINGS_FILE
     if not file.is_file() or not (folder / MODEL_FILE).is_file():
         raise FileNotFoundError(f"{folder} holds no model: name a folder that fairdcov fit has written")
     try:
         settings = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{file} is damaged: {error}") from error
     wrong = [
         name

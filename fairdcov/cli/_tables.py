@@ -50,6 +50,7 @@ _SEPARATOR_NAMES = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertic
 # Rows that the separator is found from.
 _SNIFFED_ROWS = 200
 _SNIFFED_BYTES = 1 << 18
+_FEW_ROWS = 3
 # Bytes that Arrow reads at a time, in which a row must fit; and as many as it can.
 _BLOCK = 1 << 22
 _LARGEST_BLOCK = (1 << 31) - 1
@@ -209,17 +210,7 @@ class _CSVSource(_Source):
                     f"--encoding {encoding!r} is not known; use for example utf-8, cp1252, latin-1 or utf-16"
                 ) from None
         self.encoding = encoding or _find_encoding(path)
-        with path.open("rb") as file:
-            beginning = file.read(_SNIFFED_BYTES + 1)
-        whole = len(beginning) <= _SNIFFED_BYTES
-        try:
-            text = codecs.getincrementaldecoder(self.encoding)().decode(beginning, final=whole)
-        except UnicodeDecodeError as error:
-            raise ValueError(f"{path} cannot be read as {self.encoding}: {error}") from error
-        # A file in UTF-8 may be read as such whether it begins with the mark or not.
-        lines = io.StringIO(text.removeprefix("\ufeff"), newline=None).read().split("\n")
-        if not whole:
-            lines = lines[:-1]
+        lines = self._first_lines()
         self.skipped = next((number for number, line in enumerate(lines) if line.strip()), None)
         if self.skipped is None:
             raise ValueError(f"{path} is empty")
@@ -227,11 +218,13 @@ class _CSVSource(_Source):
             # Excel's own first line.
             separator = separator or lines[self.skipped].strip()[4]
             self.skipped += 1
-        lines = [line for line in lines[self.skipped :] if line.strip()][: _SNIFFED_ROWS + 1]
+        lines = [f"{line}\n" for line in lines[self.skipped :] if line.strip()][: _SNIFFED_ROWS + 1]
         if len(lines) < 2:
             raise ValueError(f"{path} has no rows" + (" below the names of the columns" if lines else ""))
         self.separator = separator or _find_separator(lines)
         rows = list(_rows_of(lines, self.separator))
+        # A name may have a line break in quotation marks.
+        self.skipped += 1 + sum(name.count("\n") for name in rows[0])
         self.found = [_tidy_name(name) for name in rows[0]]
         self.headers = dict(zip(self.found, rows[0], strict=True))
         # R writes the numbers of the rows without a name for their column; others end each row with a separator.
@@ -239,6 +232,25 @@ class _CSVSource(_Source):
             last = all(row[-1] == "" for row in rows[1:-1] or rows[1:])
             self.found = [*self.found, ""] if last else ["", *self.found]
         self.names = self._settle_names(self.found)
+
+    def _first_lines(self):
+        """Whole lines from the beginning of the file, as many as it takes to see a few rows."""
+        n_bytes = _SNIFFED_BYTES
+        while True:
+            with self.path.open("rb") as file:
+                beginning = file.read(n_bytes + 1)
+            whole = len(beginning) <= n_bytes
+            try:
+                text = codecs.getincrementaldecoder(self.encoding)().decode(beginning, final=whole)
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{self.path} cannot be read as {self.encoding}: {error}") from error
+            # A file in UTF-8 may be read as such whether it begins with the mark or not.
+            lines = io.StringIO(text.removeprefix("\ufeff"), newline=None).read().split("\n")
+            if whole:
+                return lines
+            if sum(bool(line.strip()) for line in lines[:-1]) > _FEW_ROWS:
+                return lines[:-1]
+            n_bytes *= 8
 
     def read(self, names=None, *, as_text=(), used=None):
         """Columns as a Table.
@@ -280,7 +292,7 @@ class _CSVSource(_Source):
                 self.path,
                 read_options=arrow_csv.ReadOptions(
                     column_names=all_names,
-                    skip_rows=self.skipped + 1,
+                    skip_rows=self.skipped,
                     encoding="utf8" if self.encoding in ("utf-8", "utf-8-sig") else self.encoding,
                     block_size=block,
                 ),

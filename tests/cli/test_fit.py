@@ -354,7 +354,7 @@ def test_a_rule_that_cannot_be_met_has_an_exit_code_of_its_own(run, save, tmp_pa
     book = portfolio(400)[["mileage", "gender", "region", "exposure", "claims"]]
     result = run("fit", save(book), *BOOK, *arguments, "--output", tmp_path / "out")
     assert result.code == 3
-    assert "no strength brings the mean divergence down to max_divergence=1e-09" in result.err
+    assert "no strength brings the mean divergence down to --max-divergence 1e-09" in result.err
     assert "mean_divergence" in result.out
     assert not (tmp_path / "out").exists()
 

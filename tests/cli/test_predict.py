@@ -153,11 +153,27 @@ def test_folders_that_hold_no_model(run, save, copy, tmp_path):
         ("[]", "'format' is missing"),
         (json.dumps({**settings, "format": 99}), "has format 99"),
         (json.dumps({**settings, "features": {"mileage": {"kind": "?"}}}), "feature 'mileage' must be one of"),
+        ("[" * 100_000, "is damaged"),
+        (json.dumps(settings)[:-40], "is damaged"),
+        (
+            json.dumps({**settings, "features": {"mileage": {"kind": "category"}}}),
+            "'mileage' has no list of its levels",
+        ),
+        (
+            json.dumps({**settings, "features": {"mileage": {"kind": "number", "levels": 3}}}),
+            "has no list of its levels",
+        ),
+        (json.dumps({**settings, "features": {"mileage": {"kind": "quantity"}}}), "other features than the model"),
+        (json.dumps({**settings, "features": {}}), "other features than the model"),
         (json.dumps({**settings, "model": "forest"}), "a model of kind 'forest'"),
         (json.dumps({**settings, "model_sha256": "0" * 64}), "its SHA-256 differs"),
     ):
         (copy / "settings.json").write_text(spoilt, encoding="utf-8")
         check_refused(run("predict", copy, *arguments), message)
+    (copy / "settings.json").write_bytes(b"\xff\xfe\x00")
+    check_refused(run("predict", copy, *arguments), "settings.json is damaged")
+    (copy / "settings.json").unlink()
+    check_refused(run("predict", copy, *arguments), "holds no model")
 
 
 def replace_model(folder, content):

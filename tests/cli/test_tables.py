@@ -1,5 +1,6 @@
 """Tables as other systems write them: what they hold is read, or refused by a message that says where and why."""
 
+import contextlib
 import csv
 import io
 
@@ -330,3 +331,111 @@ def test_parquet_columns_keep_their_types(tmp_path):
 def test_sha256(write):
     path = write("abc")
     assert file_sha256(path) == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+# -- what a hostile user, or another program, may write ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("length", [140_000, 5_000_000])
+def test_fields_of_any_length(write, length):
+    path = write(f"a,b\n1,{'x' * length}\n2,y\n")
+    table = open_table(path).read()
+    assert table.numbers("a", "--target").tolist() == [1, 2]
+    assert [len(text) for text in table.attribute("b", "--features")] == [length, 1]
+    assert open_table(write(f"a,{'n' * length}\n1,2\n")).names[0] == "a"
+
+
+def test_names_with_line_breaks(write):
+    table = open_table(write('a,"two\nlines",b\n1,2,3\n4,5,6\n')).read()
+    assert table.numbers("two\nlines", "--target").tolist() == [2, 5]
+
+
+def test_numbers_of_many_digits_are_numbers(write):
+    values = np.random.default_rng(0).uniform(size=500) * 1e-3
+    for text in ("\n".join(map(repr, values.tolist())), "\n".join(f"{value:.25g}" for value in values)):
+        column = open_table(write(f"a\n{text}\n")).read().attribute("a", "--features")
+        assert column.tolist() == values.tolist()
+
+
+def test_whole_numbers_that_are_no_floats_are_names_in_every_format(write, tmp_path):
+    for values in ([2**53, 2**53 + 1], [-(2**63), 2**63 - 1]):
+        path = write("a\n" + "\n".join(map(str, values)) + "\n")
+        columns = [open_table(path).read(), open_table(parquet_file(tmp_path, a=values)).read()]
+        for table in columns:
+            assert set(table.attribute("a", "--features")) == set(map(str, values))
+            with pytest.raises(ValueError, match="--target: column 'a' must be numbers; found whole numbers of more"):
+                table.numbers("a", "--target")
+    exact = [2**53 + 2, 2**60, -(2**62)]
+    for path in (write("a\n" + "\n".join(map(str, exact)) + "\n"), parquet_file(tmp_path, a=exact)):
+        assert open_table(path).read().attribute("a", "--features").tolist() == exact
+
+
+def test_decimals_of_a_database_are_read_to_the_nearest_float(tmp_path):
+    table = open_table(
+        parquet_file(tmp_path, a=pa.array(["0.1", "123456789.123456789012"]).cast(pa.decimal128(30, 12)))
+    )
+    assert table.read().numbers("a", "--target").tolist() == [0.1, 123456789.123456789012]
+
+
+def test_blanks_around_missing_values(write):
+    table = open_table(write("a,b\n1, x\n  , . \n . ,  \n 2 ,y\n")).read()
+    np.testing.assert_array_equal(table.attribute("a", ""), [1, np.nan, np.nan, 2])
+    assert table.attribute("b", "").tolist() == [" x", "(missing)", "(missing)", "y"]
+
+
+@pytest.mark.parametrize("words", [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
+def test_truth_values(write, words):
+    table = open_table(write(f"a,b\n{words[0]},1\n{words[1]},2\n,3\n")).read()
+    assert table.attribute("a", "--features").tolist() == ["true", "false", "(missing)"]
+    np.testing.assert_array_equal(table.numbers("a", "--target", allow_missing=True), [1, 0, np.nan])
+
+
+@pytest.mark.parametrize(
+    "days",
+    [("2024-01-31", "2024-02-29"), ("31.01.2024", "1.2.2024"), ("1/31/2024", "2/1/2024"), ("10:30", "9:05:01.5")],
+)
+def test_dates_are_no_categories_unless_they_are_said_to_be(write, days):
+    source = open_table(write("a;b\n" + "".join(f"{day};1\n" for day in days)))
+    with pytest.raises(ValueError, match=r"--features: column 'a' has values of type text \(dates or times\).*--categ"):
+        source.read().attribute("a", "--features")
+    assert source.read(as_text=["a"]).attribute("a", "--features").tolist() == list(days)
+
+
+def test_exponents_leave_no_doubt_about_the_decimal_mark(write):
+    table = open_table(write("a;b\n1e-05;x\n2e+10;y\n")).read()
+    assert table.numbers("a", "--target").tolist() == [1e-5, 2e10]
+
+
+def test_columns_that_know_nothing_are_alike(write, tmp_path):
+    path = parquet_file(
+        tmp_path, a=pa.array([None, None], pa.float64()), b=[np.nan, np.nan], c=pa.nulls(2), d=["", "NA"]
+    )
+    for table in (open_table(path).read(), open_table(write("a,b,c,d\n,NA,,\n,,.,\n")).read()):
+        for name in "abcd":
+            assert table.attribute(name, "--features").tolist() == ["(missing)"] * 2
+            assert np.isnan(table.numbers(name, "--features", allow_missing=True)).all()
+
+
+def test_levels_are_read_in_the_spelling_of_the_model(write):
+    table = open_table(write("flag,code\nTrue,1.0\nFALSE,2.0\nmaybe,\n")).read(as_text=["flag", "code"])
+    assert table.attribute("flag", "", levels=["false", "true"]).tolist() == ["true", "false", "maybe"]
+    assert table.attribute("flag", "", levels=["FALSE", "TRUE", "True"]).tolist() == ["True", "FALSE", "maybe"]
+    assert table.attribute("code", "", levels=["1", "2"]).tolist() == ["1", "2", "(missing)"]
+    assert table.attribute("code", "", levels=["1.0", "1", "2.0"]).tolist() == ["1.0", "2.0", "(missing)"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'a,b\n"1,2\n3,4\n',
+        b"a,b\n1,2,3\n",
+        b'a,b\n1,"x"y"\n',
+        b"a,b\r1,2\r",
+        b'"a,b\n1,2\n',
+        b"a\tb\n1,2\n",
+        b"\x80\x81\n1\n",
+    ],
+)
+def test_broken_text_is_read_or_refused_in_words(write, content):
+    with contextlib.suppress(ValueError):
+        open_table(write(content)).read()

@@ -1,0 +1,127 @@
+"""What the library says reaches the user in the words of the command line."""
+
+import ast
+import inspect
+import re
+import warnings
+
+import pytest
+
+from fairdcov import _training, encoding, penalties
+from fairdcov.calibration import _calibrator, _rules, _sweep
+from fairdcov.cli._remarks import notes_of_warnings
+from fairdcov.cli._wording import in_options
+from fairdcov.exceptions import CalibrationError
+from fairdcov.metrics import _groups
+from fairdcov.report import _sample
+
+# Arguments of functions, which nobody who types a command has seen.
+PYTHON = re.compile(
+    r"\b(sensitive_features|sample_weight|if_unmet|max_divergence|min_group_size|score_budget|y_true|y_pred|random_state|"
+    r"legitimate_features|n_jobs|rule=|bins=|strengths=|cv=|numpy)"
+)
+# What the commands cannot bring about: arguments that they never pass, and types that they always pass.
+UNREACHABLE = re.compile(
+    r"found None|fit\(\.\.\.|must be a DataFrame|found shape|distinct column names|encoder was fitted|"
+    r"columns seen in fit|fairdcov\.metrics|sensitive_columns|must be 'auto' or a sequence"
+)
+
+
+def messages(module):
+    """Every message of an error or a warning of a module, with values in the place of what is computed."""
+    for call in ast.walk(ast.parse(inspect.getsource(module))):
+        name = getattr(getattr(call, "func", None), "attr", getattr(getattr(call, "func", None), "id", ""))
+        if not isinstance(call, ast.Call) or not (name == "warn" or name.endswith(("Error", "Warning"))):
+            continue
+        for argument in call.args[:1]:
+            if isinstance(argument, ast.JoinedStr):
+                yield "".join(_value(part) for part in argument.values)
+            elif isinstance(argument, ast.Constant) and isinstance(argument.value, str):
+                yield argument.value
+
+
+def _value(part):
+    if isinstance(part, ast.Constant):
+        return part.value
+    quoted = part.conversion == ord("r") and "self." not in ast.unparse(part.value)
+    return "'age'" if quoted else "10"
+
+
+FIT = [_training, encoding, penalties, _calibrator, _rules, _sweep, _groups]
+CASES = [("fit", module) for module in FIT] + [("audit", module) for module in (_groups, encoding, _sample)]
+
+
+@pytest.mark.parametrize(("command", "module"), CASES, ids=lambda case: getattr(case, "__name__", case))
+def test_no_message_that_can_be_reached_speaks_python(command, module):
+    found = [message for message in messages(module) if not UNREACHABLE.search(message)]
+    if command == "fit":  # whose groups have the size that the calibrator asks for
+        found = [message for message in found if not message.startswith("min_group_size must")]
+    assert found
+    for message in found:
+        worded = in_options(message, command)
+        assert not PYTHON.search(worded), (message, worded)
+
+
+@pytest.mark.parametrize(
+    ("command", "message", "worded"),
+    [
+        (
+            "fit",
+            "max_divergence=0.01 is below the mean divergence under permuted groups, 0.02: independent predictions "
+            "would not meet it; use rule='null_level', coarser groups or more rows",
+            "--max-divergence 0.01 is below the mean divergence under permuted groups, 0.02: independent predictions "
+            "would not meet it; use --rule null_level, coarser groups or more rows",
+        ),
+        (
+            "fit",
+            "2 group(s) have fewer than min_group_size=10 rows in some of the 3 folds; set coarser bins or fewer folds",
+            "2 group(s) have fewer than 10 rows in some of the 3 folds; take coarser --bins or fewer --folds",
+        ),
+        (
+            "audit",
+            "no group has min_group_size=500 rows; the largest of 4 has 99",
+            "no group has --min-group-size 500 rows; the largest of 4 has 99",
+        ),
+        (
+            "fit",
+            "DCovGammaRegressor with strength=3.0 stopped before it converged (max_iter=5): increase max_iter or tol",
+            "DCovGammaRegressor with strength=3.0 stopped before it converged (--model-option max_iter=5): "
+            "increase --model-option max_iter or --model-option tol",
+        ),
+        (
+            "audit",
+            "sensitive_features column 'age' is numeric with 90 distinct values, too many to be groups: pass "
+            "bins={'age': 5} for quantile groups, bins={'age': [edges]} for groups of your own, or bins={'age': None} "
+            "to take every value as a group",
+            "protected attribute 'age' is numeric with 90 distinct values, too many to be groups: say --bins age=5 "
+            "for quantile groups, or --bins age=EDGES for groups of your own",
+        ),
+        # names of the user's are as they are
+        ("fit", "column 'sample_weight' has the bins 'rule' and \"y_true\"", None),
+        ("fit", "the rule and the bins of all strengths", None),
+        ("predict", "Found unknown categories in columns [0] during transform. These unknown ...", None),
+    ],
+)
+def test_messages(command, message, worded):
+    assert in_options(message, command) == (worded or message)
+
+
+def test_columns_have_names_instead_of_positions():
+    message = (
+        "Found unknown categories in columns [0, 2] during transform. These unknown categories will be encoded as the "
+        "infrequent category."
+    )
+    assert in_options(message, "fit", ["make", "fuel", "zip"]).startswith("some rows have levels of make, zip that")
+
+
+def test_warnings_and_errors_of_a_block(capsys):
+    with (
+        pytest.raises(CalibrationError, match=r"^down to --max-divergence 0\.1$") as error,
+        notes_of_warnings("fit"),
+    ):
+        raise CalibrationError("down to max_divergence=0.1", {"results": 1}, 2)
+    assert error.value.best_index == 2
+    with notes_of_warnings("fit"):
+        warnings.warn("pass strengths", UserWarning, 2)
+        warnings.warn("in future", FutureWarning, 2)
+    assert capsys.readouterr().out == "  note: name some with --strengths\n"
