@@ -9,7 +9,7 @@ from fairdcov._blocks import SensitiveBlocks
 from fairdcov._rows import warn_about_order, warn_of_attributes
 from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.dependence import bind_dependence, gini_mean_difference
-from fairdcov.encoding import SensitiveEncoder
+from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._groups import is_constant
 
@@ -85,6 +85,13 @@ class DependenceSample:
         self._weights = None
         if sample_weight is not None:
             self._weights = check_sample_weight(sample_weight, n, reference="y_pred")
+            keep = self._weights > 0
+            if not keep.all():
+                if sensitive_features is not None:
+                    check_sensitive_features(sensitive_features, n, reference="y_pred")
+                    sensitive_features = select_rows(sensitive_features, keep)
+                self._predictions, self._weights = self._predictions[keep], self._weights[keep]
+                n = len(self._predictions)
             if (self._weights == self._weights[0]).all():
                 self._weights = None
         self._blocks = encode_attributes(sensitive_features, encoder, self._weights)

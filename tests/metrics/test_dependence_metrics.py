@@ -115,3 +115,11 @@ def test_errors_and_warnings(metric):
         metric(None, [1.0, 2.0], sensitive_features=["a", "b"], statistic="w")
     with pytest.warns(SensitiveFeaturesWarning, match="constant"):
         assert metric(None, [1.0, 2.0], sensitive_features=["a", "a"]) == pytest.approx(0.0, abs=1e-15)
+
+
+def test_a_level_of_rows_of_weight_zero_is_absent():
+    """They were looked up among the levels of the others, and not found."""
+    prediction = [1.0, 1.0, 2.0, 2.0, 9.0]
+    with_absent = ccdcov(None, prediction, sensitive_features=["f", "f", "m", "m", "x"], sample_weight=[1, 2, 1, 2, 0])
+    without = ccdcov(None, prediction[:4], sensitive_features=["f", "f", "m", "m"], sample_weight=[1, 2, 1, 2])
+    assert with_absent == without
