@@ -32,7 +32,7 @@ _MANY_NUMBERS = 20
 _MANY_LEVELS = 1000
 
 
-def check_sensitive_features(sensitive_features, n_samples):
+def check_sensitive_features(sensitive_features, n_samples, *, reference="X"):
     """Raise unless protected attributes have a type that can be sliced into folds, and ``n_samples`` rows."""
     if isinstance(sensitive_features, dict):
         raise TypeError(
@@ -46,7 +46,7 @@ def check_sensitive_features(sensitive_features, n_samples):
                 f"sensitive_features must be rows; found {len(sensitive_features)} columns of {n_samples} values: pass "
                 "a pandas.DataFrame of them, or list(zip(...))"
             )
-    check_consistent_rows(n_samples, sensitive_features, "sensitive_features")
+    check_consistent_rows(n_samples, sensitive_features, "sensitive_features", reference=reference)
 
 
 def sensitive_columns_of(sensitive_features):

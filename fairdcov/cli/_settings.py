@@ -77,5 +77,5 @@ def read_settings(folder):
             raise ValueError(f"{file} is damaged: feature {name!r} must be one of {', '.join(_KINDS)}")
         types, levels = _KINDS[feature["kind"]], feature.get("levels")
         if types and not (isinstance(levels, list) and all(isinstance(level, types) for level in levels)):
-            raise ValueError(f"{file} is damaged: feature {name!r} must have a list of its levels")
+            raise ValueError(f"{file} is damaged: feature {name!r} has no list of its levels")
     return settings

@@ -22,7 +22,7 @@ def distances(left, right):
         return cdist(left, right)
     seen = (right != 0).any(axis=0)
     if 4 * np.count_nonzero(seen) < left.shape[1]:
-        # A few points have few of the levels; what another one has in the remaining columns is its distance there.
+        # A few points have few of the levels; in the other columns the distance is what is there on the left.
         squares = cdist(left[:, seen], right[:, seen], "sqeuclidean")
         squares += np.einsum("kc,kc,c->k", left, left, (~seen).astype(np.float64))[:, None]
         return np.sqrt(squares, out=squares)

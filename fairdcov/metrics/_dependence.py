@@ -88,7 +88,7 @@ class DependenceSample:
             keep = self._weights > 0
             if not keep.all() and sensitive_features is not None:
                 # Rows of weight 0 are absent: they bring in no level and stretch no scale.
-                check_sensitive_features(sensitive_features, n)
+                check_sensitive_features(sensitive_features, n, reference="y_pred")
                 self._predictions, self._weights = self._predictions[keep], self._weights[keep]
                 sensitive_features, n = select_rows(sensitive_features, keep), len(self._predictions)
             if (self._weights == self._weights[0]).all():

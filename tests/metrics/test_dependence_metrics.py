@@ -147,3 +147,11 @@ def test_rows_of_no_weight_bring_in_no_level_and_stretch_no_scale(mixed, metric)
         metric, None, prediction, sensitive_features=people, sample_weight=weights, n_permutations=3
     )
     assert null.observed == pytest.approx(expected)
+
+
+def test_a_level_of_rows_of_weight_zero_is_absent():
+    """They were looked up among the levels of the others, and not found."""
+    prediction = [1.0, 1.0, 2.0, 2.0, 9.0]
+    with_absent = ccdcov(None, prediction, sensitive_features=["f", "f", "m", "m", "x"], sample_weight=[1, 2, 1, 2, 0])
+    without = ccdcov(None, prediction[:4], sensitive_features=["f", "f", "m", "m"], sample_weight=[1, 2, 1, 2])
+    assert with_absent == without
