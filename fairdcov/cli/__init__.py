@@ -67,7 +67,7 @@ def main(arguments=None):
     try:
         _run(options)
     except CalibrationError as error:
-        _say(options.command, f"{str(error).partition('. allow more')[0]}; allow more, or take it with --if-unmet warn")
+        _say(options.command, f"{str(error).partition('. Allow more')[0]}; allow more, or take it with --if-unmet warn")
         return _EXIT_UNMET
     except (ValueError, TypeError, OSError, ImportError) as error:
         _say(options.command, error)

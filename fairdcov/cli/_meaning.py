@@ -24,6 +24,7 @@ __all__ = [
     "plain_numbers",
     "read_meaning",
     "respelled",
+    "why_names",
 ]
 
 # What R, SAS, Excel and SQL write where there is no value.
@@ -38,6 +39,7 @@ _DATE = rf"^({_DAY}([ T]{_TIME}(Z|[+-][0-9]{{2}}:?[0-9]{{2}})?)?|{_TIME}|-?[0-9]
 _LARGEST_EXACT = 2**53
 # A column is text by mistake, perhaps, when so large a share of its rows has numbers.
 _MOSTLY = 0.5
+_TOO_LONG = "whole numbers of more digits than numbers can hold, which are names"
 # Values that a remark names.
 _SHOWN = 5
 
@@ -228,7 +230,7 @@ def read_meaning(column, decimal, *, as_text=False, from_csv=False):
         if meant is None and _all_match(known, _TRUTH):
             meant = pc.equal(pc.utf8_lower(known), "true")
         if meant is not None:
-            return meant.take(column.indices), None
+            return meant.take(column.indices), why_names(meant)
         why = _why_text(known, counts, decimal)
     text = pc.if_else(missing, pa.scalar(None, pa.string()), levels)
     if from_csv:
@@ -236,6 +238,11 @@ def read_meaning(column, decimal, *, as_text=False, from_csv=False):
     # Levels that are the same now become one.
     encoded = text.dictionary_encode()
     return pa.DictionaryArray.from_arrays(encoded.indices.take(column.indices), encoded.dictionary), why
+
+
+def why_names(column):
+    """Why a column of whole numbers is names, or None where it is numbers or something else."""
+    return _TOO_LONG if _arrow().types.is_integer(column.type) and not exact_as_floats(column) else None
 
 
 def _why_text(known, counts, decimal):
@@ -257,7 +264,7 @@ def _why_text(known, counts, decimal):
         return f"digits with zeros in front, such as {zeros[0].as_py()!r}, which are names"
     if not _all_match(known, _WHOLE) or len(known.drop_null()) == 0 or exact_as_floats(known):
         return "numbers that the file has as text; convert them there if they are quantities"
-    return "whole numbers that are too long to be numbers"
+    return _TOO_LONG
 
 
 def are_dates(column):

@@ -53,13 +53,13 @@ def _add_attribute_options(command):
         nargs="+",
         default=[],
         metavar="COLUMN",
-        help="digits that are names, such as region codes",
+        help="digits or dates that are names, such as region codes",
     )
 
 
 def _add_run_options(command, *, output):
     command.add_argument("--output", required=True, metavar=output[0], help=output[1])
-    command.add_argument("--force", action="store_true", help="replace it if it exists")
+    command.add_argument("--force", action="store_true", help="replace what an earlier run has written there")
     command.add_argument("--quiet", action="store_true", help="no progress bars")
 
 

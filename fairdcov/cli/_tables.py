@@ -30,6 +30,7 @@ from fairdcov.cli._meaning import (
     number_pattern,
     read_meaning,
     respelled,
+    why_names,
 )
 
 __all__ = [
@@ -363,11 +364,12 @@ class _ParquetSource(_Source):
         remarks, typed = list(self.remarks), {}
         for name in names:
             typed[name] = columns[name]
+            why = None if name in as_text else why_names(columns[name])
             if is_text(columns[name].type):
                 column = one_chunk(columns[name])
                 column = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
                 typed[name], why = read_meaning(column, ".", as_text=name in as_text)
-                remarks += [f"{name}: {why}"] if why and (used is None or name in used) else []
+            remarks += [f"{name}: {why}"] if why and (used is None or name in used) else []
         return Table(
             self.path, pa.table(typed), columns, ".", remarks, frozenset(as_text), self.headers, schema=self._schema
         )

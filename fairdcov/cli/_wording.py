@@ -31,7 +31,7 @@ _PHRASES = (
     ("fit", r"use method='(\w+)'", r"use --model-option method=\1"),
     ("fit", r"\bpass strengths\b", "name some with --strengths"),
     ("fit", r"^strengths must\b", "--strengths must"),
-    ("fit", r"Allow more, or try larger strengths", "allow more, or try larger --strengths"),
+    ("fit", r"or try larger strengths", "or try larger --strengths"),
     ("fit", r"^y must\b", "--target must"),
     ("fit", r"\bvalue\(s\) of y\b", "value(s) of --target"),
     ("fit", r"\bneeds y (>=?) 0", r"needs a --target \1 0"),

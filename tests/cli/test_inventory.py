@@ -51,7 +51,7 @@ def test_wide_books_are_counted(capsys):
             "but for 'a', 'b', 'c', 'd', 'e' and 1 more in 6 row(s)",
         ),
         (["007", "012"], "x: digits with zeros in front, such as '007', which are names"),
-        (["123456789012345678901", "123456789012345678902"], "x: whole numbers that are too long to be numbers"),
+        (["123456789012345678901", "123456789012345678902"], "x: whole numbers of more digits than numbers can"),
         (["a", "b", "1"], None),
         (["1", "2"], None),
         (["", "NA"], None),
@@ -71,6 +71,15 @@ def test_numbers_that_a_parquet_file_has_as_text_stay_text_and_are_said(tmp_path
     table = open_table(tmp_path / "book.parquet").read()
     assert table.attribute("x", "").tolist() == ["1", "2"]
     assert table.remarks == ["x: numbers that the file has as text; convert them there if they are quantities"]
+
+
+def test_account_numbers_are_said_to_be_names(tmp_path):
+    frame = pd.DataFrame({"account": [2**53 + 1, 2**53 + 2]})
+    frame.to_parquet(tmp_path / "book.parquet")
+    frame.to_csv(tmp_path / "book.csv", index=False)
+    for name in ("book.parquet", "book.csv"):
+        remarks = open_table(tmp_path / name).read().remarks
+        assert remarks[-1] == "account: whole numbers of more digits than numbers can hold, which are names"
 
 
 def test_every_command_says_what_it_read(run, save, tmp_path):
