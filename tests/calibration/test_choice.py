@@ -16,6 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from fairdcov import DCovLogisticRegression, DCovPoissonRegressor, DCovRidge, JSDivergenceCalibrator
 from fairdcov.calibration._constant import score_of_constant
 from fairdcov.calibration._rules import score_budget
+from fairdcov.calibration._sweep import find_range
 from fairdcov.exceptions import CalibrationWarning, SensitiveFeaturesWarning
 from fairdcov.metrics import make_weighted_scorer, neg_poisson_deviance_scorer
 
@@ -214,6 +215,15 @@ def test_a_model_that_explains_nothing_is_warned_of(book):
     assert (calibrator.calibration_results_["mean_explained"] < 0).all()
 
 
+@pytest.mark.filterwarnings("ignore:the score is not weighted")
+def test_a_model_that_is_a_little_worse_than_a_constant_explains_nothing(book):
+    calibrator, said = said_of(book, Worse(), strengths=[0.0, 1.0, 1.6, 5.0], rule=lambda results: 2)
+    explained = calibrator.calibration_results_["mean_explained"]
+    assert -1 < explained[2] < 0 < explained[0]
+    (message,) = said
+    assert message.startswith("the model with the chosen strength, 1.6, explains nothing: mean score -")
+
+
 def test_a_score_that_is_not_finite_is_warned_of(book):
     scorer = make_weighted_scorer(lambda y_true, y_pred, sample_weight: np.nan)
     assert said_of(book, scoring=scorer)[1] == [
@@ -242,6 +252,30 @@ def test_a_budget_of_negative_scores_is_a_share_of_their_size():
     assert [score_budget(results, budget=budget) for budget in (0.0, 0.049, 0.051, 0.2, 0.5)] == [0, 0, 1, 2, 3]
     results["mean_score"] = np.array([0.5, 0.48, 0.3, 0.0])
     assert [score_budget(results, budget=budget) for budget in (0.0, 0.039, 0.041, 0.4, 1.0)] == [0, 0, 1, 2, 3]
+
+
+# --- range of strengths --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("divergence", "level", "expected"),
+    [
+        # reaches its level at 100; 0.01 is the first decade that changes less than 3 %
+        (lambda strength: 1 / (1 + strength), 0.05, (0.01, 100.0)),
+        # falls by less than 3 % from 1,000 on, above its level
+        (lambda strength: 0.2 + 0.8 / (1 + strength), 0.05, (0.01, 1_000.0)),
+        # too weak below 100
+        (lambda strength: 1 / (1 + strength / 1_000), 0.5, (10.0, 1_000.0)),
+        # at its level where it starts to change: still a decade wide
+        (lambda strength: 1 / (1 + strength), 0.95, (0.01, 1.0)),
+    ],
+)
+def test_the_range_is_where_the_divergence_changes(divergence, level, expected):
+    low, high = find_range(
+        lambda strengths: ([divergence(strength) for strength in strengths], [level] * len(strengths))
+    )
+    assert low == pytest.approx(expected[0])
+    assert high == pytest.approx(expected[1] * 10**0.5)
 
 
 # --- targets -------------------------------------------------------------------------------------------------------

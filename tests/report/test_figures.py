@@ -439,6 +439,10 @@ def test_the_task_is_found_out(rng):
         assert sample.task_reason
     assert sample_of(cases["severity"][0], u, group, task="severity").task_reason is None
     assert sample_of(None, u, group).task == "regression"
+    # an exposure makes rates of outcomes, and rounding no amounts of counts
+    assert sample_of(cases["classification"][0], u, group, sample_weight=w).task == "pure_premium"
+    noisy = cases["frequency"][0] + 1e-9
+    assert sample_of(noisy, u, group, sample_weight=w).task == "frequency"
     # nothing but zeros, or ones, is no outcome of two kinds
     assert sample_of(np.zeros(60), 2 * u, group).task == sample_of(np.ones(60), 2 * u, group).task == "frequency"
 
