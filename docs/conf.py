@@ -4,6 +4,9 @@ import os
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
 
+from docutils.nodes import doctest_block
+from sphinx.util.logging import getLogger
+
 os.environ["MPLBACKEND"] = "Agg"
 
 project = "fairdcov"
@@ -30,7 +33,8 @@ autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = True
 # One class of the reference derives from a class of PyTorch's, which few need to build these pages.
-autodoc_mock_imports = [] if find_spec("torch") else ["torch"]
+has_torch = find_spec("torch") is not None
+autodoc_mock_imports = [] if has_torch else ["torch"]
 numpydoc_show_class_members = False
 numpydoc_xref_param_type = False
 
@@ -55,6 +59,18 @@ def skip_inherited_from_sklearn(app, what, name, obj, skip, options):
     return True if getattr(obj, "__module__", None) and obj.__module__.startswith("sklearn") else skip
 
 
+def skip_examples_of_torch(app, doctree):
+    """Where PyTorch is not installed, take out the examples that need it before they are run."""
+    page = app.env.docname
+    if has_torch or app.builder.name != "doctest" or not page.startswith(("neural", "api/generated/fairdcov.neural")):
+        return
+    examples = list(doctree.findall(doctest_block))
+    for example in examples:
+        example.parent.remove(example)
+    getLogger(__name__).info("%s: %d examples left out, PyTorch is not installed", page, len(examples))
+
+
 def setup(app):
     """Sphinx calls this."""
+    app.connect("doctree-read", skip_examples_of_torch)
     app.connect("autodoc-skip-member", skip_inherited_from_sklearn)
