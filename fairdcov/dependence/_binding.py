@@ -37,7 +37,7 @@ def _distance_sums(points, weights, n_threads):
     # One block has far fewer distinct points than all blocks together have profiles, and this is quadratic in them.
     codes, first = combine_codes([factorise(column)[0] for column in points.T])
     points, weights = points[first], np.bincount(codes, weights=weights)
-    if points.shape[1] > len(points) / 2 and _profile_bytes(len(points)) <= _working_memory_bytes():
+    if points.shape[1] > max(_HANDFUL, len(points) / 2) and _profile_bytes(len(points)) <= _working_memory_bytes():
         # Nearly a level for each of them: the tiles would go through all columns for each pair.
         return (distances(points, points) @ weights)[codes]
     nothing = np.zeros((1, len(points)))
