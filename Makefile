@@ -14,11 +14,18 @@ TOOLS := $(VENV)/.tools
 # A copy to build from: no object file of another build is taken for up to date, and builds can run side by side.
 copy_sources = rm -rf $(1) && mkdir -p $(1) && cp -R setup.py pyproject.toml README.md LICENSE fairdcov $(1)/ && rm -f $(1)/fairdcov/_kernels/*.so
 
-.PHONY: help demo test lint docs debug-test asan-test wheel-test benchmark clean
+# Two at a time: the tests want two cores, and each worker one thread of the BLAS and of OpenMP.
+WORKERS ?= 2
+QUICK_TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS)
+# Other interpreters, the lowest versions that pyproject.toml allows, nothing optional, and the optional learners.
+LANES ?= 3.12 3.13 3.14 lowest bare learners
+
+.PHONY: help demo test lanes lint docs debug-test asan-test wheel-test benchmark clean
 
 help:
 	@echo "make demo        fit a fair motor tariff on a synthetic book; results in demo-output/"
 	@echo "make test        build into $(VENV) and run the tests"
+	@echo "make lanes       the same on other Pythons, with the lowest versions, without extras, with PyTorch and XGBoost"
 	@echo "make lint        ruff and cython-lint"
 	@echo "make docs        build the documentation into docs/_build/html and run its examples"
 	@echo "make debug-test  run the kernel tests against a build with bounds checks"
@@ -31,7 +38,10 @@ demo: $(INSTALLED)
 	$(BIN)/fairdcov demo --output demo-output --force
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(QUICK_TESTS)
+
+lanes:
+	@for lane in $(LANES); do .ci/lane $$lane || exit 1; done
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("fairdcov needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
