@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fairdcov import DCovLogisticRegression, DCovPoissonRegressor, DCovRidge, JSDivergenceCalibrator
 from fairdcov.calibration._constant import score_of_constant
-from fairdcov.calibration._rules import score_budget
+from fairdcov.calibration._rules import elbow, score_budget
 from fairdcov.calibration._sweep import find_range
 from fairdcov.exceptions import CalibrationWarning, SensitiveFeaturesWarning
 from fairdcov.metrics import make_weighted_scorer, neg_poisson_deviance_scorer
@@ -276,6 +276,22 @@ def test_the_range_is_where_the_divergence_changes(divergence, level, expected):
     )
     assert low == pytest.approx(expected[0])
     assert high == pytest.approx(expected[1] * 10**0.5)
+
+
+def test_groups_of_the_least_size_are_compared(book):
+    fold = np.arange(1_200) % 2
+    group = np.where(np.arange(1_200) < 40, "few", book["group"])
+    options = {"cv": PredefinedSplit(fold), "strengths": [0.0, 1.0, 1e3]}
+    exactly = calibrate(dict(book, group=group), min_group_size=20, **options)
+    assert ("few",) in exactly.group_labels_
+    with pytest.warns(SensitiveFeaturesWarning, match=r"1 group\(s\) have fewer than min_group_size=21 rows"):
+        calibrate(dict(book, group=group), min_group_size=21, **options)
+
+
+def test_an_elbow_where_nothing_is_lost_is_the_lowest_divergence():
+    results = {"strengths": np.arange(3.0), "mean_divergence": np.array([0.4, 0.2, 0.1])}
+    for score in ([1.0, 0.5, 1.0], [1.0, 0.5, 1.5]):
+        assert elbow(results | {"mean_score": np.array(score)}) == 2
 
 
 # --- targets -------------------------------------------------------------------------------------------------------
