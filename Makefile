@@ -4,28 +4,28 @@ PYTHON ?= python3
 VENV ?= .venv
 WHEEL_VENV := .venv-wheel
 # Compiled modules, templates, the command line, optional packages and every docstring: what a wheel could lack.
-WHEEL_TESTS := tests/kernels tests/report tests/cli/test_parser.py tests/cli/test_predict.py tests/test_docstrings.py tests/test_imports.py tests/test_optional.py
+WHEEL_TESTS := tests/kernels/test_inputs.py tests/report/test_page.py tests/cli/test_parser.py tests/cli/test_predict.py tests/test_docstrings.py tests/test_imports.py tests/test_optional.py
+# What is installed into $(VENV): the package in place, and what the tests need. .ci/lanes asks for other things.
+INSTALL ?= --editable '.[test]'
+# Processes that share the tests, each with one thread; WORKERS=0 runs them in one process with two threads.
+WORKERS ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard fairdcov/_kernels/*.pyx fairdcov/_kernels/*.h)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+# Tests that share a fitted model stay together as long as no worker is idle.
+QUICK_TESTS = -m pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal
 TOOLS := $(VENV)/.tools
 
 # A copy to build from: no object file of another build is taken for up to date, and builds can run side by side.
 copy_sources = rm -rf $(1) && mkdir -p $(1) && cp -R setup.py pyproject.toml README.md LICENSE fairdcov $(1)/ && rm -f $(1)/fairdcov/_kernels/*.so
 
-# Two at a time: the tests want two cores, and each worker one thread of the BLAS and of OpenMP.
-WORKERS ?= 2
-QUICK_TESTS := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" --numprocesses $(WORKERS)
-# Other interpreters, the lowest versions that pyproject.toml allows, nothing optional, and the optional learners.
-LANES ?= 3.12 3.13 3.14 lowest bare learners
-
-.PHONY: help demo test lanes lint docs debug-test asan-test wheel-test benchmark clean
+.PHONY: help demo test quick-tests lanes lint docs debug-test asan-test wheel-test benchmark clean
 
 help:
 	@echo "make demo        fit a fair motor tariff on a synthetic book; results in demo-output/"
 	@echo "make test        build into $(VENV) and run the tests"
-	@echo "make lanes       the same on other Pythons, with the lowest versions, without extras, with PyTorch and XGBoost"
+	@echo "make lanes       the same on Python 3.12, 3.13 and 3.14, on the lowest versions, and without extras"
 	@echo "make lint        ruff and cython-lint"
 	@echo "make docs        build the documentation into docs/_build/html and run its examples"
 	@echo "make debug-test  run the kernel tests against a build with bounds checks"
@@ -38,10 +38,14 @@ demo: $(INSTALLED)
 	$(BIN)/fairdcov demo --output demo-output --force
 
 test: $(INSTALLED)
-	$(QUICK_TESTS)
+	$(BIN)/python $(QUICK_TESTS)
+
+# In an environment that is there, without installing anything: for .ci/lanes.
+quick-tests:
+	$(BIN)/python $(QUICK_TESTS) $(TESTS)
 
 lanes:
-	@for lane in $(LANES); do .ci/lane $$lane || exit 1; done
+	.ci/lanes
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("fairdcov needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + ": make PYTHON=python3.12 ..." if sys.version_info < (3, 11) else 0)'
@@ -51,7 +55,7 @@ $(VENV)/bin/python:
 
 # The extension modules are compiled at installation: again when one of these files changes.
 $(INSTALLED): $(VENV)/bin/python pyproject.toml setup.py $(KERNELS)
-	$(BIN)/python $(PIP_INSTALL) --editable '.[test]'
+	$(BIN)/python $(PIP_INSTALL) $(INSTALL)
 	@touch $@
 
 # Only what the extras ask for: the package is there already and is not compiled again.
@@ -65,9 +69,10 @@ lint: $(TOOLS)
 	$(BIN)/ruff format --check
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint fairdcov
 
+# The examples of the pages; those of the docstrings are run by the tests.
 docs: $(TOOLS)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
-	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest
+	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest $(wildcard docs/*.rst)
 
 # Both run copies of the tests away from the source tree; tests/conftest.py refuses to run on any other build than the
 # one that FAIRDCOV_TEST_LOCATION names.
@@ -100,7 +105,7 @@ wheel-test: | $(VENV)/bin/python
 	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel ./build/wheel-source
 	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) "$$(ls build/wheel/fairdcov-*.whl)[test]"
 	mkdir -p build/wheel-tests && cp -R tests pyproject.toml README.md build/wheel-tests/
-	cd build/wheel-tests && FAIRDCOV_TEST_LOCATION=$(abspath $(WHEEL_VENV)) $(abspath $(WHEEL_VENV))/bin/python -m pytest -m "not slow" $(WHEEL_TESTS)
+	cd build/wheel-tests && FAIRDCOV_TEST_LOCATION=$(abspath $(WHEEL_VENV)) $(abspath $(WHEEL_VENV))/bin/python $(QUICK_TESTS) $(WHEEL_TESTS)
 
 # A position beyond the end raises only where bounds are checked.
 define CHECK_BOUNDS_CHECKS
@@ -121,5 +126,5 @@ benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/glm.py
 
 clean:
-	rm -rf $(VENV) $(WHEEL_VENV) build demo-output docs/_build docs/api/generated fairdcov.egg-info
+	rm -rf $(VENV) $(WHEEL_VENV) .venv-3.* .venv-lowest .venv-bare build demo-output docs/_build docs/api/generated fairdcov.egg-info
 	find fairdcov -name '*.so' -delete

@@ -4,9 +4,11 @@ import os
 import zlib
 from pathlib import Path
 
-# Two threads on any machine: the threaded paths run, and a large machine is not flooded.
+# Two threads on any machine: the threaded paths run, and a large machine is not flooded. One where several processes
+# share the tests: those of threads ask for them by number.
+_threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, "2")
+    os.environ.setdefault(_variable, _threads)
 os.environ["MPLBACKEND"] = "Agg"
 
 import numpy as np  # noqa: E402
