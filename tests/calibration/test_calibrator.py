@@ -574,4 +574,5 @@ def test_take_rows():
     frame = pd.DataFrame({"a": [1, 2, 3]})
     assert take_rows(frame, rows)["a"].tolist() == [3, 1]
     assert take_rows(frame["a"], rows).tolist() == [3, 1]
-    assert take_rows([1, 2, 3], rows).tolist() == [3, 1]
+    assert take_rows([1, 2, 3], rows) == [3, 1]
+    assert take_rows([["f", 20], ["m", 31], ["f", 40]], rows) == [["f", 40], ["f", 20]]
