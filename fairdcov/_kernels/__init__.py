@@ -76,7 +76,7 @@ def _rows(array, u, name, dtype=np.float64):
 
 
 def ascending_order(u):
-    """``np.argsort(u, kind="stable")`` in linear time; -0.0 comes before 0.0.
+    """``np.argsort(u, kind="stable")`` in linear time, but for zeros of different sign, which may come in any order.
 
     Parameters
     ----------

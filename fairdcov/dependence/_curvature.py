@@ -21,6 +21,8 @@ _LEAST_WINDOW = 1e-3
 def local_density(u, probabilities=None, *, order=None):
     """Density of the predictions at each row, from the width of a window of about 3 % of the weight around it.
 
+    A window counts as no narrower than a thousandth of the range of the predictions, be all its rows tied.
+
     Parameters
     ----------
     u : (n,) array

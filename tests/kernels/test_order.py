@@ -10,6 +10,10 @@ VECTORS = {
     "normal": lambda rng, n: rng.normal(size=n),
     "skewed": lambda rng, n: rng.gamma(0.3, size=n),
     "tied": lambda rng, n: np.round(rng.normal(size=n), 1) + 0.0,
+    "a few tied": lambda rng, n: rng.choice(rng.normal(size=3 * n // 4 + 1), n),
+    "one pair tied": lambda rng, n: (
+        rng.permutation(np.append(rng.normal(size=n - 2), [0.5, 0.5])) if n > 1 else np.ones(n)
+    ),
     "all equal": lambda rng, n: np.full(n, -2.5),
     "ascending": lambda rng, n: np.arange(n) / 7,
     "descending": lambda rng, n: -np.arange(n) / 7,
@@ -22,11 +26,22 @@ VECTORS = {
 }
 
 
-@pytest.mark.parametrize("n", [0, 1, 2, 1023, 1024, 1025, 5_000])
+@pytest.mark.parametrize("n", [0, 1, 2, 17, 100, 1023, 1024, 1025, 5_000])
 @pytest.mark.parametrize("kind", VECTORS)
 def test_order_is_the_stable_one(rng, kind, n):
     u = VECTORS[kind](rng, n)
     assert_array_equal(ascending_order(u), np.argsort(u, kind="stable"))
+
+
+@pytest.mark.parametrize("n", [1_500, 20_000])
+def test_rows_of_equal_value_keep_their_order(rng, n):
+    """Whole numbers in disguise say which row is which."""
+    for distinct in (2, 40, n // 8, n // 2, n):
+        u = rng.integers(0, distinct, n) / 7
+        order = ascending_order(u)
+        tied = u[order[1:]] == u[order[:-1]]
+        assert tied.any()
+        assert (order[1:] > order[:-1])[tied].all()
 
 
 def test_values_that_share_cells_of_the_grid(rng):

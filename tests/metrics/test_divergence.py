@@ -129,6 +129,15 @@ def test_separate_groups_reach_the_entropy_of_the_shares():
     assert equal == pytest.approx(2.0, rel=1e-4)
 
 
+def test_densities_of_zero_count_as_the_published_share():
+    """What two groups far apart fall short of one bit by is due to that share alone."""
+    prediction = np.repeat([0.0, 1.0], 50) + np.tile(np.linspace(0, 0.1, 50), 2)
+    codes = np.repeat([0, 1], 50)
+    short = 1 - js_divergence(None, prediction, sensitive_features=codes, bandwidth=0.01, n_points=1000)
+    assert short == pytest.approx(1 - direct_divergence(prediction, codes, 0.01), rel=0.05)
+    assert 3e-7 < short < 3.7e-7
+
+
 def test_equal_distributions_are_zero():
     prediction = np.tile(np.random.default_rng(0).normal(size=300), 3)
     groups = np.repeat(["a", "b", "c"], 300)

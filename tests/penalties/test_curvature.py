@@ -9,7 +9,7 @@ from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov._blocks import SensitiveBlocks
 from fairdcov._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss, regression_loss
 from fairdcov._objective import RawObjective
-from fairdcov.dependence import pull_bounds
+from fairdcov.dependence import local_density, pull_bounds
 
 
 def centred(points, probabilities):
@@ -96,6 +96,47 @@ def test_constant_predictions_have_no_curvature(people):
     assert value == 0
     assert not gradient.any()
     assert not curvature.any()
+
+
+def test_density_is_taken_over_three_percent_of_the_rows():
+    """Of equally spaced predictions with a gap, those feel the gap that have it in their window."""
+    for n in (640, 6_400):
+        u = np.arange(n) + np.where(np.arange(n) < n // 2, 0.0, 2.0 * n)
+        density = local_density(u)
+        feels = density < 0.5 / n
+        assert 0.03 <= feels.mean() <= 0.0325
+        assert feels[n // 2 - 1]
+        assert feels[n // 2]
+        # At the ends half of the window is cut off, with half of its weight.
+        np.testing.assert_allclose(density[~feels], 1 / n, rtol=1e-9)
+
+
+def test_no_window_is_narrower_than_a_thousandth_of_the_range():
+    u = np.append(np.full(6_398, 2.0), [0.0, 10.0])
+    for scale in (1.0, 1e-6):
+        density = local_density(scale * u)[3_000]
+        assert 0.03 <= density * scale * 10 / 1_000 <= 0.0325
+    spaced = np.linspace(0, 1, 6_400)
+    np.testing.assert_allclose(local_density(spaced), 1.0, rtol=1e-3)  # a window of 0.03 is wide enough
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize("statistic", ["v", "u"])
+def test_density_in_the_tails_is_at_least_two_percent_of_the_inverse_gini_mean_difference(
+    rng, people, normalize, statistic
+):
+    n = len(people)
+    u = np.append(rng.normal(size=n - 1), 300.0)
+    bound = CCDCovPenalty(statistic, normalize).bind(people)
+    curvature = bound.value_gradient_curvature(u)[2]
+    spread = np.abs(np.subtract.outer(u, u)).sum() / (n**2 if statistic == "v" else n * (n - 1))
+    lone = curvature[-1] / (4 * bound._pulls[-1]) * (spread if normalize else 1.0)
+    assert lone * spread == pytest.approx(0.02, rel=1e-9)
+    # Elsewhere the density of the rows decides.
+    middle = np.argsort(u)[n // 2]
+    found = curvature[middle] / (4 * bound._pulls[middle]) * (spread if normalize else 1.0)
+    assert found == pytest.approx(local_density(u)[middle], rel=1e-9)
+    assert found > 0.05
 
 
 # -- totals -----------------------------------------------------------------------------------------------------------
