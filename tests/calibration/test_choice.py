@@ -15,7 +15,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fairdcov import DCovLogisticRegression, DCovPoissonRegressor, DCovRidge, JSDivergenceCalibrator
 from fairdcov.calibration._constant import score_of_constant
-from fairdcov.calibration._rules import elbow, score_budget
+from fairdcov.calibration._rules import apply_rule, elbow, score_budget
 from fairdcov.calibration._sweep import find_range
 from fairdcov.exceptions import CalibrationWarning, SensitiveFeaturesWarning
 from fairdcov.metrics import make_weighted_scorer, neg_poisson_deviance_scorer
@@ -292,6 +292,14 @@ def test_an_elbow_where_nothing_is_lost_is_the_lowest_divergence():
     results = {"strengths": np.arange(3.0), "mean_divergence": np.array([0.4, 0.2, 0.1])}
     for score in ([1.0, 0.5, 1.0], [1.0, 0.5, 1.5]):
         assert elbow(results | {"mean_score": np.array(score)}) == 2
+
+
+@pytest.mark.parametrize("index", [-1, 3, 1.0, True, None])
+def test_what_is_no_index_is_refused(index):
+    results = {"strengths": np.arange(3.0), "mean_divergence": np.zeros(3)}
+    with pytest.raises(ValueError, match="the rule must return an index into the 3 strengths; found"):
+        apply_rule(lambda results: index, results)
+    assert apply_rule(lambda results: np.int64(2), results) == 2
 
 
 # --- targets -------------------------------------------------------------------------------------------------------
