@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from fairdcov.actuarial._export import armed
 from fairdcov.cli._tables import open_table
 
 from .conftest import QUICK, portfolio
@@ -18,7 +19,8 @@ pytest.importorskip("pyarrow")
 
 FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 WHOLE = st.integers(-(2**63), 2**63 - 1)
-LETTERS = st.text(st.sampled_from("abzÄéñ €=+-'\",;|\t\n.019_"), max_size=6)
+# In a CSV file an apostrophe before a formula is there to disarm it; a Parquet file has no need of one.
+LETTERS = st.text(st.sampled_from("abzÄéñ €=+-'\",;|\t\n.019_"), max_size=6).filter(lambda text: armed(text) == text)
 # Words for missing values, numbers, truth values and formulas among other text.
 WORDS = st.sampled_from(
     ["NA", "", ".", "null", "1.5", "-1", "1,5", "007", "True", "2024-01-01", "=SUM(A1)", "12a", "inf"]
