@@ -81,10 +81,10 @@ def run_predict(options):
     settings = read_settings(folder)
     if file_sha256(folder / MODEL_FILE) != settings["model_sha256"]:
         raise ValueError(f"{folder / MODEL_FILE} is not the model that {folder} was written with: its SHA-256 differs")
-    if list(settings["features"]) != list(getattr(model, "feature_names_in_", settings["features"])):
-        raise ValueError(f"{folder / SETTINGS_FILE} is damaged: it has other features than the model beside it")
     say_notes(other_versions(settings))
     model = load_model(folder / MODEL_FILE, settings["model"])
+    if list(settings["features"]) != list(getattr(model, "feature_names_in_", settings["features"])):
+        raise ValueError(f"{folder / SETTINGS_FILE} is damaged: it has other features than the model beside it")
 
     source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
     _check_columns(source, settings["features"])
