@@ -41,6 +41,8 @@ def sensitive_columns_of(sensitive_features):
     """
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("sensitive_features is needed here; found None")
+    if sp.issparse(sensitive_features):
+        raise TypeError("sensitive_features must be dense; found a sparse matrix: pass sensitive_features.toarray()")
     try:
         native = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
     except nw.exceptions.DuplicateError as error:
@@ -48,8 +50,9 @@ def sensitive_columns_of(sensitive_features):
     if isinstance(native, nw.Series):
         return {str(native.name) if native.name is not None else "sensitive feature": native}
     if isinstance(native, nw.DataFrame):
-        names = [str(name) for name in native.columns]
-        columns = {name: native[column] for name, column in zip(names, native.columns, strict=True)}
+        columns = {str(column.name): column for column in native.iter_columns()}
+        if len(columns) < len(native.columns):
+            raise ValueError(f"sensitive_features must have distinct column names as text; found {native.columns}")
     else:
         array = np.asarray(sensitive_features)
         if array.ndim == 1:
