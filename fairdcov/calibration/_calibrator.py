@@ -11,7 +11,7 @@ from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import StratifiedKFold, check_cv
 from sklearn.pipeline import Pipeline
-from sklearn.utils import check_random_state, get_tags
+from sklearn.utils import check_random_state, get_tags, indexable
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, get_routing_for_object, process_routing
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
@@ -310,6 +310,12 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         """
         rule_options = self._check_parameters()
         param_name = self._find_parameter()
+        if y is None:
+            raise ValueError("JSDivergenceCalibrator requires y to be passed, but the target y is None")
+        # What folds can be taken from: compressed rows of sparse matrices, and arrays of what only says how to be one.
+        X, y = (indexable(data)[0] for data in (X, y))
+        if count_rows(X) == 0:
+            raise ValueError("X must have at least one row; found none")
         sensitive_features = self._find_sensitive_features(X, sensitive_features)
         if y is None:
             # scikit-learn's wording, which its estimator checks expect

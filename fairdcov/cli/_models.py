@@ -286,8 +286,8 @@ def load_model(path, model_name):
             model = skops.load(path, trusted=sorted(found))
         except Exception as error:  # each type checks its own state; those of another scikit-learn may not fit
             raise ValueError(
-                f"{path} is not a model that can be read: {error}; settings.json beside it has the versions that it was "
-                "written with"
+                f"{path} is not a model that can be read: {error}; settings.json beside it has the versions that it "
+                "was written with"
             ) from error
     if not isinstance(model, Pipeline) or type(model[-1]).__name__ not in MODELS[model_name].estimators:
         raise ValueError(f"{path} is not a model that can be read: it holds no pipeline of a {model_name}")

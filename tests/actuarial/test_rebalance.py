@@ -18,7 +18,6 @@ from sklearn.model_selection import GridSearchCV, cross_val_predict
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from fairdcov.actuarial import Rebalancer, balance_table
 
@@ -284,11 +283,6 @@ def test_bad_input_is_named(sample):
         Rebalancer(Ridge()).fit(X, np.column_stack([y, y]))
     with pytest.raises(ValueError, match="sample_weight must not be negative"):
         Rebalancer(KNeighborsRegressor()).fit(X, y, sample_weight=-weight)
-
-
-@parametrize_with_checks([Rebalancer(Ridge(), method="additive"), Rebalancer(PoissonRegressor())])
-def test_scikit_learn_checks(estimator, check):
-    check(estimator)
 
 
 def test_negative_predictions_of_rows_that_do_not_count(sample):
