@@ -176,6 +176,8 @@ def expected_failures(estimator):
 
 
 IGNORED = (
+    # Small strengths outweigh what there is to explain in the data of some checks.
+    ":fairdcov.exceptions.StrengthWarning",
     ":sklearn.exceptions.ConvergenceWarning",
     ":fairdcov.exceptions.SensitiveFeaturesWarning",
     ".*with less than two samples:sklearn.exceptions.UndefinedMetricWarning",
