@@ -67,6 +67,8 @@ def read_frame(data, argument, n_samples=None):
     if isinstance(data, pd.DataFrame):
         # A frame of narwhals takes a number for the position of a row.
         names = [str(name) for name in data.columns]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{argument} must have distinct column names; found {list(data.columns)}")
         if names != list(data.columns):
             data = data.set_axis(names, axis="columns")
     try:

@@ -311,19 +311,15 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         rule_options = self._check_parameters()
         param_name = self._find_parameter()
         if y is None:
+            # scikit-learn's wording, which its estimator checks expect
             raise ValueError("JSDivergenceCalibrator requires y to be passed, but the target y is None")
         # What folds can be taken from: compressed rows of sparse matrices, and arrays of what only says how to be one.
         X, y = (indexable(data)[0] for data in (X, y))
-        if count_rows(X) == 0:
-            raise ValueError("X must have at least one row; found none")
-        sensitive_features = self._find_sensitive_features(X, sensitive_features)
-        if y is None:
-            # scikit-learn's wording, which its estimator checks expect
-            raise ValueError("JSDivergenceCalibrator requires y to be passed, but the target y is None")
-        warn_about_order(X=X, y=y, sample_weight=sample_weight, sensitive_features=sensitive_features)
         n_samples = count_rows(X)
         if n_samples == 0:
             raise ValueError("X must have at least one row; found 0")
+        sensitive_features = self._find_sensitive_features(X, sensitive_features)
+        warn_about_order(X=X, y=y, sample_weight=sample_weight, sensitive_features=sensitive_features)
         check_sensitive_features(sensitive_features, n_samples)
         check_consistent_rows(n_samples, y, "y")
         weights = None if sample_weight is None else check_sample_weight(sample_weight, n_samples)

@@ -109,9 +109,11 @@ def test_weights_whose_sum_leaves_the_range(factor, rng):
     blocks = SensitiveBlocks.from_arrays([z[:, None]])
     expected = bind_dependence(blocks, "ccdcov", sample_weight=weights).value_gradient(u)[0]
     assert_allclose(row_probabilities(weights * factor), weights / weights.sum(), rtol=1e-12)
-    # Checks of weights are upstream of this.
-    form = bind_dependence(blocks, "ccdcov", sample_weight=weights * factor if factor < 1 else weights)
+    # Weights that add up to something within the range, however far from 1, are what their shares are.
+    form = bind_dependence(blocks, "ccdcov", sample_weight=weights * (1e-140 if factor < 1 else 1e140))
     assert_allclose(form.value_gradient(u)[0], expected, rtol=1e-11)
+    with pytest.raises(ValueError, match="sample_weight must have a sum between 1e-150"):
+        bind_dependence(blocks, "ccdcov", sample_weight=weights * factor)
 
 
 @pytest.mark.parametrize("n", [4, 5, 6, 50])

@@ -146,6 +146,7 @@ FORMS = {
 
 
 @pytest.mark.filterwarnings("ignore:.*fewer than min_group_size")
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.CalibrationWarning")
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("reader", READERS)
 def test_every_form_means_the_same(reader, form, book):
@@ -314,6 +315,7 @@ MISMATCHED = {
 
 @pytest.mark.parametrize("case", MISMATCHED)
 @pytest.mark.filterwarnings("ignore:.*fewer than min_group_size")
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.CalibrationWarning")
 @pytest.mark.filterwarnings("ignore:.*:sklearn.exceptions.ConvergenceWarning")
 def test_labels_in_another_order_are_remarked_on(case, book):
     name, call = MISMATCHED[case]

@@ -218,6 +218,7 @@ def test_matches_are_at_most_as_divergent(frontier):
     assert matches["fair"]["deviance"] == pytest.approx((0.02, 0.02, 0.02))
 
 
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
 @pytest.mark.parametrize("binary", [False, True])
 def test_own_models(frontier, few_forms, policy_task, binary_task, binary):
     task = binary_task if binary else policy_task
