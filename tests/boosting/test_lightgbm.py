@@ -212,6 +212,7 @@ def test_path_continues_and_equals_single_fits(portfolio):
         model.strength_path(portfolio["X"], portfolio["y"], [3.0, 1.0], **data)
 
 
+@pytest.mark.filterwarnings("ignore:the chosen strength:fairdcov.exceptions.CalibrationWarning")
 def test_calibrator_follows_the_path(portfolio):
     calibrator = JSDivergenceCalibrator(
         DCovLGBMRegressor(objective="poisson", **SMALL), strengths=[0, 10, 1000], rule="elbow", cv=2, verbose=0
