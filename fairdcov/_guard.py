@@ -53,16 +53,19 @@ class StrengthGuard:
     ----------
     highest_loss : float
         Mean loss of the constant model.
+    slack : float, default=0.0
+        What a loss may be above it beside rounding of the loss itself: learners in single precision miss a constant.
     """
 
-    def __init__(self, highest_loss):
+    def __init__(self, highest_loss, slack=0.0):
         self.highest_loss = highest_loss
+        self._slack = slack
         self._refused = float("inf")
         self._largest = None
 
     def admits(self, loss):
         """Whether a model of this mean loss is not worse than the constant one."""
-        return loss <= self.highest_loss + _ROUNDING * abs(self.highest_loss)
+        return loss <= self.highest_loss + _ROUNDING * abs(self.highest_loss) + self._slack
 
     def solve(self, strength, solve, *, first_guess):
         """The solution at a strength, or at a smaller one.

@@ -10,6 +10,18 @@ from fairdcov._losses import HalfBinomialLoss
 __all__ = ["BinaryClassifier", "DevianceRegressor"]
 
 
+def _check_finite(raw, values, what):
+    """Return ``values``, or raise: a prediction that is not a finite number is none, and must not go unnoticed."""
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        first = int(np.flatnonzero(wrong)[0])
+        raise ValueError(
+            f"{int(wrong.sum())} of {len(values)} {what} are not finite, first in row {first}: the raw prediction "
+            f"there is {raw[first]:.4g}. Either the row lies far outside the training data, or the fit has diverged"
+        )
+    return values
+
+
 class DevianceRegressor(RegressorMixin):
     """Regression with a link, scored by the share of deviance explained.
 
@@ -28,8 +40,14 @@ class DevianceRegressor(RegressorMixin):
         -------
         (n,) array
             Predictions on the scale of ``y``: for a frequency model, expected claims per unit of exposure.
+
+        Raises
+        ------
+        ValueError
+            When a prediction is not finite, such as exp of a raw prediction of 800.
         """
-        return self._loss().response(self._raw_predict(X))
+        raw = self._raw_predict(X)
+        return _check_finite(raw, self._loss().response(raw), "predictions")
 
     def score(self, X, y, sample_weight=None):
         """Share of the deviance that the model explains, D^2; R^2 for the squared error.
@@ -79,7 +97,8 @@ class BinaryClassifier(ClassifierMixin):
         -------
         (n,) array
         """
-        return self._raw_predict(X)
+        raw = self._raw_predict(X)
+        return _check_finite(raw, raw, "log odds")
 
     def predict_proba(self, X):
         """Probability of each class; no protected attribute is needed.
@@ -94,7 +113,7 @@ class BinaryClassifier(ClassifierMixin):
         (n, 2) array
             Columns in the order of ``classes_``.
         """
-        raw = self._raw_predict(X)
+        raw = self.decision_function(X)
         loss = self._loss()
         return np.column_stack([loss.response(-raw), loss.response(raw)])
 
@@ -110,7 +129,7 @@ class BinaryClassifier(ClassifierMixin):
         -------
         (n, 2) array
         """
-        raw = self._raw_predict(X)
+        raw = self.decision_function(X)
         return np.column_stack([-np.logaddexp(0.0, raw), -np.logaddexp(0.0, -raw)])
 
     def predict(self, X):
@@ -125,7 +144,7 @@ class BinaryClassifier(ClassifierMixin):
         -------
         (n,) array of class labels
         """
-        raw = self._raw_predict(X)
+        raw = self.decision_function(X)
         return self.classes_[(raw > 0).astype(int)]
 
     def __sklearn_tags__(self):

@@ -36,6 +36,12 @@ __all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_feat
 # What the learners read beside data frames: numbers that may be missing.
 _NUMBERS = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
 
+# Both learners hold targets and weights in single precision.
+_LEAST_NUMBER, _LARGEST_NUMBER = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+
+# Of a mean, by rounding in single precision.
+_SHARE_MISSED = 8 * float(np.finfo(np.float32).eps)
+
 # On the link scale, before the learning rate.
 _LARGEST_LEAF = 2.0
 
@@ -60,6 +66,19 @@ def read_further_features(estimator, X):
 def _as_matrix(X):
     """LightGBM knows SciPy's sparse matrices, not its sparse arrays."""
     return sp.csr_matrix(X) if sp.issparse(X) else X
+
+
+def check_single_precision(values, name, *, positive=False):
+    """Raise for numbers that are all zero, or infinite, in single precision; with ``positive`` if a single one is."""
+    sizes = np.abs(values[values != 0])
+    if not len(sizes):
+        return
+    least = sizes.min() if positive else sizes.max()
+    if not (least >= _LEAST_NUMBER and sizes.max() <= _LARGEST_NUMBER):
+        raise ValueError(
+            f"{name} must have sizes between {_LEAST_NUMBER:.3g} and {_LARGEST_NUMBER:.3g}, since the learner holds it "
+            f"in single precision; found {sizes.min():.3g} to {sizes.max():.3g}: give it in another unit"
+        )
 
 
 def fair_bounds(loss, parameters):
@@ -310,6 +329,8 @@ class _Problem:
             encode_target=estimator._encode_target,
         )
         loss.check_target(data.y)
+        check_single_precision(data.y, "y", positive=getattr(loss, "power", 0) >= 2)
+        check_single_precision(data.weights, "sample_weight")
         monitored = None
         if eval_set is not None:
             monitored = self._read_monitored(
@@ -330,7 +351,9 @@ class _Problem:
             seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
         self.callbacks = list(callbacks or ())
         self.grower = estimator._start(data, monitored, seed, self.callbacks)
-        self._guard = StrengthGuard(self.objective.constant_loss())
+        # A mean that is missed by a share e costs e^2 / 2 of its power 2 - p.
+        size = data.probabilities @ np.abs(data.y) ** (2.0 - getattr(loss, "power", 2.0))
+        self._guard = StrengthGuard(self.objective.constant_loss(), slack=size * _SHARE_MISSED**2 / 2)
         self._take_diverged_rounds_back()
         self.n_unpenalised = self.grower.n_trees()
 
@@ -402,7 +425,9 @@ class _Problem:
         if not np.isfinite(y).all():
             raise ValueError(f"y of eval_set must be finite; found {int((~np.isfinite(y)).sum())} NaN or infinite")
         loss.check_target(y)
+        check_single_precision(y, "y of eval_set", positive=getattr(loss, "power", 0) >= 2)
         weights = check_sample_weight(sample_weight, n_samples, name="eval_sample_weight", reference="X of eval_set")
+        check_single_precision(weights, "eval_sample_weight")
         if sensitive_features is not None:
             check_consistent_rows(n_samples, sensitive_features, "eval_sensitive_features", reference="X of eval_set")
         keep = np.ones(n_samples, dtype=bool)
