@@ -66,7 +66,7 @@ def sensitive_columns_of(sensitive_features):
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("sensitive_features is needed here; found None")
     if sp.issparse(sensitive_features):
-        raise TypeError("sensitive_features must be dense; found a sparse matrix: pass sensitive_features.toarray()")
+        raise TypeError("sensitive_features must be dense; found a sparse matrix: make it dense with toarray()")
     try:
         native = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
     except nw.exceptions.DuplicateError as error:

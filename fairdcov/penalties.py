@@ -116,6 +116,9 @@ class BoundPenalty:
             u = check_finite_vector(u * self.multiplier, "u times sample_weight")
         if is_constant(u if self._counted is None else u[self._counted]):
             return 0.0, np.zeros(len(u)), u, 1.0, None, 0
+        if self._counted is not None:
+            # Rows of weight 0 have no say in what is large or small.
+            u = np.where(self._counted, u, u[np.argmax(self._counted)])
         u, exponent = without_exponent(u)
         order = ascending_order(u)
         value, gradient, signed_weights = self._form.value_gradient_weights(u, order)

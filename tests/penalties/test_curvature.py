@@ -112,10 +112,13 @@ def test_density_is_taken_over_three_percent_of_the_rows():
 
 
 def test_no_window_is_narrower_than_a_thousandth_of_the_range():
-    u = np.append(np.full(6_398, 2.0), [0.0, 10.0])
+    """A window reaches the next predictions on both sides; these are closer than that."""
+    u = np.concatenate([[0.0], np.full(100, 2 - 1e-6), np.full(6_200, 2.0), np.full(98, 2 + 1e-6), [10.0]])
+    # Half of the rows of the outer two are within the window.
+    weight = (50 + 6_200 + 49) / 6_400
     for scale in (1.0, 1e-6):
         density = local_density(scale * u)[3_000]
-        assert 0.03 <= density * scale * 10 / 1_000 <= 0.0325
+        np.testing.assert_allclose(density, weight * 1_000 / (10 * scale), rtol=1e-9)
     spaced = np.linspace(0, 1, 6_400)
     np.testing.assert_allclose(local_density(spaced), 1.0, rtol=1e-3)  # a window of 0.03 is wide enough
 
