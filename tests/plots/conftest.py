@@ -1,4 +1,5 @@
-import matplotlib.pyplot as plt
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,7 +10,7 @@ from fairdcov import _optional
 @pytest.fixture(autouse=True)
 def close_figures():
     yield
-    plt.close("all")
+    sys.modules["matplotlib.pyplot"].close("all")
 
 
 @pytest.fixture

@@ -2,12 +2,10 @@
 
 from itertools import pairwise
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from matplotlib.colors import to_hex
 from numpy.testing import assert_allclose
 
 from fairdcov.actuarial import double_lift_table, lift_table, one_way, premium_change_by_group, premium_changes
@@ -19,6 +17,9 @@ from fairdcov.plots import (
     OneWayDisplay,
     PremiumChangeDisplay,
 )
+
+plt = pytest.importorskip("matplotlib.pyplot")
+to_hex = pytest.importorskip("matplotlib.colors").to_hex
 
 
 @pytest.fixture

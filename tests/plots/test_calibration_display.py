@@ -1,10 +1,8 @@
 """The artists of CalibrationDisplay are where the results are."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.colors import to_rgba
 from numpy.testing import assert_allclose
 from sklearn.exceptions import NotFittedError
 from sklearn.metrics import get_scorer
@@ -13,6 +11,9 @@ from fairdcov import DCovPoissonRegressor, JSDivergenceCalibrator
 from fairdcov.datasets import make_motor_portfolio
 from fairdcov.metrics import neg_rps_scorer
 from fairdcov.plots import CalibrationDisplay
+
+plt = pytest.importorskip("matplotlib.pyplot")
+to_rgba = pytest.importorskip("matplotlib.colors").to_rgba
 
 
 def bar_ends(container):

@@ -1,6 +1,5 @@
 """FrontierDisplay: points where they were computed, Pareto-optimal ones by definition."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -14,6 +13,8 @@ from fairdcov.metrics import gini, js_divergence
 from fairdcov.plots import FrontierDisplay
 from fairdcov.plots._frontier import _pareto_optimal
 from fairdcov.plots._style import series_style
+
+plt = pytest.importorskip("matplotlib.pyplot")
 
 POINTS = {"a": ([0.03, 0.01, 0.002], [-0.50, -0.51, -0.53]), "b": ([0.02, 0.005], [-0.52, -0.515])}
 

@@ -1,6 +1,5 @@
 """GroupDistributionDisplay: weighted curves, which groups are in colour, labels, the same axes before and after."""
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +10,8 @@ from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import group_densities, js_divergence, null_distribution
 from fairdcov.plots import GroupDistributionDisplay
 from fairdcov.plots._style import group_label, plain_number, series_style
+
+plt = pytest.importorskip("matplotlib.pyplot")
 
 GREY = "0.72"
 
