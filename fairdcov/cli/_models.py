@@ -278,10 +278,13 @@ def load_model(path, model_name):
         )
     if "lightgbm" in MODELS[model_name].packages:
         import_optional("lightgbm", f"a model of kind {model_name}")
-    try:
-        with warnings.catch_warnings():
-            # One for each part of the model; fairdcov predict says it once.
-            warnings.simplefilter("ignore", InconsistentVersionWarning)
+    with warnings.catch_warnings():
+        # One for each part of the model; fairdcov predict says it once.
+        warnings.simplefilter("ignore", InconsistentVersionWarning)
+        try:
             return skops.load(path, trusted=sorted(found))
-    except Exception as error:  # parts of another release of scikit-learn
-        raise ValueError(f"{path} is not a model that can be read: {error}") from error
+        except Exception as error:  # parts of a release of scikit-learn that is unlike the one installed
+            raise ValueError(
+                f"{path} cannot be loaded with the packages installed here: {error}; settings.json beside it has the "
+                "versions that it was written with"
+            ) from error

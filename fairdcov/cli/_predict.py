@@ -78,8 +78,8 @@ def run_predict(options):
     settings = read_settings(folder)
     if file_sha256(folder / MODEL_FILE) != settings["model_sha256"]:
         raise ValueError(f"{folder / MODEL_FILE} is not the model that {folder} was written with: its SHA-256 differs")
-    say_notes(other_versions(settings))
     model = load_model(folder / MODEL_FILE, settings["model"])
+    say_notes(other_versions(settings))
 
     source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
     _check_columns(source, settings["features"])

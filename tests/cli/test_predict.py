@@ -214,8 +214,7 @@ def test_another_version_is_said_once(run, save, copy, tmp_path, monkeypatch):
 
     monkeypatch.setattr(skops_io, "load", fail)
     result = run("predict", copy, save(book(60)), "--output", tmp_path / "out.parquet")
-    check_refused(result, "is not a model that can be read: no attribute '_fill_dtype'")
-    assert "written with scikit-learn 1.5.0" in result.out
+    check_refused(result, "cannot be loaded with the packages installed here: no attribute '_fill_dtype'")
 
 
 def test_files_that_are_no_models(run, save, copy, tmp_path):
