@@ -8,13 +8,15 @@ import warnings
 
 from fairdcov.exceptions import StrengthWarning
 
-__all__ = ["StrengthGuard", "largest_sensible_strength", "warn_of_strength"]
+__all__ = ["StrengthGuard", "largest_sensible_strength", "warn_of_level", "warn_of_strength"]
 
 # Losses that differ by this share are equal: they were summed in another order.
 _ROUNDING = 1e-9
 # A strength at which the penalty of the start weighs so many times what the start explains of the loss: a tenth of that
 # penalty is then worth as much as the whole model.
 _MOST_WEIGHT = 10.0
+# A total that is off by this factor is no matter of rounding, nor of a family that does not balance by itself.
+_MOST_OFF_BALANCE = 2.0
 # The search goes down by decades, at most so many, and ends when its bounds are this factor apart.
 _MOST_DECADES = 10
 _CLOSE = 1.5
@@ -124,6 +126,28 @@ def warn_of_strength(estimator, strength, effective_strength, *, stacklevel):
             f"{type(estimator).__name__} was fitted with strength {effective_strength:.4g} (effective_strength_) "
             f"instead of strength={strength:g}: a larger one would outweigh all that the model explains, and end worse "
             "than a constant",
+            StrengthWarning,
+            stacklevel=stacklevel + 1,
+        )
+
+
+def warn_of_level(estimator, raw_objective, raw, effective_strength, *, stacklevel):
+    """Warn when a penalised model with a log link predicts twice, or half, the observed total of its training rows.
+
+    A gamma loss hardly minds a few predictions that are far too high, and its equation of the intercept is not one of
+    totals, so that a penalised fit may be better than a constant by its deviance and still be no tariff.
+    """
+    # Without an intercept there is no level to lose.
+    if effective_strength == 0 or raw_objective.loss.link != "log" or not getattr(estimator, "fit_intercept", True):
+        return
+    probabilities = raw_objective.probabilities
+    predicted = float(probabilities @ raw_objective.loss.response(raw))
+    observed = float(probabilities @ raw_objective.y)
+    if not observed / _MOST_OFF_BALANCE <= predicted <= observed * _MOST_OFF_BALANCE:
+        warnings.warn(
+            f"{type(estimator).__name__} with strength={effective_strength:g} predicts "
+            f"{predicted / observed:.3g} times the observed total of its training rows: look at its largest "
+            "predictions, take a smaller strength, and put the level right with fairdcov.actuarial.Rebalancer",
             StrengthWarning,
             stacklevel=stacklevel + 1,
         )

@@ -22,7 +22,10 @@ class SensitiveFeaturesWarning(UserWarning):
 
 
 class StrengthWarning(UserWarning):
-    """The fit goes by another strength than the one asked for; ``effective_strength_`` is what it goes by."""
+    """The fit goes by another strength than the one asked for, or the strength has cost the model its level.
+
+    ``effective_strength_`` is the strength that the fit goes by.
+    """
 
 
 class IntegrityError(OSError):

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import mean_poisson_deviance
 
-from fairdcov import CCDCovPenalty, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge
+from fairdcov import CCDCovPenalty, DCovGammaRegressor, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge
 from fairdcov._guard import StrengthGuard, largest_sensible_strength
 from fairdcov.datasets import make_motor_portfolio
 from fairdcov.exceptions import StrengthWarning
@@ -215,3 +215,28 @@ def test_unpenalised_rounds_that_diverge_are_refused(rng):
     with pytest.raises(ValueError, match=r"unpenalised rounds diverge.*max_delta_step=1"):
         model.set_params(learning_rate=1.0).fit(X, y)
     assert not hasattr(model, "booster_")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The level
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_gamma_model_that_loses_its_level_says_so(book):
+    """Better than a constant by its deviance, and many times the observed total."""
+    X = book.data.select_dtypes("number").to_numpy()
+    X = (X - X.mean(axis=0)) / X.std(axis=0)
+    y = np.exp(0.5 * X[:, 0]) * np.random.default_rng(0).gamma(1, 1, len(X))
+    data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = DCovGammaRegressor(strength=30.0, alpha=1e-4).fit(X, y, **data)
+    ratio = (model.predict(X) @ book.exposure) / (y @ book.exposure)
+    said = [str(warning.message) for warning in caught if "times the observed total" in str(warning.message)]
+    assert ratio > 2
+    assert len(said) == 1
+    assert f"predicts {ratio:.3g} times" in said[0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StrengthWarning)
+        DCovGammaRegressor(strength=0.0, alpha=1e-4).fit(X, y, **data)
+        DCovPoissonRegressor(strength=3.0, alpha=1e-4).fit(X, y, **data)

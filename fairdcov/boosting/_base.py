@@ -14,7 +14,7 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
 from fairdcov._columns import drop_sensitive_columns, read_sensitive_columns
-from fairdcov._guard import StrengthGuard, warn_of_strength
+from fairdcov._guard import StrengthGuard, warn_of_level, warn_of_strength
 from fairdcov._losses import regression_loss
 from fairdcov._objective import RawObjective
 from fairdcov._prediction import BinaryClassifier, DevianceRegressor
@@ -455,6 +455,7 @@ class _Problem:
             )
         effective = self.rounds.effective_strength(strength) if strength > 0 else 0.0
         warn_of_strength(estimator, strength, effective, stacklevel=3)
+        warn_of_level(estimator, self.objective, raw, effective, stacklevel=3)
         if estimator.verbose:
             print(
                 f"strength {strength:g}: {self._n_fair} fair rounds, loss {loss:.8g}, penalty {penalty:.4g}", flush=True

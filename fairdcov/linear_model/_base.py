@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairdcov._columns import drop_sensitive_columns
-from fairdcov._guard import StrengthGuard, largest_sensible_strength, warn_of_strength
+from fairdcov._guard import StrengthGuard, largest_sensible_strength, warn_of_level, warn_of_strength
 from fairdcov._objective import CoefficientObjective, RawObjective
 from fairdcov._training import check_strengths, fitted_clone, read_training_data, unchanged_on_error
 from fairdcov._validation import check_positive_number, check_squarable
@@ -246,6 +246,8 @@ class _Problem:
                 strength, partial(self._solve_penalised, parameters), first_guess=partial(self._first_guess, parameters)
             )
             warn_of_strength(estimator, strength, effective_strength, stacklevel=3)
+            raw = self.objective.raw(solution.parameters)
+            warn_of_level(estimator, self.raw_objective, raw, effective_strength, stacklevel=3)
         if not solution.converged:
             warnings.warn(
                 f"{type(estimator).__name__} with strength={effective_strength:g} stopped before it converged "

@@ -14,7 +14,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
-from fairdcov._guard import StrengthGuard, largest_sensible_strength, warn_of_strength
+from fairdcov._guard import StrengthGuard, largest_sensible_strength, warn_of_level, warn_of_strength
 from fairdcov._objective import Parts, RawObjective
 from fairdcov._training import LEAST_PENALISED_ROWS, read_training_data
 from fairdcov._validation import check_choice, check_positive_number, check_squarable, resolve_n_threads
@@ -182,6 +182,7 @@ class Problem:
                     strength, partial(self._solve_penalised, parameters), first_guess=partial(self._guess, parameters)
                 )
                 warn_of_strength(estimator, strength, effective_strength, stacklevel=3)
+                warn_of_level(estimator, self._whole, solution.raw, effective_strength, stacklevel=3)
             else:
                 effective_strength, solution = 0.0, self._settle(parameters, 0.0, unpenalised.converged, 0, _curves())
         if not solution.converged:
@@ -344,6 +345,7 @@ class Problem:
         return SimpleNamespace(
             parameters=parameters,
             loss=loss,
+            raw=settled,
             attributes=attributes,
             converged=converged,
             n_iterations=n_iterations,
