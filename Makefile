@@ -15,6 +15,8 @@ KERNELS := $(wildcard fairdcov/_kernels/*.pyx fairdcov/_kernels/*.h)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Tests that share a fitted model stay together as long as no worker is idle.
 QUICK_TESTS = -m pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal
+# dcor compiles itself when it is first imported: once here, not in all processes at the same time.
+COMPILE_ONCE = $(BIN)/python -c "import dcor"
 TOOLS := $(VENV)/.tools
 
 # A copy to build from: no object file of another build is taken for up to date, and builds can run side by side.
@@ -38,10 +40,12 @@ demo: $(INSTALLED)
 	$(BIN)/fairdcov demo --output demo-output --force
 
 test: $(INSTALLED)
+	$(COMPILE_ONCE)
 	$(BIN)/python $(QUICK_TESTS)
 
 # In an environment that is there, without installing anything: for .ci/lanes.
 quick-tests:
+	$(COMPILE_ONCE)
 	$(BIN)/python $(QUICK_TESTS) $(TESTS)
 
 lanes:

@@ -124,8 +124,8 @@ def warn_of_strength(estimator, strength, effective_strength, *, stacklevel):
     if effective_strength < strength:
         warnings.warn(
             f"{type(estimator).__name__} was fitted with strength {effective_strength:.4g} (effective_strength_) "
-            f"instead of strength={strength:g}: a larger one would outweigh all that the model explains, and end worse "
-            "than a constant",
+            f"instead of strength={strength:g}: larger ones outweigh all that the model explains, for predictions that "
+            "may end worse than a constant",
             StrengthWarning,
             stacklevel=stacklevel + 1,
         )
@@ -136,12 +136,14 @@ def warn_of_level(estimator, raw_objective, raw, effective_strength, *, stacklev
 
     A gamma loss hardly minds a few predictions that are far too high, and its equation of the intercept is not one of
     totals, so that a penalised fit may be better than a constant by its deviance and still be no tariff.
+
+    ``raw()`` gives the raw predictions, which are not needed for other links.
     """
     # Without an intercept there is no level to lose.
     if effective_strength == 0 or raw_objective.loss.link != "log" or not getattr(estimator, "fit_intercept", True):
         return
     probabilities = raw_objective.probabilities
-    predicted = float(probabilities @ raw_objective.loss.response(raw))
+    predicted = float(probabilities @ raw_objective.loss.response(raw()))
     observed = float(probabilities @ raw_objective.y)
     if not observed / _MOST_OFF_BALANCE <= predicted <= observed * _MOST_OFF_BALANCE:
         warnings.warn(

@@ -69,10 +69,10 @@ class DevianceRegressor(RegressorMixin):
         """
         prediction = self.predict(X)
         target = column_or_1d(y, warn=True)
-        counted = target if sample_weight is None else target[np.asarray(sample_weight) > 0]
+        keep = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
+        counted = target[keep]
         if len(counted) > 1 and (counted == counted[0]).all():
-            right = prediction == target
-            return float((right if sample_weight is None else right[np.asarray(sample_weight) > 0]).all())
+            return float((prediction[keep] == counted).all())
         return d2_tweedie_score(y, prediction, sample_weight=sample_weight, power=self._loss().power)
 
 

@@ -18,10 +18,10 @@ __all__ = [
 
 # Sums of weights whose squares, and quotients of one and them, are floats with all their digits.
 _LEAST_TOTAL, _LARGEST_TOTAL = 1e-150, 1e150
-
-
 # The squares of a million such numbers have a finite sum.
 _LARGEST_SQUARABLE = 1e150
+# More would be asked of any machine by mistake only, and OpenMP takes the process down where there are too many.
+_MOST_THREADS = 1024
 
 
 def check_choice(value, name, choices):
@@ -135,10 +135,6 @@ def check_sample_weight(sample_weight, n_samples, *, name="sample_weight", refer
             f"value of {weights.max():g}: give it in another unit"
         )
     return weights
-
-
-# More would be asked of any machine by mistake only, and OpenMP takes the process down where there are too many.
-_MOST_THREADS = 1024
 
 
 def resolve_n_threads(n_threads):

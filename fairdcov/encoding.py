@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._blocks import SensitiveBlocks, factorise
+from fairdcov._range import without_exponent
 from fairdcov._rows import array_of_rows, warn_of_attributes
 from fairdcov._validation import check_choice, check_consistent_rows, check_sample_weight
 from fairdcov.exceptions import MissingSensitiveFeaturesError
@@ -318,25 +319,15 @@ class _CategoricalCoder:
         return [f"{name}_{level}" for level in (self.levels if len(self.levels) > 2 else self.levels[-1:])]
 
 
-def _power_of_two_unit(values):
-    """The power of 2 that brings very large or very small numbers to about 1; 1 for all others."""
-    largest = float(np.abs(values).max(initial=0.0))
-    if largest == 0 or 1e-100 < largest < 1e100:
-        return 1.0
-    # Of the least of numbers the inverse is no float: 2^1000 is enough to make them large.
-    return float(2.0 ** -max(np.frexp(largest)[1], -1000))
-
-
 class _ContinuousCoder:
     """Shift and scale of a continuous attribute."""
 
     n_coordinates = 1
 
     def __init__(self, column, scaling, weights):
-        # Numbers whose range or squares no float holds are first multiplied by a power of 2, which rounds nothing.
-        self.unit = _power_of_two_unit(column.values) if scaling is not None else 1.0
+        # Numbers whose range or squares no float holds are first divided by a power of two, which rounds nothing.
+        values, self.exponent = without_exponent(column.values) if scaling is not None else (column.values, 0)
         self.shift, self.scale = 0.0, 1.0
-        values = column.values * self.unit
         if scaling == "minmax":
             self.shift, self.scale = float(values.min()), float(values.max() - values.min())
         elif scaling == "standard":
@@ -351,7 +342,7 @@ class _ContinuousCoder:
 
     def points(self, column, codes, rows=slice(None)):
         """Coordinates of some rows."""
-        return ((column.values[rows] * self.unit - self.shift) / self.scale)[:, None]
+        return ((np.ldexp(column.values[rows], -self.exponent) - self.shift) / self.scale)[:, None]
 
     def names(self, name):
         """Names of the coordinates."""

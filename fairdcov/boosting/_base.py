@@ -455,7 +455,7 @@ class _Problem:
             )
         effective = self.rounds.effective_strength(strength) if strength > 0 else 0.0
         warn_of_strength(estimator, strength, effective, stacklevel=3)
-        warn_of_level(estimator, self.objective, raw, effective, stacklevel=3)
+        warn_of_level(estimator, self.objective, lambda: raw, effective, stacklevel=3)
         if estimator.verbose:
             print(
                 f"strength {strength:g}: {self._n_fair} fair rounds, loss {loss:.8g}, penalty {penalty:.4g}", flush=True

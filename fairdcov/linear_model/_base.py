@@ -246,7 +246,7 @@ class _Problem:
                 strength, partial(self._solve_penalised, parameters), first_guess=partial(self._first_guess, parameters)
             )
             warn_of_strength(estimator, strength, effective_strength, stacklevel=3)
-            raw = self.objective.raw(solution.parameters)
+            raw = partial(self.objective.raw, solution.parameters)
             warn_of_level(estimator, self.raw_objective, raw, effective_strength, stacklevel=3)
         if not solution.converged:
             warnings.warn(

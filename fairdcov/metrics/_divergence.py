@@ -5,8 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
+from fairdcov._range import is_constant
 from fairdcov._validation import check_choice, check_positive_number
-from fairdcov.metrics._groups import evaluate, group_predictions, is_constant
+from fairdcov.metrics._groups import evaluate, group_predictions
 
 __all__ = ["GroupDensities", "bind_js_divergence", "group_densities", "js_divergence"]
 

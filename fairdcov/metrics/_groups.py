@@ -21,7 +21,6 @@ __all__ = [
     "fixed_bins",
     "group_predictions",
     "interval_labels",
-    "is_constant",
     "level_text",
     "make_groups",
     "sensitive_groups",

@@ -182,7 +182,7 @@ class Problem:
                     strength, partial(self._solve_penalised, parameters), first_guess=partial(self._guess, parameters)
                 )
                 warn_of_strength(estimator, strength, effective_strength, stacklevel=3)
-                warn_of_level(estimator, self._whole, solution.raw, effective_strength, stacklevel=3)
+                warn_of_level(estimator, self._whole, lambda: solution.raw, effective_strength, stacklevel=3)
             else:
                 effective_strength, solution = 0.0, self._settle(parameters, 0.0, unpenalised.converged, 0, _curves())
         if not solution.converged:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from fairdcov._range import is_constant
 from fairdcov.dependence import bind_dependence
 from fairdcov.inference import independence_test
 from fairdcov.metrics._dependence import encode_attributes
-from fairdcov.metrics._groups import is_constant
 
 __all__ = ["dependence_section", "features_matrix", "partial_section"]
 

@@ -7,10 +7,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
+from fairdcov._range import is_constant
 from fairdcov.actuarial._book import experience
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics._divergence import bind_js_divergence
-from fairdcov.metrics._groups import GroupedPredictions, bind_or_zero, group_predictions, is_constant
+from fairdcov.metrics._groups import GroupedPredictions, bind_or_zero, group_predictions
 from fairdcov.metrics._parity import (
     _DistributionFunctions,
     bind_demographic_parity_gap,

@@ -12,10 +12,10 @@ from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
 from fairdcov._blocks import SensitiveBlocks, factorise
+from fairdcov._range import is_constant
 from fairdcov.actuarial._factors import MISSING, missing_rows
 from fairdcov.dependence import bind_dependence
 from fairdcov.metrics._dependence import encode_attributes
-from fairdcov.metrics._groups import is_constant
 
 __all__ = ["FeatureColumn", "proxies_section", "read_columns"]
 

@@ -9,6 +9,7 @@ import pandas as pd
 from scipy.special import xlogy
 from sklearn.utils import check_random_state
 
+from fairdcov._range import is_constant
 from fairdcov._rows import warn_about_order
 from fairdcov._validation import check_choice, check_consistent_rows
 from fairdcov.actuarial._book import check_positive_baseline, exposure_bins, read_book
@@ -18,7 +19,7 @@ from fairdcov.encoding import column_named, read_columns
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import encode_attributes
 from fairdcov.metrics._divergence import _bandwidth
-from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, fixed_bins, is_constant, make_groups
+from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, fixed_bins, make_groups
 
 __all__ = [
     "CELLS",
