@@ -10,6 +10,7 @@ __all__ = [
     "check_consistent_rows",
     "check_finite_matrix",
     "check_finite_vector",
+    "check_flag",
     "check_positive_number",
     "check_sample_weight",
     "check_squarable",
@@ -32,6 +33,13 @@ def check_choice(value, name, choices):
     return value
 
 
+def check_flag(value, name):
+    """Return ``value`` as a bool if it is one; anything else may well mean its opposite (``"no"``) and raises."""
+    if not isinstance(value, bool | np.bool_):
+        raise ValueError(f"{name} must be True or False; found {value!r}")
+    return bool(value)
+
+
 def check_positive_number(value, name, *, allow_zero=False):
     """Return ``value`` as a finite float above (or at) zero, or raise an error that names the argument."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
@@ -46,13 +54,15 @@ def check_positive_number(value, name, *, allow_zero=False):
 def _as_floats(values, name, advice):
     """Return ``values`` as float64; text, dates and complex numbers are no numbers, even where NumPy would convert."""
     try:
+        if np.ma.is_masked(values):
+            raise TypeError("found masked values")
         array = np.asarray(values)
         if array.dtype.kind in "STUMmc":
             raise TypeError(f"found {array.dtype.name}")
         if array.dtype.kind == "O" and any(isinstance(value, str | bytes) for value in array.flat):
             raise TypeError("found text")
         return np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ValueError(f"{name} must be numeric; {advice}: {error}") from error
 
 

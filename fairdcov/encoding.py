@@ -124,6 +124,12 @@ def column_named(key, names, argument):
     return by_position if by_name is None else by_name
 
 
+def check_encoder(encoder):
+    """Raise unless an ``encoder`` given by the user is one."""
+    if not hasattr(encoder, "fit_encode"):
+        raise TypeError(f"encoder must be None or a fairdcov.SensitiveEncoder; found {encoder!r}")
+
+
 def select_rows(data, keep):
     """Rows of a frame, matrix, vector or list by a boolean mask, in the type they came in."""
     frame = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)

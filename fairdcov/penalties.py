@@ -9,9 +9,15 @@ from sklearn.base import BaseEstimator, clone
 from fairdcov._docstrings import fill_docstring
 from fairdcov._range import is_constant, row_probabilities, without_exponent
 from fairdcov._rows import warn_about_order, warn_of_attributes
-from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._validation import (
+    check_choice,
+    check_consistent_rows,
+    check_finite_vector,
+    check_flag,
+    check_sample_weight,
+)
 from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, local_density, pull_bounds
-from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
+from fairdcov.encoding import SensitiveEncoder, check_encoder, check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = ["BoundPenalty", "CCDCovPenalty", "DCovPenalty", "DependencePenalty", "JDCovPenalty", "resolve_penalty"]
@@ -205,13 +211,21 @@ class DependencePenalty(BaseEstimator):
             When the protected attributes are constant: there is nothing to penalise.
         """
         check_choice(self.scale, "scale", SCALES)
+        normalize, weighted = check_flag(self.normalize, "normalize"), check_flag(self.weighted, "weighted")
+        if self.encoder is not None:
+            check_encoder(self.encoder)
         if sensitive_features is None:
             raise MissingSensitiveFeaturesError(f"{type(self).__name__}.bind needs sensitive_features; found None")
+        if not hasattr(sensitive_features, "__len__"):
+            raise TypeError(
+                "sensitive_features must be a DataFrame, a Series or an array; found a "
+                f"{type(sensitive_features).__name__}"
+            )
         warn_about_order(sensitive_features=sensitive_features, sample_weight=sample_weight)
         n_samples = len(sensitive_features)
         check_sensitive_features(sensitive_features, n_samples)
         weights = multiplier = None
-        if sample_weight is not None and (self.weighted or self.scale == "total"):
+        if sample_weight is not None and (weighted or self.scale == "total"):
             weights = check_sample_weight(sample_weight, n_samples, reference="sensitive_features")
         if self.scale == "total":
             # Totals of rows carry their weight themselves: the rows count once each.
@@ -248,7 +262,7 @@ class DependencePenalty(BaseEstimator):
             form,
             scale="response" if self.scale == "total" else self.scale,
             multiplier=multiplier,
-            normalize=self.normalize,
+            normalize=normalize,
             statistic=self.statistic,
             probabilities=None if weights is None else row_probabilities(weights),
             n_profiles=blocks.n_profiles,

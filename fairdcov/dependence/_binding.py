@@ -1,6 +1,7 @@
 """From factorised attributes to a form: which measure, which statistic, which method."""
 
 import math
+import numbers
 from dataclasses import dataclass
 
 import numpy as np
@@ -277,6 +278,12 @@ def bind_dependence(
     check_choice(statistic, "statistic", STATISTICS)
     check_choice(method, "method", METHODS)
     c = check_positive_number(c, "c", allow_zero=True)
+    if isinstance(n_components, bool) or not isinstance(n_components, numbers.Integral) or n_components < 1:
+        raise ValueError(f"n_components must be a whole number >= 1; found {n_components!r}")
+    try:
+        np.random.default_rng(random_state)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"random_state must be a whole number >= 0; found {random_state!r}") from error
     probabilities = None
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, blocks.n_samples, reference="sensitive_features")

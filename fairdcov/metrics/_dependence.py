@@ -9,9 +9,15 @@ from fairdcov._blocks import SensitiveBlocks
 from fairdcov._docstrings import fill_docstring
 from fairdcov._range import is_constant, row_probabilities, without_exponent
 from fairdcov._rows import warn_about_order, warn_of_attributes
-from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._validation import (
+    check_choice,
+    check_consistent_rows,
+    check_finite_vector,
+    check_flag,
+    check_sample_weight,
+)
 from fairdcov.dependence import bind_dependence, gini_mean_difference
-from fairdcov.encoding import SensitiveEncoder, check_sensitive_features, select_rows
+from fairdcov.encoding import SensitiveEncoder, check_encoder, check_sensitive_features, select_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = ["DependenceSample", "ccdcov", "dcov", "encode_attributes", "jdcov"]
@@ -49,6 +55,7 @@ def encode_attributes(sensitive_features, encoder, sample_weight):
         raise MissingSensitiveFeaturesError("sensitive_features is needed to measure dependence; found None")
     if encoder is None:
         return SensitiveEncoder().fit_encode(sensitive_features, sample_weight)
+    check_encoder(encoder)
     try:
         check_is_fitted(encoder)
     except NotFittedError:
@@ -80,6 +87,7 @@ class DependenceSample:
         self._predictions = check_finite_vector(y_pred, "y_pred")
         n = len(self._predictions)
         check_choice(statistic, "statistic", ("v", "u"))
+        normalize, net = check_flag(normalize, "normalize"), check_flag(net, "net")
         if y_true is not None:
             check_consistent_rows(n, np.asarray(y_true), "y_true", reference="y_pred")
         self._weights = None

@@ -386,6 +386,8 @@ WRONG = {
     "complex": ((X, X * 1j), {}, "block 1 must be numeric; .*found complex128"),
     "categories": ((X, pd.Series(list("ababab"), dtype="category")), {}, "block 1 must be numeric; encode categories"),
     "rows of different lengths": ((X[:2], [[1], [1, 2]]), {}, "block 1 must be numeric"),
+    "masked values": ((np.ma.array(X, mask=[0, 1, 0, 0, 0, 0]), X), {}, "x must be numeric; .*found masked values"),
+    "a number too large": ((X, [10**400, 1, 2, 3, 4, 5]), {}, "block 1 must be numeric; .*too large"),
     "3 rows": ((X[:3], X[:3]), {}, r"U-statistic needs at least 4 rows; found 3 \(statistic='v' needs fewer\)"),
     "no rows": (([], []), {}, "needs at least 4 rows; found 0"),
     "no rows, v": (([], []), WEIGHTED, "must have at least one row; found 0"),

@@ -103,6 +103,10 @@ def test_encoder_of_the_training_data_keeps_its_geometry(mixed):
 
 @pytest.mark.parametrize("metric", ALL)
 def test_errors_and_warnings(metric):
+    with pytest.raises(ValueError, match="normalize must be True or False; found 'no'"):
+        metric(None, [1.0, 2.0], sensitive_features=["a", "b"], normalize="no")
+    with pytest.raises(TypeError, match="encoder must be None or a"):
+        metric(None, [1.0, 2.0], sensitive_features=["a", "b"], encoder="onehot")
     with pytest.raises(MissingSensitiveFeaturesError, match="sensitive_features"):
         metric(None, [1.0, 2.0], sensitive_features=None)
     with pytest.raises(ValueError, match="y_pred must be finite"):

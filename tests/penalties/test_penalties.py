@@ -278,3 +278,41 @@ def test_errors_and_warnings(sample):
     # constant among the rows that count
     with pytest.warns(SensitiveFeaturesWarning, match="constant"):
         CCDCovPenalty().bind(people[["gender"]], np.where(people["gender"] == "f", weights, 0.0))
+
+
+WRONG_OPTIONS = {
+    "normalize as text": ({"normalize": "no"}, ValueError, "normalize must be True or False; found 'no'"),
+    "normalize as a number": ({"normalize": 2}, ValueError, "normalize must be True or False; found 2"),
+    "weighted": ({"weighted": None}, ValueError, "weighted must be True or False; found None"),
+    "encoder": (
+        {"encoder": "onehot"},
+        TypeError,
+        r"encoder must be None or a fairdcov\.SensitiveEncoder; found 'onehot'",
+    ),
+    "no components": ({"n_components": 0}, ValueError, "n_components must be a whole number >= 1; found 0"),
+    "negative components": ({"n_components": -5}, ValueError, "n_components must be a whole number >= 1; found -5"),
+    "half a component": ({"n_components": 2.5}, ValueError, "n_components must be a whole number >= 1; found 2.5"),
+    "components as a flag": (
+        {"n_components": True},
+        ValueError,
+        "n_components must be a whole number >= 1; found True",
+    ),
+    "seed as text": ({"random_state": "a"}, ValueError, "random_state must be a whole number >= 0; found 'a'"),
+    "negative seed": ({"random_state": -1}, ValueError, "random_state must be a whole number >= 0; found -1"),
+    "scale": ({"scale": "totals"}, ValueError, "scale must be one of 'response', 'link', 'total'; found 'totals'"),
+    "statistic": ({"statistic": None}, ValueError, "statistic must be one of 'u', 'v'; found None"),
+}
+
+
+@pytest.mark.parametrize(("options", "error", "message"), WRONG_OPTIONS.values(), ids=WRONG_OPTIONS)
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("method", ["auto", "approximate"])
+def test_wrong_options(sample, penalty, options, error, message, method):
+    with pytest.raises(error, match=message):
+        penalty(method=method, **options).bind(sample[1])
+
+
+def test_attributes_without_a_length(sample):
+    for wrong in (3.0, (row for row in "abc")):
+        with pytest.raises(TypeError, match="sensitive_features must be a DataFrame, a Series or an array; found a "):
+            CCDCovPenalty().bind(wrong)
