@@ -9,7 +9,14 @@ import sys
 
 import numpy as np
 
-__all__ = ["is_constant", "product_about_mean", "row_probabilities", "within_range", "without_exponent"]
+__all__ = [
+    "is_constant",
+    "product_about_mean",
+    "row_probabilities",
+    "within_counted",
+    "within_range",
+    "without_exponent",
+]
 
 # Fourth powers (squares of squared distances) of anything between these and their sums are ordinary numbers.
 _SMALL, _LARGE = 2.0**-200, 2.0**200
@@ -36,8 +43,23 @@ def without_exponent(values):
     return (np.ldexp(values, -exponent) if exponent else values), exponent
 
 
+def within_counted(values, counted):
+    """Values with those not in the mask ``counted`` brought within the range of the others."""
+    kept = values[counted]
+    return np.clip(values, kept.min(), kept.max())
+
+
 def product_about_mean(u, gradient):
-    """``(u - mean) . gradient``, be the sum of ``u`` beyond the range of floats."""
+    """``u . gradient`` for a gradient of sum 0, about a mean of ``u`` to lose no digits.
+
+    Rows without gradient, such as those of no weight, have no part in the mean: one far off would cost all digits of
+    the others. The sum of ``u`` may be beyond the range of floats.
+    """
+    if not gradient.all():
+        moves = gradient != 0
+        if not moves.any():
+            return 0.0
+        u, gradient = u[moves], gradient[moves]
     u, exponent = without_exponent(u)
     with np.errstate(over="ignore"):
         return float(np.ldexp((u - u.mean()) @ gradient, exponent))

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 
 from fairdcov._docstrings import fill_docstring
-from fairdcov._range import is_constant, row_probabilities, without_exponent
+from fairdcov._range import is_constant, row_probabilities, within_counted, without_exponent
 from fairdcov._rows import warn_about_order, warn_of_attributes
 from fairdcov._validation import (
     check_choice,
@@ -120,11 +120,11 @@ class BoundPenalty:
         )
         if self.multiplier is not None:
             u = check_finite_vector(u * self.multiplier, "u times sample_weight")
-        if is_constant(u if self._counted is None else u[self._counted]):
-            return 0.0, np.zeros(len(u)), u, 1.0, None, 0
         if self._counted is not None:
             # Rows of weight 0 have no say in what is large or small.
-            u = np.where(self._counted, u, u[np.argmax(self._counted)])
+            u = within_counted(u, self._counted)
+        if is_constant(u):
+            return 0.0, np.zeros(len(u)), u, 1.0, None, 0
         u, exponent = without_exponent(u)
         order = ascending_order(u)
         value, gradient, signed_weights = self._form.value_gradient_weights(u, order)

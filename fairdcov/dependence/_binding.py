@@ -96,6 +96,15 @@ def _n_components(n_components, n_profiles):
     return max(1, min(n_components, int(_working_memory_bytes() / (3 * 8 * n_profiles))))
 
 
+def _counted_profiles(blocks, weights):
+    """Blocks without the profiles that no weight is on, which would set scales; rows of no weight take any other."""
+    counted = blocks.profile_weights(weights) > 0
+    if counted.all():
+        return blocks
+    position = np.where(counted, np.cumsum(counted) - 1, 0).astype(np.int32)
+    return SensitiveBlocks(position[blocks.codes], tuple(points[counted] for points in blocks.points), blocks.names)
+
+
 def _within_range(blocks):
     """Blocks with their coordinates divided by one power of two, and its exponent: 0 but for extreme coordinates."""
     points, exponent = within_range(*blocks.points)
@@ -288,6 +297,7 @@ def bind_dependence(
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, blocks.n_samples, reference="sensitive_features")
         probabilities = row_probabilities(weights)
+        blocks = _counted_profiles(blocks, weights)
     options = _Options(method, resolve_n_threads(n_threads), approximate, n_components, random_state)
     if measure == "ccdcov":
         blocks = blocks.concatenated()

@@ -4,7 +4,7 @@ import numpy as np
 
 from fairdcov import _kernels
 from fairdcov._blocks import SensitiveBlocks
-from fairdcov._range import product_about_mean, without_exponent
+from fairdcov._range import product_about_mean, within_counted, without_exponent
 from fairdcov._validation import check_consistent_rows, check_finite_matrix, check_finite_vector, check_sample_weight
 from fairdcov.dependence._binding import bind_dependence
 
@@ -74,6 +74,8 @@ def _check_arguments(x, blocks, sample_weight):
         matrices.append(matrix)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, len(x), reference="x")
+        if not sample_weight.all():
+            x = within_counted(x, sample_weight > 0)
     return x, matrices, sample_weight
 
 

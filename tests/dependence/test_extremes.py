@@ -133,6 +133,36 @@ def test_one_row_apart_has_no_dependence_and_no_gradient(n, others, own, rng):
             assert np.abs(gradient).max() < 1e-12
 
 
+@pytest.mark.parametrize("far", [1e17, -1e33, 1e160, 1e308])
+@pytest.mark.parametrize("penalty", [CCDCovPenalty, DCovPenalty, JDCovPenalty])
+def test_rows_of_no_weight_may_be_anywhere(penalty, far, rng):
+    """They took part in the mean about which a value is computed: all digits of the others were lost."""
+    n = 40
+    u, z, plane = rng.normal(size=n), rng.normal(size=n), rng.normal(size=(n, 2))
+    weights = rng.uniform(0.5, 2, n) * (np.arange(n) % 4 > 0)
+    absent = weights == 0
+    away, far_z, far_plane = np.where(absent, far, u), np.where(absent, far, z), np.where(absent[:, None], far, plane)
+    for normalize in (True, False):
+        bound = penalty(normalize=normalize).bind(plane, weights)
+        for found, expected in zip(bound.value_gradient(away), bound.value_gradient(u), strict=True):
+            assert_allclose(found, expected, rtol=1e-11, atol=1e-14)
+    options = {"statistic": "v", "sample_weight": weights, "return_gradient": True}
+    for measure in (distance_covariance, concatenated_distance_covariance, joint_distance_covariance):
+        for method in ("auto", "profiles", "tiles"):
+            value, gradient = measure(u, z, plane, method=method, **options)
+            for arguments in ((away, z, plane), (u, far_z, plane), (u, z, far_plane), (away, far_z, far_plane)):
+                found, slope = measure(*arguments, method=method, **options)
+                assert_allclose(found, value, rtol=1e-11)
+                assert_allclose(slope, gradient, rtol=1e-10, atol=1e-13)
+    value = joint_distance_covariance(u, z, plane, scale_invariant=True, **options)[0]
+    found = joint_distance_covariance(away, far_z, far_plane, scale_invariant=True, **options)[0]
+    assert_allclose(found, value, rtol=1e-10)
+    blocks, far_blocks = (SensitiveBlocks.from_arrays([block[:, None]]) for block in (z, far_z))
+    form, other = (bind_dependence(b, "ccdcov", sample_weight=weights) for b in (blocks, far_blocks))
+    assert_allclose(other.value_gradient(away)[0], form.value_gradient(u)[0], rtol=1e-11)
+    assert_allclose(other.norm(), form.norm(), rtol=1e-11)
+
+
 # -- penalties, metrics and tests of extreme predictions
 
 
