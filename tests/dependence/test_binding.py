@@ -14,6 +14,7 @@ from fairdcov import _kernels, concatenated_distance_covariance, distance_covari
 from fairdcov._blocks import SensitiveBlocks
 from fairdcov._kernels import _reference
 from fairdcov.dependence import METHODS, bind_dependence, gini_mean_difference
+from fairdcov.dependence._sample import Factor
 
 MEASURES = ("dcov", "jdcov", "ccdcov")
 EVERY_MEASURE = {
@@ -42,6 +43,11 @@ def repeated(n_profiles, n, columns=1):
         (512, 600, 1, "profiles"),
         (513, 600, 1, "univariate"),
         (513, 600, 2, "tiles"),
+        (600, 1_200, 2, "profiles"),  # each profile twice
+        (600, 1_199, 2, "tiles"),
+        (2_048, 4_096, 2, "profiles"),
+        (2_049, 16_391, 2, "tiles"),  # of so many profiles each has to come eight times
+        (2_049, 16_392, 2, "profiles"),
         (513, 50_000, 1, "univariate"),  # its sweep is faster from here on, and needs no matrix
         (1000, 50_000, 2, "profiles"),  # columns, but many rows share them
         (20_000, 20_000, 2, "tiles"),
@@ -335,6 +341,40 @@ def test_v_statistics_of_few_rows(n, rng):
             value, gradient = measure(u, z, S, statistic="v", method=method, return_gradient=True)
             assert_allclose(value, definition(u, z, S, statistic="v"), rtol=1e-8, atol=1e-14, err_msg=name)
             assert gradient.shape == (n,)
+
+
+def test_deviations_are_exact_whatever_the_method(rng):
+    """The approximation is of the measure; what it is divided by costs no more exactly."""
+    z, plane, u = rng.normal(size=300), rng.normal(size=(300, 2)), rng.normal(size=300)
+    for statistic in ("u", "v"):
+        for block in (z, plane):
+            deviation = np.sqrt(_reference.distance_covariance(block, block, statistic=statistic))
+            blocks = SensitiveBlocks.from_arrays([block.reshape(300, -1)])
+            options = {"statistic": statistic, "method": "approximate", "n_components": 3}
+            plain = bind_dependence(blocks, "jdcov", **options)
+            form = bind_dependence(blocks, "jdcov", scale_invariant=True, **options)
+            assert plain.error_bound > 0.01
+            assert_allclose(form.value_gradient(u)[0] * deviation, plain.value_gradient(u)[0], rtol=1e-9)
+            assert_allclose(form.error_bound * deviation, plain.error_bound, rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["profiles", "univariate", "tiles"])
+def test_small_norms_are_not_taken_for_rounding(method, rng):
+    """All but one row nearly alike: what little there is can still be told from rounding, to some digits."""
+    z = 3e-6 * rng.normal(size=50) + (np.arange(50) == 7)
+    norm = bind_dependence(factorise(z), "ccdcov", statistic="u", method=method).norm()
+    assert_allclose(norm, np.sqrt(_reference.distance_covariance(z, z, statistic="u")), rtol=1e-3)
+    assert norm < 1e-5
+
+
+def test_deviations_keep_to_the_working_memory(rng, monkeypatch):
+    """Where the matrix of a block is too large its squares are summed tile by tile."""
+    u, plane = rng.normal(size=600), rng.normal(size=(600, 2))
+    options = {"scale_invariant": True, "method": "tiles", "n_threads": 1}
+    expected = joint_distance_covariance(u, plane, plane[:, :1], **options)
+    with sklearn.config_context(working_memory=1):
+        monkeypatch.setattr(Factor, "between", None)
+        assert_allclose(joint_distance_covariance(u, plane, plane[:, :1], **options), expected, rtol=1e-10)
 
 
 @pytest.mark.parametrize("scale_invariant", [False, True])
