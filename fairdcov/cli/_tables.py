@@ -219,7 +219,8 @@ class _CSVSource(_Source):
             # Excel's own first line.
             separator = separator or lines[self.skipped].strip()[4]
             self.skipped += 1
-        lines = [f"{line}\n" for line in lines[self.skipped :] if line.strip()][: _SNIFFED_ROWS + 1]
+        # Tabs alone are a row of missing values.
+        lines = [f"{line}\n" for line in lines[self.skipped :] if line.strip(" ")][: _SNIFFED_ROWS + 1]
         if len(lines) < 2:
             raise ValueError(f"{path} has no rows" + (" below the names of the columns" if lines else ""))
         self.separator = separator or _find_separator(lines)
@@ -249,7 +250,7 @@ class _CSVSource(_Source):
             lines = io.StringIO(text.removeprefix("\ufeff"), newline=None).read().split("\n")
             if whole:
                 return lines
-            if sum(bool(line.strip()) for line in lines[:-1]) > _FEW_ROWS:
+            if sum(bool(line.strip(" ")) for line in lines[:-1]) > _FEW_ROWS:
                 return lines[:-1]
             n_bytes *= 8
 

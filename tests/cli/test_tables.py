@@ -416,6 +416,13 @@ def test_columns_that_know_nothing_are_alike(write, tmp_path):
             assert np.isnan(table.numbers(name, "--features", allow_missing=True)).all()
 
 
+def test_rows_of_tabs_are_rows(write):
+    table = open_table(write("a\tb\n\t\n\t\n")).read()
+    assert table.n_rows == 2
+    table = open_table(write("a\tb\n\t\n1\tx\n")).read()
+    assert table.attribute("b", "").tolist() == ["(missing)", "x"]
+
+
 def test_levels_are_read_in_the_spelling_of_the_model(write):
     table = open_table(write("flag,code\nTrue,1.0\nFALSE,2.0\nmaybe,\n")).read(as_text=["flag", "code"])
     assert table.attribute("flag", "", levels=["false", "true"]).tolist() == ["true", "false", "maybe"]
