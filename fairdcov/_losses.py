@@ -249,9 +249,11 @@ class HalfTweedieLoss(PointwiseLoss):
         """See :class:`PointwiseLoss`; with a log link and p = 1 the shift that balances the totals."""
         if self.link != "log":
             return None
-        mu = np.exp(raw)
-        observed = probabilities @ (y * self._power(mu, raw, 1 - self.power))
-        return float(np.log(observed / (probabilities @ self._power(mu, raw, 2 - self.power))))
+        # Not finite where steps have been far too large: such a shift is taken for none.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            mu = np.exp(raw)
+            observed = probabilities @ (y * self._power(mu, raw, 1 - self.power))
+            return float(np.log(observed / (probabilities @ self._power(mu, raw, 2 - self.power))))
 
     def check_target(self, y):
         """See :class:`PointwiseLoss`."""

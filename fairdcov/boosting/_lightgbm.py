@@ -1,5 +1,6 @@
 """LightGBM: how it grows trees on a given gradient, and the two estimators."""
 
+import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._docstrings import fill_docstring
@@ -131,6 +132,40 @@ class LightGBMGrower:
         return booster
 
 
+class ConstantGrower(LightGBMGrower):
+    """Where no feature has two values to tell apart: all trees are one leaf, and there will be no others.
+
+    LightGBM's booster cannot change its parameters then, which :class:`LightGBMGrower` has to.
+
+    Parameters
+    ----------
+    booster : lightgbm.Booster
+        After the unpenalised rounds.
+    objective : str
+        As in :class:`LightGBMGrower`.
+    n_features, n_rows, n_monitored : int
+        Number of features, of training rows and of rows to watch.
+    """
+
+    def __init__(self, booster, objective, n_features, n_rows, n_monitored):
+        self.booster = booster
+        self._objective = objective
+        self._row = np.zeros((1, n_features))
+        self._n_rows, self._n_monitored = n_rows, n_monitored
+
+    def grow(self, gradient, curvature, learning_rate):
+        """No tree would split."""
+        return False
+
+    def raw(self):
+        """Raw predictions of the training rows, (n,)."""
+        return np.full(self._n_rows, self.booster.predict(self._row, raw_score=True).item())
+
+    def monitored_raw(self):
+        """Raw predictions of the rows to watch, (m,)."""
+        return np.full(self._n_monitored, self.booster.predict(self._row, raw_score=True).item())
+
+
 def _result(data_name, metric, value):
     """An entry of evaluation_result_list; a named tuple since LightGBM 4.7."""
     basic = import_optional("lightgbm.basic", "DCovLGBMRegressor")
@@ -199,6 +234,10 @@ class _LightGBMModel(PassThroughParameters):
         )
         for _ in range(booster.current_iteration() - booster.best_iteration if booster.best_iteration > 0 else 0):
             booster.rollback_one_iter()
+        n_features = train.num_feature()
+        if all(train.feature_num_bin(position) < 2 for position in range(n_features)):
+            n_monitored = 0 if monitored is None else len(monitored.y)
+            return ConstantGrower(booster, self._finished_objective(), n_features, len(data.y), n_monitored)
         return LightGBMGrower(booster, self._finished_objective(), fair_bounds(self._loss(), parameters))
 
     def __getstate__(self):

@@ -307,9 +307,24 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             booster = booster[: booster.best_iteration + 1]
         return XGBoostGrower(booster, train, watched, self._loss().link, fair_bounds(self._loss(), parameters))
 
-    def _raw_predict(self, X):
+    def _rows(self, X):
+        """Features for predictions; XGBoost itself would read numbers as positions of categories."""
         xgboost = import_optional("xgboost", type(self).__name__)
         rows = xgboost.DMatrix(self._features(X), enable_categorical=True, nthread=resolve_n_threads(self.n_jobs))
+        fitted, found = (self.booster_.feature_types or [], rows.feature_types or [])
+        for position, was in enumerate(fitted):
+            now = found[position] if found else "float"
+            if (was == "c") != (now == "c"):
+                name = self.booster_.feature_names[position] if self.booster_.feature_names else position
+                kinds = {True: "categories", False: "numbers"}
+                raise ValueError(
+                    f"X must have the columns of the fit: {name!r} held {kinds[was == 'c']} there and holds "
+                    f"{kinds[now == 'c']} here"
+                )
+        return rows
+
+    def _raw_predict(self, X):
+        rows = self._rows(X)
         return self.booster_.predict(rows, output_margin=True).astype(np.float64)
 
     @property
@@ -334,6 +349,4 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         (n, p + 1) array
             The last column is the expected raw prediction.
         """
-        xgboost = import_optional("xgboost", type(self).__name__)
-        rows = xgboost.DMatrix(self._features(X), enable_categorical=True, nthread=resolve_n_threads(self.n_jobs))
-        return self.booster_.predict(rows, pred_contribs=True)
+        return self.booster_.predict(self._rows(X), pred_contribs=True)

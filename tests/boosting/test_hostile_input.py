@@ -1,0 +1,117 @@
+"""Boosters on data and parameters at the edge: constants, gaps, few rows, other categories, steps far too large."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fairdcov import DCovLGBMClassifier, DCovLGBMRegressor, DCovXGBRegressor
+
+lightgbm = pytest.importorskip("lightgbm")
+
+# Small books explain little: a strength that weighs more than that is taken for less, which other tests are about.
+pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
+
+FEW = {"n_estimators": 5, "n_fair_rounds": 3, "n_jobs": 1}
+
+
+def boosters():
+    yield pytest.param(DCovLGBMRegressor, id="lightgbm")
+    try:
+        import xgboost  # noqa: F401
+    except ImportError:
+        return
+    yield pytest.param(DCovXGBRegressor, id="xgboost")
+
+
+every_booster = pytest.mark.parametrize("booster", list(boosters()))
+
+
+def rows(rng, n=200):
+    X = rng.normal(size=(n, 3))
+    return X, np.exp(0.5 * X[:, 0]) + 0.1, (X[:, 0] + rng.normal(size=n) > 0)
+
+
+@every_booster
+@pytest.mark.parametrize("strength", [0, 3.0])
+@pytest.mark.parametrize("objective", ["squared_error", "poisson", "gamma", "tweedie"])
+@pytest.mark.parametrize("features", ["constant", "missing", "constant or missing"])
+def test_features_that_tell_nothing_give_the_mean(booster, strength, objective, features, rng):
+    _, y, S = rows(rng)
+    X = np.ones((200, 2)) if features == "constant" else np.full((200, 2), np.nan)
+    if features == "constant or missing":
+        X[:, 0] = 3.0
+    model = booster(strength=strength, objective=objective, min_child_weight=1e-9, **{**FEW, "n_estimators": 50})
+    model.fit(X, y, sensitive_features=S)
+    np.testing.assert_allclose(model.predict(X), y.mean(), rtol=1e-3 if strength == 0 else 1e-6)
+    assert model.n_fair_rounds_ == 0
+
+
+@pytest.mark.parametrize("strength", [0, 3.0])
+def test_too_few_rows_for_a_leaf_give_the_mean_as_lightgbm_does(strength, rng):
+    X, y, S = rows(rng, 30)
+    model = DCovLGBMRegressor(strength=strength, early_stopping_rounds=2, **FEW)
+    model.fit(X, y, sensitive_features=S, eval_set=(X[:5], y[:5]), eval_sensitive_features=S[:5])
+    np.testing.assert_allclose(model.predict(X), y.mean(), rtol=1e-6)
+    theirs = lightgbm.LGBMRegressor(n_estimators=5, n_jobs=1, verbosity=-1).fit(X, y)
+    np.testing.assert_allclose(model.predict(X), theirs.predict(X), rtol=1e-6)
+    classifier = DCovLGBMClassifier(strength=strength, **FEW).fit(X, S, sensitive_features=S)
+    np.testing.assert_allclose(classifier.predict_proba(X)[:, 1], S.mean(), rtol=1e-6)
+
+
+@every_booster
+def test_few_rows_of_positive_weight(booster, rng):
+    X, y, S = rows(rng)
+    weight = np.zeros(200)
+    weight[:6] = 1.0
+    options = {"min_child_samples": 1} if booster is DCovLGBMRegressor else {}
+    model = booster(min_child_weight=1e-9, **options, **FEW).fit(X, y, weight, sensitive_features=S)
+    alone = booster(min_child_weight=1e-9, **options, **FEW).fit(X[:6], y[:6], sensitive_features=S[:6])
+    np.testing.assert_allclose(model.predict(X), alone.predict(X), rtol=1e-5)
+
+
+@pytest.mark.filterwarnings("ignore:the protected attributes .* are constant")
+@every_booster
+def test_one_round_one_eval_row_single_precision_and_whole_numbers(booster, rng):
+    X, y, S = rows(rng)
+    once = booster(objective="poisson", **{**FEW, "n_estimators": 1, "n_fair_rounds": 1})
+    assert np.isfinite(once.fit(X, y, sensitive_features=S).predict(X)).all()
+    watched = booster(objective="poisson", early_stopping_rounds=1, **FEW)
+    watched.fit(X, y, sensitive_features=S, eval_set=(X[:1], y[:1]), eval_sensitive_features=S[:1])
+    assert np.isfinite(watched.predict(X)).all()
+    single = booster(**FEW).fit(X.astype(np.float32), y.astype(np.float32), sensitive_features=S)
+    double = booster(**FEW).fit(X.astype(np.float32).astype(float), y.astype(np.float32), sensitive_features=S)
+    np.testing.assert_allclose(single.predict(X), double.predict(X), rtol=1e-6)
+    whole = np.round(10 * X).astype(int)
+    np.testing.assert_allclose(
+        booster(**FEW).fit(whole, y, sensitive_features=S).predict(whole),
+        booster(**FEW).fit(whole.astype(float), y, sensitive_features=S).predict(whole.astype(float)),
+        rtol=1e-6,
+    )
+
+
+@every_booster
+def test_categories_are_those_of_the_fit(booster, rng):
+    X, y, S = rows(rng)
+    frame = pd.DataFrame({"a": X[:, 0], "kind": pd.Categorical(np.where(X[:, 1] > 0, "p", "q"))})
+    model = booster(**FEW).fit(frame, y, sensitive_features=S)
+    other_order = frame.assign(kind=frame["kind"].cat.set_categories(["q", "p"]))
+    np.testing.assert_array_equal(model.predict(other_order), model.predict(frame))
+    for kind in (1.0, frame["kind"].astype(str), frame["kind"].cat.codes):
+        with pytest.raises(ValueError, match=r"categorical_feature do not match|must be int|held categories there and"):
+            model.predict(frame.assign(kind=kind))
+    numbers = booster(**FEW).fit(frame.assign(kind=X[:, 1]), y, sensitive_features=S)
+    with pytest.raises(ValueError, match=r"categorical_feature do not match|'kind' held numbers there and holds categ"):
+        numbers.predict(frame)
+
+
+@every_booster
+@pytest.mark.parametrize("strength", [0, 3.0])
+def test_steps_far_too_large_are_an_error_or_no_worse_than_a_constant(booster, strength, rng):
+    X, y, S = rows(rng)
+    for learning_rate in (100.0, 1e30):
+        with pytest.raises(ValueError, match="diverge"):
+            booster(strength=strength, objective="poisson", learning_rate=learning_rate, **FEW).fit(
+                X, y, sensitive_features=S
+            )
+    model = booster(strength=strength, objective="poisson", fair_learning_rate=1e6, **FEW)
+    assert model.fit(X, y, sensitive_features=S).score(X, y) > -1e-9
