@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 WHEEL_VENV := .venv-wheel
 # Compiled modules, templates, the command line, optional packages and every docstring: what a wheel could lack.
-WHEEL_TESTS := tests/kernels/test_inputs.py tests/report/test_page.py tests/cli/test_parser.py tests/cli/test_predict.py tests/test_docstrings.py tests/test_imports.py tests/test_optional.py
+WHEEL_TESTS := tests/kernels/test_inputs.py tests/report/test_page.py tests/cli/test_parser.py tests/cli/test_predict.py tests/test_docstrings.py tests/test_imports.py tests/checks/test_optional.py
 # What is installed into $(VENV): the package in place, and what the tests need. .ci/lanes asks for other things.
 INSTALL ?= --editable '.[test]'
 # Processes that share the tests, each with one thread; WORKERS=0 runs them in one process with two threads.

@@ -11,21 +11,24 @@ from scipy.stats import chi2
 from sklearn.utils import check_random_state
 from tqdm import tqdm
 
-from fairdcov._blocks import SensitiveBlocks
-from fairdcov._range import is_constant
-from fairdcov._rows import warn_about_order
-from fairdcov._validation import (
+from fairdcov._checks import (
     check_choice,
     check_finite_vector,
     check_positive_number,
     check_sample_weight,
+    is_constant,
     resolve_n_threads,
 )
 from fairdcov.dependence import MEASURES, METHODS, PermutableDependence, bind_dependence
-from fairdcov.encoding import check_sensitive_features, select_rows
+from fairdcov.encoding import (
+    SensitiveBlocks,
+    check_sensitive_features,
+    encode_attributes,
+    select_rows,
+    warn_about_order,
+)
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics import NullDistribution
-from fairdcov.metrics._dependence import encode_attributes
 
 __all__ = ["IndependenceTestResult", "independence_test"]
 

@@ -6,18 +6,27 @@ from functools import cached_property, partial
 import numpy as np
 from sklearn.base import BaseEstimator, clone
 
-from fairdcov._docstrings import fill_docstring
-from fairdcov._range import is_constant, row_probabilities, within_counted, without_exponent
-from fairdcov._rows import warn_about_order, warn_of_attributes
-from fairdcov._validation import (
+from fairdcov._checks import (
     check_choice,
     check_consistent_rows,
     check_finite_vector,
     check_flag,
     check_sample_weight,
+    fill_docstring,
+    is_constant,
+    row_probabilities,
+    within_counted,
+    without_exponent,
 )
 from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, local_density, pull_bounds
-from fairdcov.encoding import SensitiveEncoder, check_encoder, check_sensitive_features, select_rows
+from fairdcov.encoding import (
+    SensitiveEncoder,
+    check_encoder,
+    check_sensitive_features,
+    select_rows,
+    warn_about_order,
+    warn_of_attributes,
+)
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = ["BoundPenalty", "CCDCovPenalty", "DCovPenalty", "DependencePenalty", "JDCovPenalty", "resolve_penalty"]

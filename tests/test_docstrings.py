@@ -15,7 +15,7 @@ import fairdcov.inference
 import fairdcov.metrics
 import fairdcov.plots
 import fairdcov.report
-from fairdcov._docstrings import fill_docstring
+from fairdcov._checks._docstrings import fill_docstring
 
 
 def modules():
@@ -26,7 +26,7 @@ def modules():
         try:
             yield importlib.import_module(info.name)
         except ImportError as error:
-            if "pip install" not in str(error):  # what fairdcov._optional says of a package that is not there
+            if "pip install" not in str(error):  # what fairdcov._checks._optional says of a package that is not there
                 raise
 
 
@@ -49,7 +49,7 @@ def test_examples_are_found():
         "fairdcov.dependence._functions.distance_covariance",
         "fairdcov.dependence._binding.bind_dependence",
         "fairdcov.penalties.CCDCovPenalty",
-        "fairdcov._optional.import_optional",
+        "fairdcov._checks._optional.import_optional",
     } <= names
 
 

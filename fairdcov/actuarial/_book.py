@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import chi2, norm
 
-from fairdcov._rows import warn_about_order
-from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov.encoding import warn_about_order
 
 __all__ = ["Book", "check_confidence", "check_positive_baseline", "experience", "exposure_bins", "read_book"]
 
@@ -32,7 +32,7 @@ class Book:
     n_samples : int
         Rows of the input.
     row_labels : dict
-        What :func:`fairdcov._rows.warn_about_order` compares further arguments with.
+        What :func:`fairdcov.encoding._rows.warn_about_order` compares further arguments with.
     """
 
     observed: np.ndarray | None

@@ -8,14 +8,13 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from fairdcov._docstrings import fill_docstring
-from fairdcov._rows import warn_about_order
-from fairdcov._validation import check_choice, check_positive_number
+from fairdcov._checks import check_choice, check_positive_number, fill_docstring
 from fairdcov.actuarial._book import check_positive_baseline, read_book
 from fairdcov.actuarial._experience import ALL, level_tables
-from fairdcov.actuarial._factors import DEFAULT_BINS, factors_of, read_frame
+from fairdcov.actuarial._factors import factors_of
+from fairdcov.encoding import DEFAULT_BINS, read_frame, warn_about_order
 from fairdcov.exceptions import SensitiveFeaturesWarning
-from fairdcov.metrics._groups import group_predictions
+from fairdcov.metrics import group_predictions
 
 __all__ = ["largest_dislocations", "premium_change_by_group", "premium_changes"]
 

@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from fairdcov.actuarial._book import check_positive_baseline, experience, exposure_bins, read_book
-from fairdcov.actuarial._factors import DEFAULT_BINS, factors_of
+from fairdcov.actuarial._factors import factors_of
+from fairdcov.encoding import DEFAULT_BINS
 
 __all__ = ["ALL", "balance_table", "double_lift_table", "level_tables", "lift_table", "one_way"]
 

@@ -11,8 +11,8 @@ from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter
 
-from fairdcov._rows import warn_about_order
-from fairdcov._validation import check_choice, check_finite_vector, check_sample_weight
+from fairdcov._checks import check_choice, check_finite_vector, check_sample_weight
+from fairdcov.encoding import warn_about_order
 
 __all__ = ["Rebalancer"]
 

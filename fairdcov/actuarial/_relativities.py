@@ -14,10 +14,18 @@ import numpy as np
 import pandas as pd
 from sklearn.base import is_classifier
 
-from fairdcov._rows import warn_about_order
-from fairdcov._validation import check_finite_vector, check_sample_weight
-from fairdcov.actuarial._factors import MISSING, bins_of, missing_rows, nearest_name, read_factor, read_frame
-from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, interval_labels
+from fairdcov._checks import check_finite_vector, check_sample_weight
+from fairdcov.encoding import (
+    MAX_NUMERIC_LEVELS,
+    MISSING,
+    bins_of,
+    interval_labels,
+    missing_rows,
+    nearest_name,
+    read_factor,
+    read_frame,
+    warn_about_order,
+)
 
 __all__ = ["relativities"]
 

@@ -13,22 +13,24 @@ from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
 
-from fairdcov._columns import drop_sensitive_columns, read_sensitive_columns
-from fairdcov._guard import StrengthGuard, warn_of_level, warn_of_strength
-from fairdcov._losses import regression_loss
-from fairdcov._objective import RawObjective
-from fairdcov._prediction import BinaryClassifier, DevianceRegressor
-from fairdcov._rows import warn_about_order
-from fairdcov._training import (
+from fairdcov._checks import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov._fitting import (
+    BinaryClassifier,
+    DevianceRegressor,
+    RawObjective,
+    StrengthGuard,
     TrainingData,
     check_strengths,
     encode_binary_target,
     fitted_clone,
     read_training_data,
+    regression_loss,
     unchanged_on_error,
+    warn_of_level,
+    warn_of_strength,
 )
-from fairdcov._validation import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
 from fairdcov.boosting._fair_rounds import FairRounds, Monitor
+from fairdcov.encoding import drop_sensitive_columns, read_sensitive_columns, warn_about_order
 from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError
 
 __all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds"]

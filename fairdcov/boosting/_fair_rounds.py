@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from fairdcov._guard import largest_sensible_strength
+from fairdcov._fitting import largest_sensible_strength
 
 __all__ = ["FairRounds", "Monitor", "State"]
 

@@ -3,9 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._docstrings import fill_docstring
-from fairdcov._optional import import_optional
-from fairdcov._validation import resolve_n_threads
+from fairdcov._checks import fill_docstring, import_optional, resolve_n_threads
 from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds
 from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters

@@ -5,8 +5,7 @@ import json
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._optional import import_optional
-from fairdcov._validation import resolve_n_threads
+from fairdcov._checks import import_optional, resolve_n_threads
 from fairdcov.boosting._base import BoostedRegressor, fair_bounds
 from fairdcov.boosting._parameters import PassThroughParameters
 

@@ -18,10 +18,8 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from tqdm import tqdm
 
-from fairdcov._columns import read_sensitive_columns
-from fairdcov._rows import warn_about_order
-from fairdcov._training import check_strengths
-from fairdcov._validation import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov._checks import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov._fitting import check_strengths
 from fairdcov.calibration._rules import RULES, apply_rule
 from fairdcov.calibration._sweep import (
     Data,
@@ -32,7 +30,14 @@ from fairdcov.calibration._sweep import (
     measure_fold,
     summarise_folds,
 )
-from fairdcov.encoding import check_sensitive_features
+from fairdcov.encoding import (
+    check_sensitive_features,
+    describe_groups,
+    fixed_bins,
+    make_groups,
+    read_sensitive_columns,
+    warn_about_order,
+)
 from fairdcov.exceptions import (
     CalibrationError,
     CalibrationWarning,
@@ -40,7 +45,6 @@ from fairdcov.exceptions import (
     SensitiveFeaturesWarning,
     StrengthWarning,
 )
-from fairdcov.metrics._groups import describe_groups, fixed_bins, make_groups
 
 __all__ = ["JSDivergenceCalibrator"]
 

@@ -19,8 +19,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
 from fairdcov.calibration._constant import score_of_constant
 from fairdcov.exceptions import SensitiveFeaturesWarning, StrengthWarning
-from fairdcov.metrics import js_divergence, null_distribution
-from fairdcov.metrics._scorers import predictions_of
+from fairdcov.metrics import js_divergence, null_distribution, predictions_of
 
 __all__ = ["Data", "Sweep", "count_rows", "find_range", "measure_fold", "route_to", "summarise_folds", "take_rows"]
 

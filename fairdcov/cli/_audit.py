@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 import fairdcov
-from fairdcov._optional import import_optional
+from fairdcov._checks import import_optional
 from fairdcov.cli._experience import attribute_bins, groups_without_claims, read_experience, read_sensitive
 from fairdcov.cli._inventory import notes_on_levels, print_columns, take_stock
 from fairdcov.cli._output import check_output_folder, output_folder
@@ -80,8 +80,7 @@ def _other_reading(experience, prediction, options):
 
 def _task(experience, options):
     """What is predicted, and a remark on it where nobody has said it."""
-    from fairdcov.report._sample import TASKS, find_task
-    from fairdcov.report._texts import TASK_NAMES
+    from fairdcov.report import TASK_NAMES, TASKS, find_task
 
     if options.task != "auto" or experience.target is None:
         return options.task, []
@@ -94,7 +93,7 @@ def _task(experience, options):
 
 def _check_predictions(experience, prediction, baseline, task, options):
     """Raise for predictions that the deviance of the task cannot judge, or that have no relative changes."""
-    from fairdcov.report._sample import PREDICTION_RANGES, TASKS, out_of_range
+    from fairdcov.report import PREDICTION_RANGES, TASKS, out_of_range
 
     if baseline is not None:
         for option, name, wrong, bound in (

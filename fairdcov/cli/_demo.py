@@ -19,7 +19,7 @@ from fairdcov import (
     distance_covariance,
     joint_distance_covariance,
 )
-from fairdcov._optional import import_optional
+from fairdcov._checks import import_optional
 from fairdcov.cli._experience import crossed_strata
 from fairdcov.cli._features import feature_columns
 from fairdcov.cli._models import PENALTIES

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fairdcov.metrics._groups import make_groups
+from fairdcov.encoding import make_groups
 
 __all__ = [
     "Experience",

@@ -10,7 +10,7 @@ from sklearn.model_selection import train_test_split
 
 import fairdcov
 from fairdcov import JSDivergenceCalibrator
-from fairdcov._optional import import_optional
+from fairdcov._checks import import_optional
 from fairdcov.actuarial import relativities, write_csv
 from fairdcov.cli._audit import audit_predictions, write_report
 from fairdcov.cli._experience import (
@@ -30,9 +30,9 @@ from fairdcov.cli._remarks import kept_text, notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
 from fairdcov.cli._settings import MODEL_FILE, SETTINGS_FILE, versions, write_settings
 from fairdcov.cli._tables import file_format, file_sha256, open_table
+from fairdcov.encoding import fixed_bins, make_groups
 from fairdcov.exceptions import CalibrationError
 from fairdcov.metrics import js_divergence
-from fairdcov.metrics._groups import fixed_bins, make_groups
 
 __all__ = ["run_fit"]
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pandas as pd
 
-from fairdcov.actuarial._factors import MISSING
+from fairdcov.encoding import MISSING
 
 __all__ = ["ColumnRead", "as_settings", "column_read", "notes_on_levels", "print_columns", "take_stock"]
 

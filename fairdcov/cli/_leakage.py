@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from fairdcov.actuarial._factors import MISSING
+from fairdcov.encoding import MISSING
 
 __all__ = ["notes_on_leakage"]
 

@@ -8,8 +8,8 @@ import re
 
 import numpy as np
 
-from fairdcov._optional import import_optional
-from fairdcov.actuarial._export import armed
+from fairdcov._checks import import_optional
+from fairdcov.actuarial import armed
 
 __all__ = [
     "NULL_VALUES",

@@ -12,10 +12,10 @@ from sklearn.pipeline import Pipeline
 
 import fairdcov
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
-from fairdcov._optional import import_optional
-from fairdcov.actuarial._factors import nearest_name
+from fairdcov._checks import import_optional
 from fairdcov.cli._features import QuantityColumns, feature_columns
 from fairdcov.cli._model_file import check_model_file
+from fairdcov.encoding import nearest_name
 from fairdcov.metrics import binary_log_loss, mean_deviance
 
 __all__ = ["FAMILIES", "MODELS", "PENALTIES", "build_model", "load_model", "response", "trusted_types"]

@@ -1,6 +1,6 @@
 """What the commands write of a calibration: columns of its table, and pictures."""
 
-from fairdcov._optional import import_optional
+from fairdcov._checks import import_optional
 from fairdcov.plots import CalibrationDisplay, FrontierDisplay, GroupDistributionDisplay
 
 __all__ = ["CALIBRATION_COLUMNS", "draw_calibrations", "save"]

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fairdcov._optional import import_optional
-from fairdcov.actuarial._export import armed, disarmed, whole_file
+from fairdcov._checks import import_optional
+from fairdcov.actuarial import armed, disarmed, whole_file
 from fairdcov.cli._meaning import is_text, matches, number_pattern, plain_numbers
 from fairdcov.cli._tables import date_text, file_format, one_chunk
 

@@ -16,9 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fairdcov._optional import import_optional
-from fairdcov.actuarial._export import armed
-from fairdcov.actuarial._factors import MISSING, nearest_name
+from fairdcov._checks import import_optional
+from fairdcov.actuarial import armed
 from fairdcov.cli._meaning import (
     are_dates,
     common_spelling,
@@ -32,6 +31,7 @@ from fairdcov.cli._meaning import (
     respelled,
     why_names,
 )
+from fairdcov.encoding import MISSING, nearest_name
 
 __all__ = [
     "CSV_SUFFIXES",

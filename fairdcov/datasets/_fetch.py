@@ -14,7 +14,7 @@ import pandas as pd
 from sklearn.datasets import fetch_file
 from sklearn.utils import Bunch
 
-from fairdcov._optional import import_optional
+from fairdcov._checks import import_optional
 from fairdcov.exceptions import IntegrityError
 
 __all__ = ["fetch_compas", "fetch_pg15training"]

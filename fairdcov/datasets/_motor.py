@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from fairdcov._validation import check_positive_number
+from fairdcov._checks import check_positive_number
 
 __all__ = ["make_motor_portfolio"]
 

@@ -8,11 +8,17 @@ import numpy as np
 import sklearn
 
 from fairdcov import _kernels
-from fairdcov._blocks import SensitiveBlocks, combine_codes, factorise
-from fairdcov._range import row_probabilities, within_range
-from fairdcov._validation import check_choice, check_positive_number, check_sample_weight, resolve_n_threads
+from fairdcov._checks import (
+    check_choice,
+    check_positive_number,
+    check_sample_weight,
+    resolve_n_threads,
+    row_probabilities,
+    within_range,
+)
 from fairdcov.dependence._forms import ROUNDING, FeatureForm, ProfileForm, SumForm, TileForm, UnivariateForm
 from fairdcov.dependence._sample import STATISTICS, Factor, Sample, distance_factor, distances, product_of_factors
+from fairdcov.encoding import SensitiveBlocks, combine_codes, factorise
 
 __all__ = ["FEW_PROFILES", "MEASURES", "METHODS", "bind_dependence"]
 
@@ -275,7 +281,7 @@ def bind_dependence(
     Examples
     --------
     >>> import numpy as np
-    >>> from fairdcov._blocks import SensitiveBlocks
+    >>> from fairdcov.encoding._blocks import SensitiveBlocks
     >>> from fairdcov.dependence import bind_dependence
     >>> blocks = SensitiveBlocks.from_arrays([np.array([[0.0], [0.0], [1.0], [1.0]])])
     >>> form = bind_dependence(blocks, "ccdcov")

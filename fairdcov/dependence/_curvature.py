@@ -3,9 +3,9 @@
 import numpy as np
 
 from fairdcov import _kernels
-from fairdcov._blocks import SensitiveBlocks
-from fairdcov._range import row_probabilities
+from fairdcov._checks import row_probabilities
 from fairdcov.dependence._binding import FEW_PROFILES, bind_dependence
+from fairdcov.encoding import SensitiveBlocks
 
 __all__ = ["local_density", "pull_bounds"]
 
@@ -79,7 +79,7 @@ def pull_bounds(blocks, measure, *, statistic="v", sample_weight=None, random_st
     Examples
     --------
     >>> import numpy as np
-    >>> from fairdcov._blocks import SensitiveBlocks
+    >>> from fairdcov.encoding._blocks import SensitiveBlocks
     >>> from fairdcov.dependence import pull_bounds
     >>> blocks = SensitiveBlocks.from_arrays([np.array([[0.0], [0.0], [1.0], [1.0]])])
     >>> pull_bounds(blocks, "ccdcov")

@@ -6,7 +6,7 @@ from copy import copy
 import numpy as np
 
 from fairdcov import _kernels
-from fairdcov._range import product_about_mean
+from fairdcov._checks import product_about_mean
 from fairdcov.dependence._sample import pivoted_cholesky
 
 # A centred W this small beside W itself is rounding: nothing can depend on such attributes.

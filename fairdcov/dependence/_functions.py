@@ -3,10 +3,17 @@
 import numpy as np
 
 from fairdcov import _kernels
-from fairdcov._blocks import SensitiveBlocks
-from fairdcov._range import product_about_mean, within_counted, without_exponent
-from fairdcov._validation import check_consistent_rows, check_finite_matrix, check_finite_vector, check_sample_weight
+from fairdcov._checks import (
+    check_consistent_rows,
+    check_finite_matrix,
+    check_finite_vector,
+    check_sample_weight,
+    product_about_mean,
+    within_counted,
+    without_exponent,
+)
 from fairdcov.dependence._binding import bind_dependence
+from fairdcov.encoding import SensitiveBlocks
 
 __all__ = [
     "concatenated_distance_covariance",

@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from fairdcov._blocks import SensitiveBlocks, combine_codes
+from fairdcov._checks import row_probabilities, without_exponent
 from fairdcov._kernels import ascending_order
-from fairdcov._range import row_probabilities, without_exponent
 from fairdcov.dependence._binding import FEW_PROFILES, bind_dependence
 from fairdcov.dependence._forms import FeatureForm
 from fairdcov.dependence._sample import Sample
+from fairdcov.encoding import SensitiveBlocks, combine_codes
 
 __all__ = ["PermutableDependence"]
 
@@ -52,7 +52,7 @@ class PermutableDependence:
     Examples
     --------
     >>> import numpy as np
-    >>> from fairdcov._blocks import SensitiveBlocks
+    >>> from fairdcov.encoding._blocks import SensitiveBlocks
     >>> from fairdcov.dependence import PermutableDependence
     >>> blocks = SensitiveBlocks.from_arrays([np.array([[0.0], [0.0], [1.0], [1.0]])])
     >>> sample = PermutableDependence(np.array([0.0, 0.0, 1.0, 1.0]), blocks, "ccdcov")

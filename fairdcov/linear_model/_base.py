@@ -8,11 +8,20 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fairdcov._columns import drop_sensitive_columns
-from fairdcov._guard import StrengthGuard, largest_sensible_strength, warn_of_level, warn_of_strength
-from fairdcov._objective import CoefficientObjective, RawObjective
-from fairdcov._training import check_strengths, fitted_clone, read_training_data, unchanged_on_error
-from fairdcov._validation import check_positive_number, check_squarable
+from fairdcov._checks import check_positive_number, check_squarable
+from fairdcov._fitting import (
+    CoefficientObjective,
+    RawObjective,
+    StrengthGuard,
+    check_strengths,
+    fitted_clone,
+    largest_sensible_strength,
+    read_training_data,
+    unchanged_on_error,
+    warn_of_level,
+    warn_of_strength,
+)
+from fairdcov.encoding import drop_sensitive_columns
 from fairdcov.exceptions import ConvergenceWarning
 from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
 

@@ -2,11 +2,14 @@
 
 import numpy as np
 
-from fairdcov._docstrings import fill_docstring
-from fairdcov._losses import HalfSquaredError, HalfTweedieLoss
-from fairdcov._prediction import BinaryClassifier, DevianceRegressor
-from fairdcov._training import encode_binary_target
-from fairdcov._validation import check_choice
+from fairdcov._checks import check_choice, fill_docstring
+from fairdcov._fitting import (
+    BinaryClassifier,
+    DevianceRegressor,
+    HalfSquaredError,
+    HalfTweedieLoss,
+    encode_binary_target,
+)
 from fairdcov.linear_model._base import PenalisedLinearModel
 
 __all__ = [

@@ -5,11 +5,23 @@ columns of ``sensitive_features`` are crossed into intersectional groups. The sc
 and ``sample_weight`` by themselves under scikit-learn's metadata routing.
 """
 
+from fairdcov.encoding import sensitive_groups
 from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
-from fairdcov.metrics._divergence import GroupDensities, group_densities, js_divergence
-from fairdcov.metrics._groups import sensitive_groups
+from fairdcov.metrics._divergence import (
+    GroupDensities,
+    bind_js_divergence,
+    group_densities,
+    js_divergence,
+    kernel_bandwidth,
+)
+from fairdcov.metrics._groups import GroupedPredictions, bind_or_zero, group_predictions
 from fairdcov.metrics._null import NullDistribution, null_distribution
 from fairdcov.metrics._parity import (
+    DistributionFunctions,
+    bind_demographic_parity_gap,
+    bind_ks_disparity,
+    bind_unfairness_ratio,
+    bind_wasserstein_disparity,
     demographic_parity_gap,
     group_summary,
     ks_disparity,
@@ -37,10 +49,12 @@ from fairdcov.metrics._scorers import (
     neg_rps_scorer,
     neg_unfairness_ratio_scorer,
     neg_wasserstein_disparity_scorer,
+    predictions_of,
 )
 from fairdcov.metrics._scores import (
     binary_log_loss,
     gini,
+    gini_of_curve,
     lorenz_curve,
     mean_deviance,
     predicted_to_observed,

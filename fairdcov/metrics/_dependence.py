@@ -1,26 +1,29 @@
 """The distance-covariance measures of a prediction with attributes of any type, in the convention of the metrics."""
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._blocks import SensitiveBlocks
-from fairdcov._docstrings import fill_docstring
-from fairdcov._range import is_constant, row_probabilities, without_exponent
-from fairdcov._rows import warn_about_order, warn_of_attributes
-from fairdcov._validation import (
+from fairdcov._checks import (
     check_choice,
     check_consistent_rows,
     check_finite_vector,
     check_flag,
     check_sample_weight,
+    fill_docstring,
+    is_constant,
+    row_probabilities,
+    without_exponent,
 )
 from fairdcov.dependence import bind_dependence, gini_mean_difference
-from fairdcov.encoding import SensitiveEncoder, check_encoder, check_sensitive_features, select_rows
-from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.encoding import (
+    SensitiveBlocks,
+    check_sensitive_features,
+    encode_attributes,
+    select_rows,
+    warn_about_order,
+    warn_of_attributes,
+)
 
-__all__ = ["DependenceSample", "ccdcov", "dcov", "encode_attributes", "jdcov"]
+__all__ = ["DependenceSample", "ccdcov", "dcov", "jdcov"]
 
 _OPTIONS = """y_true : (n,) array or None
         Not used; there for scikit-learn's and fairlearn's convention.
@@ -47,20 +50,6 @@ _OPTIONS = """y_true : (n,) array or None
 def _document(function):
     """Put the parameters the measures share into the docstring, one place for their description."""
     return fill_docstring(function, options=_OPTIONS)
-
-
-def encode_attributes(sensitive_features, encoder, sample_weight):
-    """Profiles of the rows, by a fitted encoder as it is, or by a copy fitted to the rows."""
-    if sensitive_features is None:
-        raise MissingSensitiveFeaturesError("sensitive_features is needed to measure dependence; found None")
-    if encoder is None:
-        return SensitiveEncoder().fit_encode(sensitive_features, sample_weight)
-    check_encoder(encoder)
-    try:
-        check_is_fitted(encoder)
-    except NotFittedError:
-        return clone(encoder).fit_encode(sensitive_features, sample_weight)
-    return encoder.encode(sensitive_features)
 
 
 class DependenceSample:

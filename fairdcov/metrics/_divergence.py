@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from fairdcov._range import is_constant
-from fairdcov._validation import check_choice, check_positive_number
+from fairdcov._checks import check_choice, check_positive_number, is_constant
 from fairdcov.metrics._groups import evaluate, group_predictions
 
 __all__ = ["GroupDensities", "bind_js_divergence", "group_densities", "js_divergence"]
@@ -27,7 +26,7 @@ _KERNEL_REACH = 9
 _FLOOR = 1e-10
 
 
-def _bandwidth(sample, bandwidth):
+def kernel_bandwidth(sample, bandwidth):
     """Standard deviation of the kernel, by rule or as given."""
     if isinstance(bandwidth, str):
         factor = BANDWIDTH_RULES[check_choice(bandwidth, "bandwidth", tuple(BANDWIDTH_RULES))]
@@ -54,7 +53,7 @@ class _BinnedDensities:
 
     def __init__(self, sample, bandwidth, n_points):
         self.n_groups = sample.n_groups
-        self.bandwidth = _bandwidth(sample, bandwidth)
+        self.bandwidth = kernel_bandwidth(sample, bandwidth)
         low, high = float(sample.predictions.min()), float(sample.predictions.max())
         most = max(2, min(_MOST_BINS, _MOST_CELLS // sample.n_groups))
         wanted = _BINS_PER_BANDWIDTH * (high - low) / self.bandwidth

@@ -7,8 +7,8 @@ import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn.utils import check_random_state
 
-from fairdcov._rows import array_of_rows
-from fairdcov._validation import check_consistent_rows
+from fairdcov._checks import check_consistent_rows
+from fairdcov.encoding import array_of_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import bind_js_divergence, js_divergence

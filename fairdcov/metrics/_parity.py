@@ -3,8 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from fairdcov._docstrings import fill_docstring
-from fairdcov._validation import check_choice, check_finite_vector
+from fairdcov._checks import check_choice, check_finite_vector, fill_docstring
 from fairdcov.metrics._divergence import GROUP_WEIGHTS
 from fairdcov.metrics._groups import evaluate, group_predictions
 
@@ -163,7 +162,7 @@ def unfairness_ratio(
 # --- distribution functions ----------------------------------------------------------------------------------------
 
 
-class _DistributionFunctions:
+class DistributionFunctions:
     """Weighted distribution functions of all groups at the distinct predictions, some rows at a time."""
 
     def __init__(self, sample):
@@ -203,7 +202,7 @@ class _DistributionFunctions:
 def bind_ks_disparity(sample, *, comparison="pairwise"):
     """Function of group codes (n,) that gives the largest distance."""
     check_choice(comparison, "comparison", COMPARISONS)
-    functions = _DistributionFunctions(sample)
+    functions = DistributionFunctions(sample)
 
     def largest_distance(codes):
         largest = 0.0
@@ -260,7 +259,7 @@ def bind_wasserstein_disparity(sample, *, comparison="pairwise", reduction="max"
     """Function of group codes (n,) that gives the largest or mean distance."""
     check_choice(comparison, "comparison", COMPARISONS)
     check_choice(reduction, "reduction", ("max", "mean"))
-    functions = _DistributionFunctions(sample)
+    functions = DistributionFunctions(sample)
     n_groups = sample.n_groups
 
     def distances(codes):

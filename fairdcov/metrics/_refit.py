@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from fairdcov._validation import check_choice, check_positive_number
+from fairdcov._checks import check_choice, check_positive_number
 from fairdcov.exceptions import SensitiveFeaturesWarning
 
 __all__ = ["best_score_below", "fairest_within"]

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from fairdcov._validation import check_choice
+from fairdcov._checks import check_choice
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import js_divergence

@@ -8,8 +8,8 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import log_loss as _sklearn_log_loss
 from sklearn.metrics import mean_tweedie_deviance
 
-from fairdcov._rows import warn_about_order
-from fairdcov._validation import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov.encoding import warn_about_order
 
 __all__ = [
     "binary_log_loss",

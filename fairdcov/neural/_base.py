@@ -4,9 +4,9 @@ import numpy as np
 from sklearn.base import BaseEstimator, clone
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fairdcov._columns import drop_sensitive_columns
-from fairdcov._training import check_strengths, fitted_clone, unchanged_on_error
-from fairdcov._validation import check_positive_number
+from fairdcov._checks import check_positive_number
+from fairdcov._fitting import check_strengths, fitted_clone, unchanged_on_error
+from fairdcov.encoding import drop_sensitive_columns
 from fairdcov.neural._layers import raw_predictions
 from fairdcov.neural._problem import Problem
 

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.base import BaseEstimator
 
-from fairdcov._blocks import SensitiveBlocks
+from fairdcov.encoding import SensitiveBlocks
 
 __all__ = ["EncodedSensitiveFeatures", "ProfileEncoder"]
 
@@ -43,7 +43,7 @@ class EncodedSensitiveFeatures:
         return EncodedSensitiveFeatures(codes, self.points, self.names)
 
     def present(self):
-        """The profiles that some row has, as :class:`~fairdcov._blocks.SensitiveBlocks`."""
+        """The profiles that some row has, as :class:`~fairdcov.encoding._blocks.SensitiveBlocks`."""
         found, codes = np.unique(self.codes, return_inverse=True)
         points = tuple(np.ascontiguousarray(points[found]) for points in self.points)
         return SensitiveBlocks(codes.astype(np.int32), points, self.names)

@@ -3,10 +3,8 @@
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._docstrings import fill_docstring
-from fairdcov._losses import regression_loss
-from fairdcov._prediction import BinaryClassifier, DevianceRegressor
-from fairdcov._training import encode_binary_target
+from fairdcov._checks import fill_docstring
+from fairdcov._fitting import BinaryClassifier, DevianceRegressor, encode_binary_target, regression_loss
 from fairdcov.neural._base import PenalisedNetwork
 
 __all__ = ["DCovMLPClassifier", "DCovMLPRegressor"]

@@ -14,10 +14,17 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
-from fairdcov._guard import StrengthGuard, largest_sensible_strength, warn_of_level, warn_of_strength
-from fairdcov._objective import Parts, RawObjective
-from fairdcov._training import LEAST_PENALISED_ROWS, read_training_data
-from fairdcov._validation import check_choice, check_positive_number, check_squarable, resolve_n_threads
+from fairdcov._checks import check_choice, check_positive_number, check_squarable, resolve_n_threads
+from fairdcov._fitting import (
+    LEAST_PENALISED_ROWS,
+    Parts,
+    RawObjective,
+    StrengthGuard,
+    largest_sensible_strength,
+    read_training_data,
+    warn_of_level,
+    warn_of_strength,
+)
 from fairdcov.encoding import select_rows
 from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.neural._layers import ACTIVATIONS, Layers, Units, check_hidden_layer_sizes, raw_predictions

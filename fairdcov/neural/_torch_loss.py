@@ -3,8 +3,7 @@
 import numpy as np
 from sklearn.base import clone
 
-from fairdcov._optional import import_optional
-from fairdcov._validation import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight, import_optional
 from fairdcov.encoding import SensitiveEncoder, check_sensitive_features
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.neural._encoded import EncodedSensitiveFeatures, ProfileEncoder

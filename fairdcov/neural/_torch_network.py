@@ -4,7 +4,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from fairdcov._optional import import_optional
+from fairdcov._checks import import_optional
 
 torch = import_optional("torch", "training a network of fairdcov.neural")
 

@@ -137,7 +137,7 @@ def penalised_phase(objective, start, loss_limit, watch, score_of, max_iteration
     Parameters
     ----------
     objective : callable
-        ``objective(parameters)`` returns :class:`~fairdcov._objective.Parts` and the gradient.
+        ``objective(parameters)`` returns :class:`~fairdcov._fitting._objective.Parts` and the gradient.
     start : (m,) array
         Parameters to start from.
     loss_limit : float

@@ -12,6 +12,7 @@ from fairdcov.plots._groups import GroupDistributionDisplay, GroupDistributions
 from fairdcov.plots._lift import DoubleLiftDisplay, LiftDisplay
 from fairdcov.plots._lorenz import LorenzDisplay
 from fairdcov.plots._one_way import OneWayDisplay
+from fairdcov.plots._style import series_style
 
 __all__ = [
     "CalibrationDisplay",

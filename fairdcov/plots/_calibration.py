@@ -4,7 +4,7 @@ import numbers
 
 import numpy as np
 
-from fairdcov._validation import check_choice
+from fairdcov._checks import check_choice
 from fairdcov.plots._style import (
     as_vector,
     axes_to_draw_on,

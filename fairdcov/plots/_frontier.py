@@ -6,7 +6,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from fairdcov._validation import check_choice
+from fairdcov._checks import check_choice
 from fairdcov.metrics import (
     binary_log_loss,
     gini,

@@ -8,9 +8,7 @@ import numpy as np
 from sklearn.base import is_classifier
 
 from fairdcov.exceptions import SensitiveFeaturesWarning
-from fairdcov.metrics import group_densities, js_divergence, null_distribution
-from fairdcov.metrics._groups import group_predictions
-from fairdcov.metrics._scorers import predictions_of
+from fairdcov.metrics import group_densities, group_predictions, js_divergence, null_distribution, predictions_of
 from fairdcov.plots._style import (
     axes_to_draw_on,
     group_label,

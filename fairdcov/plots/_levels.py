@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairdcov.actuarial._experience import ALL
+from fairdcov.actuarial import ALL
 from fairdcov.plots._style import group_label, light_grid
 
 __all__ = ["GREY", "LevelRows", "cell_label", "level_rows"]

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from fairdcov.metrics import lorenz_curve
-from fairdcov.metrics._scores import gini_of_curve
+from fairdcov.metrics import gini_of_curve, lorenz_curve
 from fairdcov.plots._levels import GREY
 from fairdcov.plots._style import axes_to_draw_on, light_grid, merge_style, require_matplotlib, series_style
 

@@ -5,8 +5,8 @@ import re
 import numpy as np
 from sklearn.exceptions import NotFittedError
 
-from fairdcov._optional import import_optional
-from fairdcov.metrics._groups import level_text
+from fairdcov._checks import import_optional
+from fairdcov.encoding import level_text
 
 __all__ = [
     "as_vector",

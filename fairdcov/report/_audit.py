@@ -9,8 +9,8 @@ import platform
 import numpy as np
 from tqdm import tqdm
 
-from fairdcov.actuarial._book import check_confidence
-from fairdcov.metrics._groups import make_groups
+from fairdcov.actuarial import check_confidence
+from fairdcov.encoding import make_groups
 from fairdcov.report._book import (
     balance_section,
     binning_section,

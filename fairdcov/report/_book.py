@@ -5,9 +5,8 @@ import warnings
 import numpy as np
 from sklearn.exceptions import UndefinedMetricWarning
 
-from fairdcov._range import is_constant
-from fairdcov.actuarial import double_lift_table, lift_table, premium_change_by_group, premium_changes
-from fairdcov.actuarial._book import experience
+from fairdcov._checks import is_constant
+from fairdcov.actuarial import double_lift_table, experience, lift_table, premium_change_by_group, premium_changes
 from fairdcov.dependence import bind_dependence
 from fairdcov.metrics import gini, group_densities, lorenz_curve
 from fairdcov.report._groups import (

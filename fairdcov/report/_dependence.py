@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from fairdcov._range import is_constant
+from fairdcov._checks import is_constant
 from fairdcov.dependence import bind_dependence
+from fairdcov.encoding import encode_attributes
 from fairdcov.inference import independence_test
-from fairdcov.metrics._dependence import encode_attributes
 
 __all__ = ["dependence_section", "features_matrix", "partial_section"]
 

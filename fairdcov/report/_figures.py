@@ -7,8 +7,8 @@ import warnings
 
 import numpy as np
 
-from fairdcov._optional import import_optional
-from fairdcov.plots._style import series_style
+from fairdcov._checks import import_optional
+from fairdcov.plots import series_style
 from fairdcov.report._summary import number
 
 __all__ = ["draw"]

@@ -7,17 +7,19 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from fairdcov._range import is_constant
-from fairdcov.actuarial._book import experience
+from fairdcov._checks import is_constant
+from fairdcov.actuarial import experience
 from fairdcov.exceptions import SensitiveFeaturesWarning
-from fairdcov.metrics._divergence import bind_js_divergence
-from fairdcov.metrics._groups import GroupedPredictions, bind_or_zero, group_predictions
-from fairdcov.metrics._parity import (
-    _DistributionFunctions,
+from fairdcov.metrics import (
+    DistributionFunctions,
+    GroupedPredictions,
     bind_demographic_parity_gap,
+    bind_js_divergence,
     bind_ks_disparity,
+    bind_or_zero,
     bind_unfairness_ratio,
     bind_wasserstein_disparity,
+    group_predictions,
 )
 from fairdcov.report._plain import level_text, level_value
 from fairdcov.report._sample import CELLS
@@ -444,7 +446,7 @@ def energy_distances(compared):
     part = compared.distributions()
     shares = part.totals(part.weights) / part.weights.sum()
     products = np.zeros((n_groups, n_groups))
-    for table, gaps in _DistributionFunctions(part).tables(part.codes, "pairwise"):
+    for table, gaps in DistributionFunctions(part).tables(part.codes, "pairwise"):
         # About the pooled function, so that the difference of close functions keeps its digits.
         centred = table - (table @ shares)[:, None]
         products += (centred * gaps[:, None]).T @ centred

@@ -3,7 +3,7 @@
 from functools import cache
 from importlib.resources import files
 
-from fairdcov._optional import import_optional
+from fairdcov._checks import import_optional
 from fairdcov.report._view import Items, Picture, Table, Text, view
 
 __all__ = ["render_html"]

@@ -8,7 +8,7 @@ import os
 import numpy as np
 import pandas as pd
 
-from fairdcov.metrics import _groups
+from fairdcov import encoding
 
 __all__ = ["level_text", "level_value", "plain", "rows_of"]
 
@@ -17,7 +17,7 @@ def level_text(level):
     """Name of a level of an attribute as people write it, in full."""
     if isinstance(level, bytes):
         return level.decode(errors="backslashreplace")
-    return _groups.level_text(level, digits=12)
+    return encoding.level_text(level, digits=12)
 
 
 def level_value(level):

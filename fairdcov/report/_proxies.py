@@ -11,11 +11,9 @@ from sklearn.metrics import r2_score, roc_auc_score
 from sklearn.model_selection import KFold, StratifiedKFold
 from threadpoolctl import threadpool_limits
 
-from fairdcov._blocks import SensitiveBlocks, factorise
-from fairdcov._range import is_constant
-from fairdcov.actuarial._factors import MISSING, missing_rows
+from fairdcov._checks import is_constant
 from fairdcov.dependence import bind_dependence
-from fairdcov.metrics._dependence import encode_attributes
+from fairdcov.encoding import MISSING, SensitiveBlocks, encode_attributes, factorise, missing_rows
 
 __all__ = ["FeatureColumn", "proxies_section", "read_columns"]
 

@@ -9,17 +9,22 @@ import pandas as pd
 from scipy.special import xlogy
 from sklearn.utils import check_random_state
 
-from fairdcov._range import is_constant
-from fairdcov._rows import warn_about_order
-from fairdcov._validation import check_choice, check_consistent_rows
-from fairdcov.actuarial._book import check_positive_baseline, exposure_bins, read_book
-from fairdcov.actuarial._factors import nearest_name, read_frame
+from fairdcov._checks import check_choice, check_consistent_rows, is_constant
+from fairdcov.actuarial import check_positive_baseline, exposure_bins, read_book
 from fairdcov.dependence import gini_mean_difference
-from fairdcov.encoding import column_named, read_columns
+from fairdcov.encoding import (
+    MAX_NUMERIC_LEVELS,
+    column_named,
+    encode_attributes,
+    fixed_bins,
+    make_groups,
+    nearest_name,
+    read_columns,
+    read_frame,
+    warn_about_order,
+)
 from fairdcov.exceptions import MissingSensitiveFeaturesError
-from fairdcov.metrics._dependence import encode_attributes
-from fairdcov.metrics._divergence import _bandwidth
-from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, fixed_bins, make_groups
+from fairdcov.metrics import kernel_bandwidth
 
 __all__ = [
     "CELLS",
@@ -202,7 +207,7 @@ class AuditSample:
         """Standard deviation of the kernel of all densities of one tariff, None where the predictions are constant."""
 
         def compute(values):
-            return None if is_constant(values) else _bandwidth(_Weighted(values, self.book.exposure), "silverman")
+            return None if is_constant(values) else kernel_bandwidth(_Weighted(values, self.book.exposure), "silverman")
 
         return self._once("bandwidth", which, compute)
 

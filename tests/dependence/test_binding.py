@@ -11,10 +11,10 @@ import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fairdcov import _kernels, concatenated_distance_covariance, distance_covariance, joint_distance_covariance
-from fairdcov._blocks import SensitiveBlocks
 from fairdcov._kernels import _reference
 from fairdcov.dependence import METHODS, bind_dependence, gini_mean_difference
 from fairdcov.dependence._sample import Factor
+from fairdcov.encoding._blocks import SensitiveBlocks
 
 MEASURES = ("dcov", "jdcov", "ccdcov")
 EVERY_MEASURE = {

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fairdcov._blocks import SensitiveBlocks
 from fairdcov._kernels import _reference
 from fairdcov.dependence import (
     METHODS,
@@ -17,6 +16,7 @@ from fairdcov.dependence import (
     distance_covariance,
     joint_distance_covariance,
 )
+from fairdcov.encoding._blocks import SensitiveBlocks
 
 MEASURES = {
     "dcov": ("dcov", {}, _reference.distance_covariance),

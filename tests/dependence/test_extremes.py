@@ -13,9 +13,9 @@ from fairdcov import (
     distance_covariance,
     joint_distance_covariance,
 )
-from fairdcov._blocks import SensitiveBlocks
-from fairdcov._range import is_constant, product_about_mean, row_probabilities, within_range, without_exponent
+from fairdcov._checks._range import is_constant, product_about_mean, row_probabilities, within_range, without_exponent
 from fairdcov.dependence import bind_dependence
+from fairdcov.encoding._blocks import SensitiveBlocks
 from fairdcov.inference import independence_test
 from fairdcov.metrics import ccdcov
 

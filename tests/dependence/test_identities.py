@@ -8,9 +8,9 @@ import pytest
 from numpy.testing import assert_allclose
 
 from fairdcov import concatenated_distance_covariance, distance_covariance, joint_distance_covariance
-from fairdcov._blocks import SensitiveBlocks
 from fairdcov._kernels import _reference
 from fairdcov.dependence import bind_dependence, gini_mean_difference
+from fairdcov.encoding._blocks import SensitiveBlocks
 
 # One thread: the samples are small, and starting threads would take longer than all the rest.
 MEASURES = {

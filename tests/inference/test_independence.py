@@ -14,9 +14,9 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.stats import binomtest, chi2
 
 from fairdcov import SensitiveEncoder
-from fairdcov._blocks import SensitiveBlocks
 from fairdcov._kernels import _reference
 from fairdcov.dependence import PermutableDependence
+from fairdcov.encoding._blocks import SensitiveBlocks
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.inference import IndependenceTestResult, independence_test
 

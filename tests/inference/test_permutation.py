@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from fairdcov._blocks import SensitiveBlocks
 from fairdcov._kernels import _reference
 from fairdcov.dependence import PermutableDependence, bind_dependence
+from fairdcov.encoding._blocks import SensitiveBlocks
 
 REFERENCES = {
     "dcov": _reference.distance_covariance,

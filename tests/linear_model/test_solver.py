@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from fairdcov import DCovPoissonRegressor, DCovRidge
-from fairdcov._objective import Parts
+from fairdcov._fitting._objective import Parts
 from fairdcov.linear_model._solver import minimise, newton
 
 

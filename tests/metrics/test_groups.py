@@ -3,6 +3,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from fairdcov.encoding._groups import MAX_NUMERIC_LEVELS, make_groups
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics import (
     demographic_parity_gap,
@@ -14,7 +15,7 @@ from fairdcov.metrics import (
     unfairness_ratio,
     wasserstein_disparity,
 )
-from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, group_predictions, make_groups
+from fairdcov.metrics._groups import group_predictions
 
 METRICS = [js_divergence, unfairness_ratio, ks_disparity, wasserstein_disparity, demographic_parity_gap]
 

@@ -6,10 +6,10 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
-from fairdcov._blocks import SensitiveBlocks
-from fairdcov._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss, regression_loss
-from fairdcov._objective import RawObjective
+from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss, regression_loss
+from fairdcov._fitting._objective import RawObjective
 from fairdcov.dependence import local_density, pull_bounds
+from fairdcov.encoding._blocks import SensitiveBlocks
 
 
 def centred(points, probabilities):

@@ -8,10 +8,8 @@ from sklearn.base import clone
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._columns import read_sensitive_columns
-from fairdcov._rows import warn_about_order
-from fairdcov._validation import check_positive_number, check_sample_weight
-from fairdcov.encoding import check_sensitive_features, select_rows
+from fairdcov._checks import check_positive_number, check_sample_weight
+from fairdcov.encoding import check_sensitive_features, read_sensitive_columns, select_rows, warn_about_order
 from fairdcov.penalties import bind_penalty
 
 __all__ = [

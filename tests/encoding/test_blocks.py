@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from fairdcov._blocks import SensitiveBlocks, combine_codes, factorise
+from fairdcov.encoding._blocks import SensitiveBlocks, combine_codes, factorise
 
 
 def check_codes(codes, first_rows, rows):

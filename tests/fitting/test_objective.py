@@ -5,8 +5,8 @@ import pytest
 from sklearn.metrics import log_loss, mean_tweedie_deviance
 
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
-from fairdcov._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
-from fairdcov._objective import CoefficientObjective, RawObjective
+from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
+from fairdcov._fitting._objective import CoefficientObjective, RawObjective
 
 LOSSES = {
     "squared error": HalfSquaredError(),

@@ -38,7 +38,7 @@ def largest_sensible_strength(constant_loss, loss, penalty):
 
     Examples
     --------
-    >>> from fairdcov._guard import largest_sensible_strength
+    >>> from fairdcov._fitting._guard import largest_sensible_strength
     >>> largest_sensible_strength(0.5, 0.25, 0.125)
     20.0
     """

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import fairdcov
-from fairdcov._optional import import_optional
+from fairdcov._checks._optional import import_optional
 
 
 def test_an_installed_module_is_returned():

@@ -6,7 +6,7 @@ import numbers
 import narwhals.stable.v2 as nw
 import numpy as np
 
-from fairdcov._rows import array_of_rows
+from fairdcov.encoding._rows import array_of_rows
 
 __all__ = ["drop_sensitive_columns", "read_sensitive_columns"]
 

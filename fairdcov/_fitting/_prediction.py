@@ -5,7 +5,7 @@ from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.metrics import d2_tweedie_score
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._losses import HalfBinomialLoss
+from fairdcov._fitting._losses import HalfBinomialLoss
 
 __all__ = ["BinaryClassifier", "DevianceRegressor"]
 

@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import mean_poisson_deviance
 
 from fairdcov import CCDCovPenalty, DCovGammaRegressor, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge
-from fairdcov._guard import StrengthGuard, largest_sensible_strength
+from fairdcov._fitting._guard import StrengthGuard, largest_sensible_strength
 from fairdcov.datasets import make_motor_portfolio
 from fairdcov.exceptions import StrengthWarning
 

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from scipy.special import expit, logit, xlogy
 
-from fairdcov._validation import check_choice
+from fairdcov._checks import check_choice
 
 __all__ = ["OBJECTIVES", "HalfBinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "PointwiseLoss", "regression_loss"]
 
@@ -311,7 +311,7 @@ def regression_loss(objective, tweedie_power=1.5):
 
     Examples
     --------
-    >>> from fairdcov._losses import regression_loss
+    >>> from fairdcov._fitting._losses import regression_loss
     >>> regression_loss("gamma").power
     2.0
     """

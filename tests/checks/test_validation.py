@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_array_equal
 
-from fairdcov._validation import (
+from fairdcov._checks._validation import (
     check_choice,
     check_consistent_rows,
     check_finite_matrix,

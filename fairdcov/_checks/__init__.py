@@ -1,0 +1,23 @@
+"""Checks of what users pass, one place for each; ranges of floats; packages that come with an extra."""
+
+from fairdcov._checks._docstrings import fill_docstring
+from fairdcov._checks._optional import import_optional
+from fairdcov._checks._range import (
+    is_constant,
+    product_about_mean,
+    row_probabilities,
+    within_counted,
+    within_range,
+    without_exponent,
+)
+from fairdcov._checks._validation import (
+    check_choice,
+    check_consistent_rows,
+    check_finite_matrix,
+    check_finite_vector,
+    check_flag,
+    check_positive_number,
+    check_sample_weight,
+    check_squarable,
+    resolve_n_threads,
+)

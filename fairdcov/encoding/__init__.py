@@ -1,0 +1,42 @@
+"""Protected attributes of any kind, read once: profiles for penalties, groups for metrics, factors for tables."""
+
+from fairdcov.encoding._attributes import (
+    SensitiveColumn,
+    check_sensitive_features,
+    column_named,
+    read_columns,
+    select_rows,
+    sensitive_columns_of,
+)
+from fairdcov.encoding._blocks import SensitiveBlocks, combine_codes, factorise
+from fairdcov.encoding._columns import drop_sensitive_columns, read_sensitive_columns
+# Those with an underscore: where pickles of fairdcov 0.1.0 look for the classes of their parts.
+from fairdcov.encoding._encoder import (
+    SensitiveEncoder,
+    _CategoricalCoder,
+    _ContinuousCoder,
+    check_encoder,
+    encode_attributes,
+)
+from fairdcov.encoding._factors import (
+    DEFAULT_BINS,
+    MISSING,
+    bins_of,
+    missing_rows,
+    nearest_name,
+    read_factor,
+    read_frame,
+)
+from fairdcov.encoding._groups import (
+    MAX_NUMERIC_LEVELS,
+    describe_groups,
+    fixed_bins,
+    groups_of_columns,
+    interval_labels,
+    level_text,
+    make_groups,
+    sensitive_groups,
+)
+from fairdcov.encoding._rows import array_of_rows, warn_about_order, warn_of_attributes
+
+__all__ = ["SensitiveEncoder"]
