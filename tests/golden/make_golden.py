@@ -50,14 +50,15 @@ class Terms:
 # Compiled sums and closed formulas: nothing but the order of additions may differ. Differences about 0 (net measures,
 # changes) are rounding errors of terms of order 1.
 _EXACT = 1e-9
-# Fits stop within their tolerance, at a place that hangs on the last bits of BLAS; trees and networks likewise.
+# The last bits of BLAS grow on the way of a solver: to less than 1e-9 with several kernels of OpenBLAS, as long as it
+# stops before it meets a kink of the penalty. Trees sum in single or double precision, and split alike.
 _FITTED = 1e-6
 _WORDS = re.compile(r"[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?")
 
 TERMS = {
     "measures": Terms(_EXACT),
-    # The path of the solver may take a step more or less; penalties close to their minimum 0 are sums that cancel.
-    "linear_models": Terms(_FITTED, 1e-9, loose={"iterations": (0.1, 3), "penalty": (1e-5, 1e-9)}),
+    # The path of the solver may take a step more or less.
+    "linear_models": Terms(_FITTED, 1e-9, loose={"iterations": (0.1, 2)}),
     "lightgbm": Terms(_FITTED, 1e-9, imports=("lightgbm",), same=("lightgbm",)),
     "xgboost": Terms(_FITTED, 1e-9, imports=("xgboost",), same=("xgboost",)),
     # Single precision.
