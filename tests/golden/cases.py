@@ -430,7 +430,7 @@ def calibration():
         "null level": partial(_calibrate, poisson, "poisson", "two", rule="null_level", **grid),
         "threshold": partial(_calibrate, poisson, "poisson", "nominal", rule="threshold", max_divergence=0.05, **grid),
         "elbow": partial(_calibrate, poisson, "poisson", "mixed", rule="elbow", bins={"age": 2}, **grid),
-        "score budget": partial(_calibrate, poisson, "poisson", "two", rule="score_budget", score_budget=0.05, **grid),
+        "score budget": partial(_calibrate, poisson, "poisson", "two", rule="score_budget", score_budget=0.4, **grid),
         "logistic": partial(
             _calibrate, partial(_linear_model, "logistic", "raw", "ccdcov"), "logistic", "nominal", rule="elbow", **grid
         ),
@@ -800,6 +800,7 @@ def command_line():
         "--model-option",
         "n_estimators=5",
         "n_fair_rounds=5",
+        "n_jobs=1",
     ]
     return {
         "glm": partial(_command_line, glm),
