@@ -2,9 +2,9 @@
 
     python -m tests.golden.make_models
 
-Writes the models of the version at hand into ``models/<version>/``: pickles, skops files, a packed folder of the command
-line, and ``models.json`` with what they predict and the versions of the packages whose objects they hold. A folder that is
-there is never written again: it is what users of that version have on their disks.
+Writes the models of the version at hand into ``models/<version>/``: pickles, skops files, a packed folder of the
+command line, and ``models.json`` with what they predict and the versions of the packages whose objects they hold. A
+folder that is there is never written again: it is what users of that version have on their disks.
 """
 
 import io
