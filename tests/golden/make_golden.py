@@ -53,7 +53,7 @@ _EXACT = 1e-9
 # The last bits of BLAS grow on the way of a solver: to less than 1e-9 with several kernels of OpenBLAS, as long as it
 # stops before it meets a kink of the penalty. Trees sum in single or double precision, and split alike.
 _FITTED = 1e-6
-_WORDS = re.compile(r"[-+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?")
+_WORDS = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
 
 TERMS = {
     "measures": Terms(_EXACT),

@@ -47,6 +47,9 @@ def test_every_case_is_stored():
         ("p 12", "p 13", True),
         ("p 0.123", "q 0.123", True),
         ("p 1,234.5", "p 1,234.6", False),
+        ("1.25,3.5,100.5,2", "1.25,3.6,100.5,2", False),
+        ("1.25,3.5,100.5,2", "1.25,3.8,100.5,2", True),
+        ("version 1.2.3 of 2024-01-05", "version 1.2.3 of 2024-01-06", True),
     ],
 )
 def test_differences_are_found(found, stored, differs):
