@@ -319,6 +319,8 @@ def lightgbm():
     cases["poisson early stopping"] = partial(
         _boost, partial(poisson, strength=0.5, early_stopping_rounds=3), "poisson", "two", True, eval_set=True
     )
+    steps = partial(poisson, "ccdcov", 30.0, **{"fair_learning_rate": 1.0, "min_child_samples": 5})
+    cases["poisson full steps at a large strength"] = partial(_boost, steps, "poisson", "mixed", True)
     classifier = partial(fairdcov.DCovLGBMClassifier, strength=0.5, **trees)
     cases["classifier two weighted"] = partial(_boost, classifier, "logistic", "two", True)
     cases["poisson path"] = partial(_boosted_path, poisson)
