@@ -68,7 +68,7 @@ def test_a_column_that_is_not_there_is_named_with_the_nearest(frame):
         ValueError, match="sensitive_columns names 'sexe', which is not a column of X; did you mean 'sex'"
     ):
         read_sensitive_columns(frame, None, ["age", "sexe"])
-    with pytest.raises(ValueError, match="names 'zzz', which is not a column of X$"):
+    with pytest.raises(ValueError, match=r"names 'zzz', which is not a column of X$"):
         read_sensitive_columns(frame, None, ["zzz"])
 
 

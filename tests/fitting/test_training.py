@@ -149,9 +149,14 @@ def test_strengths_are_numbers_at_least_0():
 def test_an_estimator_is_as_before_when_its_fit_fails():
     estimator = Learner()
     estimator.coef_ = before = object()
-    with pytest.raises(KeyboardInterrupt), unchanged_on_error(estimator):
-        estimator.coef_, estimator.n_iter_ = None, 3
-        raise KeyboardInterrupt
+
+    def fail():
+        with unchanged_on_error(estimator):
+            estimator.coef_, estimator.n_iter_ = None, 3
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail()
     assert estimator.coef_ is before
     assert not hasattr(estimator, "n_iter_")
     with unchanged_on_error(estimator):
