@@ -28,7 +28,7 @@ help:
 	@echo "make demo        fit a fair motor tariff on a synthetic book; results in demo-output/"
 	@echo "make test        build into $(VENV) and run the tests"
 	@echo "make lanes       the same on Python 3.12, 3.13 and 3.14, on the lowest versions, and without extras"
-	@echo "make lint        ruff and cython-lint"
+	@echo "make lint        ruff, cython-lint and mypy"
 	@echo "make docs        build the documentation into docs/_build/html and run its examples"
 	@echo "make debug-test  run the kernel tests against a build with bounds checks"
 	@echo "make asan-test   run the kernel tests against a build with gcc's sanitizers of addresses and undefined behaviour"
@@ -72,6 +72,7 @@ lint: $(TOOLS)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint fairdcov
+	$(BIN)/mypy
 
 # The examples of the pages; those of the docstrings are run by the tests.
 docs: $(TOOLS)

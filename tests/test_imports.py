@@ -35,7 +35,6 @@ LEVELS = {
     "inference": 6,
     "calibration": 6,
     "plots": 6,
-    "distributed": 7,
     "report": 7,
     "cli": 8,
 }
@@ -47,9 +46,7 @@ KERNEL_PACKAGES = {"numpy"}
 CYTHON_PACKAGES = {"numpy", "cython", "libc"}
 # Slow to import, or optional: nobody pays for them before they are needed.
 HEAVY = {
-    "dask",
     "dcor",
-    "distributed",
     "fairlearn",
     "jinja2",
     "lightgbm",

@@ -154,7 +154,7 @@ def fit_paths(book, columns, calibrators, *, quiet):
     """The unpenalised model and the path of each measure on all policies to fit, as (measure, model, seconds)."""
     X = columns.fit_transform(book.features)
     fit = {"sample_weight": book.exposure, "sensitive_features": book.sensitive}
-    models = []
+    models: list = []
     total = 1 + sum(len(calibrator.calibration_results_["strengths"]) - 1 for calibrator in calibrators.values())
     with tqdm(total=total, desc="fitting", unit="model", disable=quiet, leave=False) as bar:
         for measure, calibrator in calibrators.items():

@@ -29,7 +29,7 @@ from fairdcov.cli._pictures import CALIBRATION_COLUMNS, draw_calibrations
 from fairdcov.cli._remarks import kept_text, notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
 from fairdcov.cli._settings import MODEL_FILE, SETTINGS_FILE, versions, write_settings
-from fairdcov.cli._tables import file_format, file_sha256, open_table
+from fairdcov.cli._tables import Source, Table, file_format, file_sha256, open_table
 from fairdcov.encoding import fixed_bins, make_groups
 from fairdcov.exceptions import CalibrationError
 from fairdcov.metrics import js_divergence
@@ -213,7 +213,7 @@ def _fit_unpenalised(pipeline, data, options):
 
 def _feature_settings(features):
     """Kind of each feature, and the levels that are known."""
-    settings = {}
+    settings: dict[str, dict] = {}
     for name in features:
         column = features[name]
         if isinstance(column.dtype, pd.CategoricalDtype):
@@ -262,13 +262,13 @@ def _compare(held, before, after, bins, family, options):
 class _Book:
     """What was read of the book, and which of its rows are fitted and which held back."""
 
-    source: object
-    table: object
+    source: Source
+    table: Table
     columns: list
     names: list
     rows: np.ndarray
     data: _Data
-    bins: dict
+    bins: dict | None
     fitted_rows: np.ndarray
     held_rows: np.ndarray
 

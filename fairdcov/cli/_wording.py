@@ -118,9 +118,9 @@ def in_options(message, command, columns=()):
             f"some rows have levels of {names} that the rows fitted do not have; they count as rare levels or as the "
             "most frequent one"
         )
-    for of_command, pattern, words in _PHRASES:
+    for of_command, phrase, words in _PHRASES:
         if of_command in (None, command):
-            message = re.sub(pattern, words, message)
+            message = re.sub(phrase, words, message)
     arguments = _ARGUMENTS[command]
     if command == "fit":
         arguments = {**arguments, **{name: f"--model-option {name}" for name in _PARAMETERS}}

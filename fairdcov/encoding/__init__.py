@@ -10,6 +10,7 @@ from fairdcov.encoding._attributes import (
 )
 from fairdcov.encoding._blocks import SensitiveBlocks, combine_codes, factorise
 from fairdcov.encoding._columns import drop_sensitive_columns, read_sensitive_columns
+
 # Those with an underscore: where pickles of fairdcov 0.1.0 look for the classes of their parts.
 from fairdcov.encoding._encoder import (
     SensitiveEncoder,
