@@ -9,6 +9,8 @@ from pathlib import Path
 _threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
 for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_variable, _threads)
+# Threads that wait leave the cores to those that work: of two processes with two threads each, and of any small test.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ["MPLBACKEND"] = "Agg"
 
 import numpy as np  # noqa: E402

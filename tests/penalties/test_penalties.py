@@ -1,5 +1,7 @@
 """Penalties: binding, the scale-free form, and agreement with the measures as functions."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -259,7 +261,7 @@ def test_names_stand_for_default_penalties():
 def test_docstrings_describe_every_parameter():
     for penalty in PENALTIES:
         for parameter in penalty().get_params(deep=False):
-            assert f"    {parameter} : " in penalty.__doc__
+            assert re.search(rf"^ *{parameter} : ", penalty.__doc__, re.MULTILINE)
 
 
 def test_errors_and_warnings(sample):

@@ -11,6 +11,8 @@ import pytest
 
 from fairdcov.report import AuditReport, audit
 
+from .conftest import page_of
+
 NASTY = "<script>alert(1)</script>"
 FORMULA = "=SUM(A1)"
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -18,7 +20,7 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @pytest.fixture(scope="module")
 def page(report):
-    return report.to_html()
+    return page_of(report)
 
 
 @pytest.fixture(scope="module")
@@ -153,11 +155,11 @@ def test_nothing_is_loaded_from_elsewhere(page):
 
 
 def test_the_same_report_gives_the_same_page(report, page):
-    assert AuditReport.from_json(report.to_json()).to_html() == page
+    assert page_of(AuditReport.from_json(report.to_json())) == page
 
 
 def test_names_are_shown_and_do_nothing(nasty):
-    page = nasty.to_html()
+    page = page_of(nasty)
     parsed = _Parser(page)
     assert "script" not in {tag for tag, _ in parsed.tags}
     assert "b" not in {tag for tag, _ in parsed.tags}
@@ -200,7 +202,7 @@ def test_markdown_has_the_sections_of_the_page(report, page, tmp_path):
 
 
 def test_files_are_what_is_returned(report, page, tmp_path):
-    assert report.to_html(tmp_path / "report.html") == page
+    assert page_of(report, tmp_path / "report.html") == page
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == page
 
 
@@ -247,7 +249,7 @@ def _browse(page, folder, width, *arguments):
 @pytest.mark.parametrize("width", [1280, 400])
 @pytest.mark.parametrize("which", ["report", "nasty"])
 def test_in_a_browser_the_page_fits_and_asks_for_nothing(request, tmp_path, width, which):
-    page = request.getfixturevalue(which).to_html()
+    page = page_of(request.getfixturevalue(which))
     # The policy would stop the measurement, and with it hide what the page wants to load.
     without_policy = re.sub(r"<meta http-equiv[^>]*>", "", page)
     assert without_policy != page
