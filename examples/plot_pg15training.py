@@ -1,6 +1,6 @@
 """
-A fair motor tariff: pg15training
-=================================
+Claim frequencies and two protected attributes: pg15training
+============================================================
 
 The portfolio of the paper behind this package: 100,000 French motor third-party liability policies, with the number of
 material claims as the target. Protected are the **region** (ten levels) and the **gender** of the policyholder; neither
@@ -31,7 +31,7 @@ from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import ccdcov, gini, jdcov, js_divergence, null_distribution, rps, unfairness_ratio
 from fairdcov.plots import CalibrationDisplay, FrontierDisplay, GroupDistributionDisplay
 
-parser = argparse.ArgumentParser(description="Fair claim frequencies on pg15training.")
+parser = argparse.ArgumentParser(description="Claim frequencies on pg15training with a penalty on dependence.")
 parser.add_argument("--output", metavar="FOLDER", help="write the pictures there")
 # An editor or a documentation builder passes arguments of its own.
 options, _ = parser.parse_known_args()

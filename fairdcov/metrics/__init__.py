@@ -28,7 +28,7 @@ from fairdcov.metrics._parity import (
     unfairness_ratio,
     wasserstein_disparity,
 )
-from fairdcov.metrics._refit import best_score_below, fairest_within
+from fairdcov.metrics._refit import best_score_below, fairest_within, lowest_divergence_within
 from fairdcov.metrics._scorers import (
     FairnessScorer,
     WeightedScorer,
@@ -81,6 +81,7 @@ __all__ = [
     "js_divergence",
     "ks_disparity",
     "lorenz_curve",
+    "lowest_divergence_within",
     "make_fairness_scorer",
     "make_weighted_scorer",
     "mean_deviance",
