@@ -21,6 +21,7 @@ from fairdcov.cli._experience import (
     read_sensitive,
 )
 from fairdcov.cli._features import is_quantity, level_columns
+from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, take_stock
 from fairdcov.cli._leakage import notes_on_leakage
 from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
@@ -29,7 +30,7 @@ from fairdcov.cli._pictures import draw_calibrations
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
 from fairdcov.cli._settings import MODEL_FILE, SETTINGS_FILE, versions, write_settings
-from fairdcov.cli._tables import Source, Table, file_format, file_sha256, open_table
+from fairdcov.cli._table import Source, Table
 from fairdcov.encoding import fixed_bins, make_groups
 from fairdcov.metrics import js_divergence
 
