@@ -1,5 +1,7 @@
 """The same protected attributes in any form mean the same to everything that reads them."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -176,6 +178,7 @@ def test_lists_are_read_column_by_column():
         ([True, 2], TypeError, r"mixes types \(bool, int\)"),
         ([True, None], ValueError, "has 1 missing"),
         ([[["f"]], [["m"]]], ValueError, r"shape \(2, 1, 1\)"),
+        ([np.array(1.0), np.array(2.0)], TypeError, r"convert it to text, to numbers or to a categorical dtype"),
     ],
 )
 def test_lists_that_say_nothing_clear(rows, error, message):
@@ -231,6 +234,14 @@ def test_labels_that_look_like_numbers_are_none(people):
     """Warnings are errors in these tests."""
     SensitiveEncoder().fit(people)
     js_divergence(None, np.arange(1.0, len(people) + 1), sensitive_features=people)
+
+
+def test_remarks_are_about_the_line_of_the_user():
+    attributes = np.arange(30).astype(str)
+    line = sys._getframe().f_lineno + 2
+    with pytest.warns(SensitiveFeaturesWarning, match="numbers as text") as caught:
+        SensitiveEncoder().fit(attributes)
+    assert [(warning.filename, warning.lineno) for warning in caught] == [(__file__, line)]
 
 
 def test_text_that_is_meant_as_nominal():
@@ -325,6 +336,13 @@ def test_labels_in_another_order_are_remarked_on(case, book):
     remarks = [warning for warning in caught if "matched by position" in str(warning.message)]
     assert {warning.filename for warning in remarks} == {__file__}
     assert len({str(warning.message) for warning in remarks}) == 1
+
+
+def test_other_numbers_of_rows_are_told_from_another_order(book):
+    """Labels are compared row by row; where there are more of one the error is that of the lengths."""
+    for rows in (slice(1, None), slice(None, 1)):
+        with pytest.raises(ValueError, match=rf"must have as many rows as y_pred.*found {len(range(N)[rows])} instead"):
+            js_divergence(None, book["X"]["km"], sensitive_features=book["people"][["region"]].iloc[rows])
 
 
 def test_rows_left_out_here_and_there(book):
