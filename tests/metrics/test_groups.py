@@ -14,7 +14,7 @@ from fairdcov.metrics import (
     unfairness_ratio,
     wasserstein_disparity,
 )
-from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, group_predictions, make_groups
+from fairdcov.metrics._groups import MAX_NUMERIC_LEVELS, fixed_bins, group_predictions, make_groups
 
 METRICS = [js_divergence, unfairness_ratio, ks_disparity, wasserstein_disparity, demographic_parity_gap]
 
@@ -287,6 +287,16 @@ def test_rows_refer_to_the_input(book):
     sample = group_predictions(None, prediction, people, weights)
     assert np.array_equal(prediction[sample.rows], sample.predictions)
     assert (weights[sample.rows] > 0).all()
+
+
+def test_fixed_bins_are_quantiles_of_the_weight():
+    """They cut parts of the rows like the whole is cut by the metrics themselves."""
+    age, weights = np.arange(10.0), np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 6])
+    edges = fixed_bins(age, {0: 3}, weights)["sensitive feature 0"]
+    assert edges.tolist() == [0.0, 4.0, 9.0]
+    assert fixed_bins(np.repeat(age, weights), {0: 3})["sensitive feature 0"].tolist() == edges.tolist()
+    codes, _, _ = make_groups(age, {0: 3}, weights)
+    assert np.array_equal(make_groups(age, {0: edges})[0], codes)
 
 
 def test_summary_by_hand():
