@@ -191,6 +191,9 @@ def test_columns_in_place_of_rows(book):
     columns = [people["gender"].to_numpy(), people["age"].to_numpy()]
     with pytest.raises(ValueError, match="must be rows; found 2 columns of 120 values: pass a "):
         DCovPoissonRegressor().fit(book["X"], book["y"], sensitive_features=columns)
+    rows = people.to_numpy().tolist()
+    with pytest.raises(ValueError, match=r"must have as many rows as X.*found 119 instead of 120"):
+        DCovPoissonRegressor().fit(book["X"], book["y"], sensitive_features=rows[1:])
 
 
 # --- numbers as text -----------------------------------------------------------------------------------------------
@@ -413,6 +416,8 @@ def test_integer_names_in_options():
     assert SensitiveEncoder(categorical_features=[0]).fit(people).kinds_ == {"5": "categorical", "6": "continuous"}
     groups = sensitive_groups(people, bins={6: [18, 40, 62]})
     assert groups["6"].nunique() == 2
+    with pytest.raises(ValueError, match="categorical_features names True; the protected attributes are"):
+        SensitiveEncoder(categorical_features=[True]).fit(people)
 
 
 def test_a_number_that_is_a_name_and_a_position():
