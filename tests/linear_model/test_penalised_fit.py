@@ -403,8 +403,9 @@ def test_bad_sensitive_columns(portfolio):
         DCovPoissonRegressor(sensitive_columns=["gendr"]).fit(frame, portfolio["y"])
     with pytest.raises(ValueError, match="needs X as a DataFrame"):
         DCovPoissonRegressor(sensitive_columns=["gender"]).fit(portfolio["X"], portfolio["y"])
-    with pytest.raises(ValueError, match="not column positions"):
-        DCovPoissonRegressor(sensitive_columns=[9]).fit(portfolio["X"], portfolio["y"])
+    for wrong in ([9], [-1], [0, 4], [1.0]):
+        with pytest.raises(ValueError, match="not column positions"):
+            DCovPoissonRegressor(sensitive_columns=wrong).fit(portfolio["X"], portfolio["y"])
 
 
 def test_bad_strengths_raise_at_once(portfolio):
