@@ -126,7 +126,7 @@ class RawObjective:
         if self.penalty is None or self.strength == 0 or self.penalty.scale == "link":
             return False
         if self.loss.link == "identity":
-            return self.penalty.multiplier is not None
+            return not self.penalty.shift_free
         return not (self.loss.link == "log" and self.penalty.scale_free)
 
     def mean_loss(self, raw):

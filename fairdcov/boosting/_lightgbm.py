@@ -5,6 +5,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import fill_docstring, import_optional, resolve_n_threads
 from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds
+from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters
 
@@ -28,7 +29,7 @@ _REFUSED = {
 }
 
 
-class LightGBMGrower:
+class LightGBMGrower(Grower):
     """Adds trees to a LightGBM booster on gradients of our own.
 
     Parameters
@@ -50,26 +51,26 @@ class LightGBMGrower:
         booster.reset_parameter({"objective": "none"})
 
     def n_trees(self):
-        """Trees so far."""
+        """See :meth:`Grower.n_trees`."""
         return self.booster.current_iteration()
 
     def grow(self, gradient, curvature, learning_rate):
-        """Add a tree; False if it would not have split."""
+        """See :meth:`Grower.grow`."""
         if learning_rate != self._learning_rate:
             self.booster.reset_parameter({"learning_rate": learning_rate, **self._bounds})
             self._learning_rate = learning_rate
         return not self.booster.update(fobj=lambda raw, data: (gradient, curvature))
 
     def drop(self):
-        """Take the last tree away."""
+        """See :meth:`Grower.drop`."""
         self.booster.rollback_one_iter()
 
     def raw(self):
-        """Raw predictions of the training rows, (n,)."""
+        """See :meth:`Grower.raw`."""
         return self._scores(self.booster.eval_train)
 
     def monitored_raw(self):
-        """Raw predictions of the second data set, (m,)."""
+        """See :meth:`Grower.monitored_raw`."""
         return self._scores(self.booster.eval_valid)
 
     @staticmethod
@@ -85,7 +86,7 @@ class LightGBMGrower:
         return seen[-1]
 
     def after_round(self, callbacks, n_rounds):
-        """What is to be called after a fair round: the callbacks, with objective, loss and penalty as metrics."""
+        """See :meth:`Grower.after_round`."""
         callbacks = [callback for callback in callbacks if not getattr(callback, "before_iteration", False)]
         if not callbacks:
             return None
@@ -156,11 +157,11 @@ class ConstantGrower(LightGBMGrower):
         return False
 
     def raw(self):
-        """Raw predictions of the training rows, (n,)."""
+        """See :meth:`Grower.raw`."""
         return np.full(self._n_rows, self.booster.predict(self._row, raw_score=True).item())
 
     def monitored_raw(self):
-        """Raw predictions of the rows to watch, (m,)."""
+        """See :meth:`Grower.monitored_raw`."""
         return np.full(self._n_monitored, self.booster.predict(self._row, raw_score=True).item())
 
 

@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import import_optional, resolve_n_threads
 from fairdcov.boosting._base import BoostedRegressor, fair_bounds
+from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._parameters import PassThroughParameters
 
 __all__ = ["DCovXGBRegressor"]
@@ -29,7 +30,7 @@ _REFUSED = {
 }
 
 
-class XGBoostGrower:
+class XGBoostGrower(Grower):
     """Adds trees to an XGBoost booster on gradients of our own.
 
     Parameters
@@ -54,11 +55,11 @@ class XGBoostGrower:
         self._monitored = monitored
 
     def n_trees(self):
-        """Trees so far."""
+        """See :meth:`Grower.n_trees`."""
         return self.booster.num_boosted_rounds()
 
     def grow(self, gradient, curvature, learning_rate):
-        """Add a tree; False if it does not split."""
+        """See :meth:`Grower.grow`."""
         self.booster.set_param({"learning_rate": learning_rate, **self._bounds})
         self.booster.boost(self._train, self.n_trees(), grad=gradient, hess=curvature)
         if _splits(self.booster, self.n_trees() - 1):
@@ -67,19 +68,19 @@ class XGBoostGrower:
         return False
 
     def drop(self):
-        """Take the last tree away."""
+        """See :meth:`Grower.drop`."""
         self.booster = self.booster[: self.n_trees() - 1]
 
     def raw(self):
-        """Raw predictions of the training rows, (n,)."""
+        """See :meth:`Grower.raw`."""
         return self.booster.predict(self._train, output_margin=True).astype(np.float64)
 
     def monitored_raw(self):
-        """Raw predictions of the monitored rows, (m,)."""
+        """See :meth:`Grower.monitored_raw`."""
         return self.booster.predict(self._monitored, output_margin=True).astype(np.float64)
 
     def after_round(self, callbacks, n_rounds):
-        """What is to be called after a fair round: the callbacks, with objective, loss and penalty as metrics."""
+        """See :meth:`Grower.after_round`."""
         if not callbacks:
             return None
         first, log = self.n_trees(), {}

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss, regression_loss
 from fairdcov._fitting._objective import RawObjective
-from fairdcov.dependence import local_density, pull_bounds
+from fairdcov.dependence import bind_dependence, local_density
 from fairdcov.encoding._blocks import SensitiveBlocks
 
 
@@ -32,15 +32,32 @@ def test_pull_bounds_are_absolute_row_sums(rng, weighted):
     p = weights / weights.sum()
     expected = p * (np.abs(centred(points, p)) @ p)
     blocks = SensitiveBlocks.from_arrays([points])
-    found = pull_bounds(blocks, "ccdcov", sample_weight=weights if weighted else None)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    for method in ("profiles", "tiles", "approximate"):
+        form = bind_dependence(blocks, "ccdcov", sample_weight=weights if weighted else None, method=method)
+        np.testing.assert_allclose(form.pull_bounds(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("measure", ["dcov", "jdcov", "ccdcov"])
+@pytest.mark.parametrize("statistic", ["u", "v"])
+@pytest.mark.parametrize("n_levels", [8, 800])
+def test_pull_bounds_are_the_same_whatever_the_method(rng, measure, statistic, n_levels):
+    """From the definition of W where there is no matrix over the profiles, and summed over blocks."""
+    n = 2_000
+    blocks = SensitiveBlocks.from_arrays([rng.normal(size=n_levels)[rng.integers(0, n_levels, (n, 1))] for _ in "ab"])
+    first, *others = (
+        bind_dependence(blocks, measure, statistic=statistic, method=method, c=0.7, n_components=4, n_threads=1)
+        for method in ("profiles", "tiles", "approximate")
+    )
+    for form in others:
+        np.testing.assert_allclose(form.pull_bounds(), first.pull_bounds(), rtol=1e-9)
+    assert (np.ptp(first.pull_bounds()) > 0) == (n_levels == 8)
 
 
 def test_pull_bounds_of_many_profiles_are_their_mean(rng):
     points = rng.normal(size=(3_000, 2))
     p = np.full(3_000, 1 / 3_000)
     mean = p @ np.abs(centred(points, p)) @ p
-    found = pull_bounds(SensitiveBlocks.from_arrays([points]), "ccdcov")
+    found = bind_dependence(SensitiveBlocks.from_arrays([points]), "ccdcov").pull_bounds()
     assert found.sum() == pytest.approx(mean, rel=0.1)
     assert np.ptp(found) == 0
 
