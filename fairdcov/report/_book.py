@@ -35,7 +35,7 @@ def _mean_deviance(sample, which):
     return (None if deviances is None else float(np.average(deviances, weights=sample.book.exposure))), reason
 
 
-def _score(sample, which):
+def _score(sample, which, settings):
     """Balance, deviance and Gini index of one tariff."""
     book = sample.book
     predicted = book.predictions[which]
@@ -43,7 +43,14 @@ def _score(sample, which):
     found["predicted"] = found["predicted_total"] / float(book.exposure.sum())
     if book.observed is None:
         return found
-    columns, kind = experience(book, np.zeros(sample.n, dtype=np.int64), 1, interval=sample.interval, prediction=which)
+    columns, kind = experience(
+        book,
+        np.zeros(sample.n, dtype=np.int64),
+        1,
+        confidence=settings["confidence"],
+        interval=sample.interval,
+        prediction=which,
+    )
     deviance, reason = _mean_deviance(sample, which)
     index = None
     if not (book.observed < 0).any():
@@ -77,19 +84,13 @@ def _explained(sample, deviance):
 
 def balance_section(sample, settings):
     """Totals observed and predicted, all rows; the groups have theirs in their tables."""
-    section = {
+    return {
         "rows": sample.n,
         "exposure": float(sample.book.exposure.sum()),
         "task": sample.task,
         "deviance_name": TASKS[sample.task][0],
         "constant_prediction": is_constant(sample.predictions),
-    }
-    section |= _score(sample, "y_pred")
-    if sample.book.observed is not None:
-        codes = np.zeros(sample.n, dtype=np.int64)
-        columns, _ = experience(sample.book, codes, 1, confidence=settings["confidence"], interval=sample.interval)
-        section |= {name: columns[name][0] for name in ("lower", "upper")}
-    return section
+    } | _score(sample, "y_pred", settings)
 
 
 def lift_section(sample, settings):
@@ -180,8 +181,8 @@ def change_section(sample, sections, dependence, settings):
     section = {
         "by_attribute": changes,
         "by_intersection": rows,
-        "before": _score(sample, "baseline"),
-        "after": _score(sample, "y_pred"),
+        "before": _score(sample, "baseline", settings),
+        "after": _score(sample, "y_pred", settings),
         "measures": _measures_before_and_after(sample, sections, dependence, settings),
         "double_lift": None,
     }

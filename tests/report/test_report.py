@@ -205,6 +205,33 @@ def test_the_figures_need_neither_pictures_nor_pages():
     assert run.returncode == 0, run.stderr
 
 
+def _intervals(data, place=()):
+    """Every pair of ends in the data, under the place and the kind of interval."""
+    found = {}
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        if isinstance(value, dict | list):
+            found |= _intervals(value, (*place, key))
+        elif key in ("lower", "bootstrap_lower") and place[0] != "pairs":
+            found[(*place, key)] = value, data[key.replace("lower", "upper")]
+    return found
+
+
+def test_all_intervals_have_the_confidence_asked_for(rng):
+    y, u, group = small(rng)
+    given = {"baseline": u[::-1], "n_permutations": 0, "n_bootstrap": 100, "verbose": 0}
+    wide, narrow = (audit(y, u, group, confidence=level, **given).to_dict() for level in (0.95, 0.5))
+    wide_ends, narrow_ends = _intervals(wide), _intervals(narrow)
+    assert {place[:2] for place in wide_ends} >= {
+        ("balance", "lower"), ("change", "before"), ("change", "after"), ("change", "double_lift"), ("lift", "table"),
+        ("groups", 0),
+    }  # fmt: skip
+    assert wide_ends.keys() == narrow_ends.keys()
+    for place, (low, high) in narrow_ends.items():
+        assert wide_ends[place][0] < low < high < wide_ends[place][1], place
+    for name in ("lower", "upper"):
+        assert narrow["change"]["after"][name] == narrow["balance"][name]
+
+
 # --- little input --------------------------------------------------------------------------------------------------
 
 
