@@ -18,10 +18,6 @@ from fairdcov.metrics._groups import GroupedPredictions, bind_or_zero, group_pre
 from fairdcov.metrics._null import NullDistribution, null_distribution
 from fairdcov.metrics._parity import (
     DistributionFunctions,
-    bind_demographic_parity_gap,
-    bind_ks_disparity,
-    bind_unfairness_ratio,
-    bind_wasserstein_disparity,
     demographic_parity_gap,
     group_summary,
     ks_disparity,
@@ -29,6 +25,7 @@ from fairdcov.metrics._parity import (
     wasserstein_disparity,
 )
 from fairdcov.metrics._refit import best_score_below, fairest_within
+from fairdcov.metrics._registry import GROUP_MEASURES
 from fairdcov.metrics._scorers import (
     FairnessScorer,
     WeightedScorer,

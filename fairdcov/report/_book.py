@@ -30,11 +30,6 @@ _LORENZ_POINTS = 101
 _GROUPS_DRAWN = 5
 
 
-def _mean_deviance(sample, which):
-    deviances, reason = sample.unit_deviances(which)
-    return (None if deviances is None else float(np.average(deviances, weights=sample.book.exposure))), reason
-
-
 def _score(sample, which, settings):
     """Balance, deviance and Gini index of one tariff."""
     book = sample.book
@@ -51,7 +46,8 @@ def _score(sample, which, settings):
         interval=sample.interval,
         prediction=which,
     )
-    deviance, reason = _mean_deviance(sample, which)
+    deviances, reason = sample.unit_deviances(which)
+    deviance = None if deviances is None else float(np.average(deviances, weights=book.exposure))
     index = None
     if not (book.observed < 0).any():
         with warnings.catch_warnings():
@@ -116,16 +112,22 @@ def lift_section(sample, settings):
 # --- distributions -------------------------------------------------------------------------------------------------
 
 
-def distribution_section(sample, names, settings):
-    """Densities of the groups that are furthest from all rows, on few points, or None where nothing is compared."""
+def distribution_section(sample, names, compared, settings):
+    """Densities of the groups that are furthest from all rows, on few points, or None where nothing is compared.
+
+    ``compared`` has the groups of the predictions; those of the baseline are made here.
+    """
     columns = {"prediction": "y_pred"} if sample.baseline is None else {"baseline": "baseline", "prediction": "y_pred"}
     section = {"attributes": list(names), "columns": {}}
     shown = None
     for title, which in columns.items():
-        groups = compared_groups(sample, names, settings["min_group_size"], which=which)
-        if groups is None or is_constant(groups.groups.predictions):
+        if which == "baseline":
+            of_column = compared_groups(sample, names, settings, which=which)
+        else:
+            of_column = compared
+        if of_column is None or is_constant(of_column.groups.predictions):
             return None
-        groups = groups.groups
+        groups = of_column.groups
         densities = group_densities(
             groups.predictions,
             sensitive_features=groups.codes,
@@ -139,7 +141,7 @@ def distribution_section(sample, names, settings):
             # Larger groups first among those equally far: weight the distance by the root of the share.
             chosen = np.argsort(-distances * np.sqrt(densities.shares), kind="stable")[:_GROUPS_DRAWN]
             shown = chosen[np.argsort(groups.group_means()[chosen], kind="stable")]
-            section["groups"] = [label_of(names, groups.labels[k]) for k in shown]
+            section["groups"] = [label_of(groups.labels[k]) for k in shown]
             section["n_groups"] = groups.n_groups
         # Tails are long: draw what 99 % of the rows are within.
         cumulated = np.cumsum(pooled)
@@ -174,7 +176,7 @@ def change_section(sample, sections, dependence, settings):
     rows = []
     for levels, row in zip(intersection.index, intersection.to_dict("records"), strict=True):
         rows.append(
-            {"label": label_of(names, levels), "levels": levels_of(names, levels)}
+            {"label": label_of(levels), "levels": levels_of(names, levels)}
             | row
             | {"too_small": row["rows"] < settings["min_group_size"]}
         )
@@ -208,7 +210,7 @@ def _measures_before_and_after(sample, sections, dependence, settings):
         if section["kind"] == "pair":
             continue
         names = section["attributes"]
-        before = measure_groups(compared_groups(sample, names, settings["min_group_size"], which="baseline"))
+        before = measure_groups(compared_groups(sample, names, settings, which="baseline"))
         after = {name: measure["value"] for name, measure in section["measures"].items()}
         found.append(
             {
@@ -255,7 +257,7 @@ def binning_section(sample, settings):
 
 
 def _divergence(sample, names, levels, purpose, settings):
-    compared = compared_groups(sample, names, settings["min_group_size"], levels=levels)
+    compared = compared_groups(sample, names, settings, levels=levels)
     entry = {"attributes": names, "n_compared": 0, "share_compared": 0.0, "js_divergence": None}
     entry |= {"null_mean": None, "null_quantile_95": None, "n_permutations": 0}
     if compared is None:
@@ -272,4 +274,4 @@ def _divergence(sample, names, levels, purpose, settings):
     if number == "auto":
         number = max(5, min(20, n_null_permutations(number, len(groups.codes), groups.n_groups) // 2))
     null = null_levels(compared, number, sample.generator(purpose), measures=("js_divergence",))["js_divergence"]
-    return entry | {"null_mean": null["mean"], "null_quantile_95": null["quantile_95"], "n_permutations": number}
+    return entry | null | {"n_permutations": number}

@@ -6,8 +6,9 @@ from fairdcov._checks import is_constant
 from fairdcov.dependence import bind_dependence
 from fairdcov.encoding import encode_attributes
 from fairdcov.inference import independence_test
+from fairdcov.report._proxies import read_columns
 
-__all__ = ["dependence_section", "features_matrix", "partial_section"]
+__all__ = ["dependence_section", "partial_section"]
 
 # Row-profile evaluations (about half a nanosecond each) of all permutation tests together; a row costs about ten more.
 _BUDGET = 2.5e9
@@ -126,7 +127,7 @@ def _numbers_of(column):
     return np.column_stack([scaled, missing]) if missing.any() else scaled[:, None]
 
 
-def features_matrix(columns):
+def _features_matrix(columns):
     """Features as points: numbers scaled to standard deviation 1, categories as 0/1 columns (rare levels together).
 
     Parameters
@@ -151,15 +152,13 @@ def features_matrix(columns):
     return np.hstack(parts)
 
 
-def partial_section(sample, legitimate, settings):
+def partial_section(sample, settings):
     """Partial distance correlation of prediction and attributes given the legitimate rating factors.
 
     Parameters
     ----------
     sample : AuditSample
         Data.
-    legitimate : callable
-        ``legitimate(rows)``: columns of the legitimate features.
     settings : dict
         ``n_permutations``, ``max_partial_rows``.
 
@@ -183,7 +182,8 @@ def partial_section(sample, legitimate, settings):
     prediction = sample.predictions[rows][:, None]
     # Units of the predictions do not matter, and rounding should not either.
     prediction = (prediction - prediction.mean()) / (prediction.std() or 1.0)
-    given = features_matrix(legitimate(rows))
+    columns = read_columns(sample.features, rows, sample.legitimate)
+    given = _features_matrix([column for column in columns if not column.skipped])
     wanted = [[name] for name in sample.names] + ([sample.names] if len(sample.names) > 1 else [])
     for names in wanted:
         attributes = sample.attributes[names].iloc[rows]

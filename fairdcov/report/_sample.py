@@ -87,6 +87,11 @@ class Grouping:
     names: tuple
     kind: str
 
+    @property
+    def title(self):
+        """Names of the attributes."""
+        return " × ".join(self.names)
+
 
 @dataclass(frozen=True, eq=False)
 class AuditSample:
@@ -183,6 +188,12 @@ class AuditSample:
             self._known["blocks", names] = encode_attributes(self.attributes[list(names)], None, self.weights)
         return self._known["blocks", names]
 
+    def groups(self, names):
+        """Group of each row (n,) by some of the attributes, and the levels of each group."""
+        if ("groups", names) not in self._known:
+            self._known["groups", names] = make_groups(self.levels[list(names)])[:2]
+        return self._known["groups", names]
+
     def cells(self, which):
         """Cell of each row by its prediction, (n,), or None where there are few enough rows to look at each."""
         if self.n <= _EVERY_ROW:
@@ -226,9 +237,7 @@ class AuditSample:
 
     def unit_deviances(self, which="y_pred"):
         """Deviance of each row (n,), or None with the reason why there is none."""
-        if self.book.observed is None:
-            return None, "nothing was observed"
-        return unit_deviance(self.book.observed, self.book.predictions[which], self.task)
+        return self._once("deviances", which, lambda values: unit_deviance(self.book.observed, values, self.task))
 
 
 def unit_deviance(observed, predicted, task):

@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass, field
 
+from fairdcov.metrics import GROUP_MEASURES
 from fairdcov.report._summary import number, p_value, percent, ratio
-from fairdcov.report._texts import MEASURE_NAMES, MEASURE_NOTES, TASK_NAMES
+from fairdcov.report._texts import MEASURE_NAMES, TASK_NAMES
 
 __all__ = ["Items", "Picture", "Section", "Table", "Text", "view"]
 
@@ -240,7 +241,7 @@ def _measures(section):
         rows.append(
             [
                 MEASURE_NAMES[name],
-                MEASURE_NOTES[name],
+                GROUP_MEASURES[name].note,
                 number(measure["value"]),
                 number(measure["null_mean"]),
                 number(measure["null_quantile_95"]),
