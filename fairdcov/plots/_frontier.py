@@ -366,9 +366,8 @@ class FrontierDisplay:
         -------
         self
         """
-        pyplot = require_matplotlib("FrontierDisplay.plot")
         check_choice(divergence_scale, "divergence_scale", ("auto", "linear", "log"))
-        self.figure_, axes, own = axes_to_draw_on(ax, (1, 1), pyplot, (8.5, 5.0))
+        self.figure_, axes, own = axes_to_draw_on(ax, (1, 1), (8.5, 5.0), "FrontierDisplay.plot")
         self.ax_ = axes[0, 0]
         table = self.points
         self.pareto_optimal_ = _pareto_optimal(

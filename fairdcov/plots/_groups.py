@@ -338,11 +338,12 @@ class GroupDistributionDisplay:
         -------
         self
         """
-        pyplot = require_matplotlib("GroupDistributionDisplay.plot")
         if not 0 <= tail < 0.5:
             raise ValueError(f"tail must be a share from 0 to below 0.5; found {tail!r}")
         columns = len(self.distributions)
-        self.figure_, self.axes_, own = axes_to_draw_on(ax, (2, columns), pyplot, (3.2 + 3.9 * columns, 6.5))
+        self.figure_, self.axes_, own = axes_to_draw_on(
+            ax, (2, columns), (3.2 + 3.9 * columns, 6.5), "GroupDistributionDisplay.plot"
+        )
         self.density_lines_, self.cdf_lines_, self.pooled_lines_ = {}, {}, []
         for column, (title, part) in enumerate(self.distributions.items()):
             self._draw_groups(column, title, part, background_kw, kwargs)
