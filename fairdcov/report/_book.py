@@ -7,7 +7,6 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from fairdcov._checks import is_constant
 from fairdcov.actuarial import double_lift_table, experience, lift_table, premium_change_by_group, premium_changes
-from fairdcov.dependence import bind_dependence
 from fairdcov.metrics import gini, group_densities, lorenz_curve
 from fairdcov.report._groups import (
     compared_groups,
@@ -216,21 +215,11 @@ def _measures_before_and_after(sample, sections, dependence, settings):
             {
                 "attributes": names,
                 "kind": section["kind"],
-                "before": before | {"ccdcov_normalized": _normalized(sample, names, "baseline")},
+                "before": before | {"ccdcov_normalized": sample.dependence(tuple(names), "ccdcov", "baseline")[1]},
                 "after": after | {"ccdcov_normalized": normalized[tuple(names)]},
             }
         )
     return found
-
-
-def _normalized(sample, names, which):
-    """Concatenated distance covariance over the Gini mean difference, which no rescaling of a tariff changes."""
-    weights = sample.weights
-    blocks = sample.blocks(tuple(names))
-    if sample.spread(which) == 0 or blocks.is_constant(weights):
-        return 0.0
-    form = bind_dependence(blocks, "ccdcov", statistic="v", sample_weight=weights)
-    return form.value_gradient(sample.book.predictions[which], sample.order(which))[0] / sample.spread(which)
 
 
 # --- bins ----------------------------------------------------------------------------------------------------------

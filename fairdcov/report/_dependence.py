@@ -3,7 +3,6 @@
 import numpy as np
 
 from fairdcov._checks import is_constant
-from fairdcov.dependence import bind_dependence
 from fairdcov.encoding import encode_attributes
 from fairdcov.inference import independence_test
 from fairdcov.report._proxies import read_columns
@@ -16,13 +15,19 @@ _ROW_COST = 12
 _LEAST_ROWS = 4000
 # Distinct profiles beyond which a measure is evaluated by tiles or features.
 _MANY_PROFILES = 2000
-_PERMUTATIONS = 99
+
+# What is told of a test.
+_OF_A_TEST = ("statistic", "null_mean", "null_quantile_95", "p_value", "effect_size")
+_OF_A_TEST += ("n_samples", "n_permutations", "method")
 
 # dcor's partial distance correlation holds several n x n matrices.
 _PARTIAL_ROWS = 600
-_PARTIAL_PERMUTATIONS = 99
 # Levels of a category that count on their own where features are made numbers.
 _MOST_LEVELS = 50
+
+
+def _n_permutations(settings):
+    return 99 if settings["n_permutations"] == "auto" else settings["n_permutations"]
 
 
 def _test_rows(n_rows, n_profiles, n_permutations, budget):
@@ -53,32 +58,26 @@ def dependence_section(sample, groupings, settings):
     -------
     list of dict
     """
-    predictions, weights = sample.predictions, sample.weights
-    order, spread = sample.order("y_pred"), sample.spread("y_pred")
     measures = {g.names: ("dcov",) if len(g.names) == 1 else ("dcov", "jdcov", "ccdcov") for g in groupings}
     budget = _BUDGET / sum(len(found) for found in measures.values())
-    n_permutations = settings["n_permutations"]
-    n_permutations = _PERMUTATIONS if n_permutations == "auto" else n_permutations
+    n_permutations = _n_permutations(settings)
     found = []
     for grouping in groupings:
         attributes = sample.attributes[list(grouping.names)]
         blocks = sample.blocks(grouping.names)
-        nothing = blocks.is_constant(weights)
+        nothing = blocks.is_constant(sample.weights)
         rows = sample.subset(
             "tests of " + " × ".join(grouping.names),
             _test_rows(sample.n, blocks.n_profiles, max(n_permutations, 1), budget),
         )
         for measure in measures[grouping.names]:
-            value = 0.0
-            if spread > 0 and not nothing:
-                form = bind_dependence(blocks, measure, statistic="v", sample_weight=weights)
-                value = form.value_gradient(predictions, order)[0]
+            value, normalized = sample.dependence(grouping.names, measure)
             entry = {
                 "attributes": list(grouping.names),
                 "kind": grouping.kind,
                 "measure": measure,
                 "value": value,
-                "normalized": value / spread if spread > 0 else 0.0,
+                "normalized": normalized,
                 "n_profiles": blocks.n_profiles,
                 "test": None,
             }
@@ -96,19 +95,7 @@ def _test(sample, attributes, rows, measure, n_permutations):
         n_permutations=n_permutations,
         random_state=sample.seed,
     ).to_dict()
-    return {
-        name: result[name]
-        for name in (
-            "statistic",
-            "null_mean",
-            "null_quantile_95",
-            "p_value",
-            "effect_size",
-            "n_samples",
-            "n_permutations",
-            "method",
-        )
-    }
+    return {name: result[name] for name in _OF_A_TEST}
 
 
 # --- partial distance correlation ----------------------------------------------------------------------------------
@@ -176,16 +163,13 @@ def partial_section(sample, settings):
     section = {"given": sample.legitimate, "n_samples": len(rows), "n_permutations": 0, "results": []}
     if len(rows) < 4:
         return section
-    n_permutations = settings["n_permutations"]
-    n_permutations = _PARTIAL_PERMUTATIONS if n_permutations == "auto" else n_permutations
-    section["n_permutations"] = n_permutations
+    n_permutations = section["n_permutations"] = _n_permutations(settings)
     prediction = sample.predictions[rows][:, None]
     # Units of the predictions do not matter, and rounding should not either.
     prediction = (prediction - prediction.mean()) / (prediction.std() or 1.0)
     columns = read_columns(sample.features, rows, sample.legitimate)
     given = _features_matrix([column for column in columns if not column.skipped])
-    wanted = [[name] for name in sample.names] + ([sample.names] if len(sample.names) > 1 else [])
-    for names in wanted:
+    for names in map(list, sample.singles_and_all):
         attributes = sample.attributes[names].iloc[rows]
         blocks = encode_attributes(attributes, None, None)
         points = np.hstack(blocks.points)[blocks.codes]

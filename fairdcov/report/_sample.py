@@ -11,7 +11,7 @@ from sklearn.utils import check_random_state
 
 from fairdcov._checks import check_choice, check_consistent_rows, is_constant
 from fairdcov.actuarial import check_positive_baseline, exposure_bins, read_book
-from fairdcov.dependence import gini_mean_difference
+from fairdcov.dependence import bind_dependence, gini_mean_difference
 from fairdcov.encoding import (
     MAX_NUMERIC_LEVELS,
     column_named,
@@ -166,6 +166,11 @@ class AuditSample:
         """Names of the protected attributes."""
         return list(self.attributes.columns)
 
+    @property
+    def singles_and_all(self):
+        """Names of each attribute, and of all of them."""
+        return [(name,) for name in self.names] + ([tuple(self.names)] if len(self.names) > 1 else [])
+
     def generator(self, purpose):
         """Random generator of one section, so that no section depends on which others there are."""
         return np.random.default_rng([self.seed, zlib.crc32(purpose.encode())])
@@ -213,6 +218,18 @@ class AuditSample:
             return 0.0 if constant else gini_mean_difference(values, probabilities, order=self.order(which))[0]
 
         return self._once("spread", which, compute)
+
+    def dependence(self, names, measure, which="y_pred"):
+        """Distance covariance of a tariff with some attributes, and the same over the Gini mean difference.
+
+        The V-statistic weighted by exposure; no rescaling of the tariff changes the second.
+        """
+        spread, blocks = self.spread(which), self.blocks(names)
+        if spread == 0 or blocks.is_constant(self.weights):
+            return 0.0, 0.0
+        form = bind_dependence(blocks, measure, statistic="v", sample_weight=self.weights)
+        value = form.value_gradient(self.book.predictions[which], self.order(which))[0]
+        return value, value / spread
 
     def bandwidth(self, which):
         """Standard deviation of the kernel of all densities of one tariff, None where the predictions are constant."""
