@@ -12,7 +12,7 @@ from fairdcov._checks import check_choice, check_positive_number, fill_docstring
 from fairdcov.actuarial._book import check_positive_baseline, read_book
 from fairdcov.actuarial._experience import ALL, level_tables
 from fairdcov.actuarial._factors import factors_of
-from fairdcov.encoding import DEFAULT_BINS, read_frame, warn_about_order
+from fairdcov.encoding import DEFAULT_FACTOR_BINS, read_frame, warn_about_order
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import group_predictions
 
@@ -128,7 +128,7 @@ def _summary(book, change, thresholds):
     index="``factor`` and ``level`` (the first row is the whole book), ",
 )
 def premium_changes(
-    y_pred, baseline, sensitive_features=None, *, sample_weight=None, bins=DEFAULT_BINS, thresholds=THRESHOLDS
+    y_pred, baseline, sensitive_features=None, *, sample_weight=None, bins=DEFAULT_FACTOR_BINS, thresholds=THRESHOLDS
 ):
     """Distribution of the change from one tariff to another, of all rows and by the levels of each attribute.
 

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fairdcov.actuarial._book import check_positive_baseline, experience, exposure_bins, read_book
 from fairdcov.actuarial._factors import factors_of
-from fairdcov.encoding import DEFAULT_BINS
+from fairdcov.encoding import DEFAULT_FACTOR_BINS
 
 __all__ = ["ALL", "balance_table", "double_lift_table", "level_tables", "lift_table", "one_way"]
 
@@ -28,7 +28,15 @@ def level_tables(factors, columns_of):
 
 
 def one_way(
-    y_true, y_pred, features, *, sample_weight=None, baseline=None, bins=DEFAULT_BINS, confidence=0.95, interval="auto"
+    y_true,
+    y_pred,
+    features,
+    *,
+    sample_weight=None,
+    baseline=None,
+    bins=DEFAULT_FACTOR_BINS,
+    confidence=0.95,
+    interval="auto",
 ):
     """Observed and predicted values by the levels of each factor, whether or not it is in the model.
 
@@ -120,7 +128,7 @@ def balance_table(
     sensitive_features=None,
     *,
     sample_weight=None,
-    bins=DEFAULT_BINS,
+    bins=DEFAULT_FACTOR_BINS,
     confidence=0.95,
     interval="auto",
 ):
