@@ -12,7 +12,7 @@ from fairdcov._checks import check_choice, check_positive_number, fill_docstring
 from fairdcov.actuarial._book import check_positive_baseline, read_book
 from fairdcov.actuarial._experience import ALL, level_tables
 from fairdcov.actuarial._factors import factors_of
-from fairdcov.encoding import DEFAULT_FACTOR_BINS, read_frame, warn_about_order
+from fairdcov.encoding import DEFAULT_FACTOR_BINS, Attributes, read_frame, warn_about_order
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import group_predictions
 
@@ -196,7 +196,9 @@ def premium_change_by_group(
     book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
     change = _changes_of(book)
     warn_about_order(**book.row_labels, sensitive_features=sensitive_features)
-    attributes = read_frame(sensitive_features, "sensitive_features", book.n_samples).to_native()
+    attributes = sensitive_features
+    if not isinstance(attributes, Attributes):
+        attributes = read_frame(sensitive_features, "sensitive_features", book.n_samples).to_native()
     with warnings.catch_warnings():
         # Groups of zero exposure do not count here as rows of zero exposure do not.
         warnings.simplefilter("ignore", SensitiveFeaturesWarning)

@@ -10,6 +10,7 @@ from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import (
     GroupDensities,
     bind_js_divergence,
+    densities_of_groups,
     group_densities,
     js_divergence,
     kernel_bandwidth,

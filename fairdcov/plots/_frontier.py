@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fairdcov._checks import check_choice
+from fairdcov.encoding import Attributes
 from fairdcov.metrics import (
     binary_log_loss,
     gini,
@@ -316,6 +317,8 @@ class FrontierDisplay:
             raise TypeError(f"predictions must be a dict of name to predictions; found {type(predictions).__name__}")
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         options = {"bins": bins, "min_group_size": min_group_size, "bandwidth": bandwidth}
+        if sensitive_features is not None:
+            sensitive_features = Attributes.read(sensitive_features)
         options |= {"sensitive_features": sensitive_features, "group_weights": group_weights, **weights}
         permutations = {"n_permutations": n_permutations, "random_state": random_state}
         rows = []

@@ -237,7 +237,7 @@ def _report(sample, settings, metadata, verbose):
         dependence = step("dependence", dependence_section, groupings)
         partial = step("partial", partial_section)
         proxies = step("proxies", proxies_section)
-        change = step("change", change_section, groups, dependence)
+        change = step("change", change_section, balance, groups, dependence)
         binning = step("binning", binning_section)
     data = plain(
         {
@@ -280,20 +280,17 @@ def _report(sample, settings, metadata, verbose):
 
 
 def _data(sample):
-    attributes = []
-    for name in sample.names:
-        column = sample.attributes[name]
-        numeric = column.dtype.kind == "f"
-        attributes.append(
-            {
-                "name": name,
-                "kind": "numeric" if numeric else "categorical",
-                "n_levels": int(column.nunique()),
-                "binned": sample.bins.get(name) is not None,
-                "lowest": float(column.min()) if numeric else None,
-                "highest": float(column.max()) if numeric else None,
-            }
-        )
+    attributes = [
+        {
+            "name": name,
+            "kind": "numeric" if column.numeric else "categorical",
+            "n_levels": sample.n_levels(name),
+            "binned": sample.bins.get(name) is not None,
+            "lowest": column.values.min() if column.numeric else None,
+            "highest": column.values.max() if column.numeric else None,
+        }
+        for name, column in sample.attributes.columns.items()
+    ]
     return {
         "rows_given": sample.book.n_samples,
         "rows": sample.n,
@@ -330,7 +327,7 @@ def _remarks_on_groups(sample, groups, balance, settings):
     if balance["constant_prediction"]:
         remarks.append("The prediction is constant: every difference between groups is 0.")
     for name in sample.names:
-        if sample.attributes[name].nunique() < 2:
+        if sample.n_levels(name) < 2:
             remarks.append(f"The attribute {name} is constant: nothing can depend on it.")
     for section in groups:
         title = " × ".join(section["attributes"])

@@ -7,7 +7,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from fairdcov._checks import is_constant
 from fairdcov.actuarial import double_lift_table, experience, lift_table, premium_change_by_group, premium_changes
-from fairdcov.metrics import gini, group_densities, lorenz_curve
+from fairdcov.metrics import densities_of_groups, gini, lorenz_curve
 from fairdcov.report._groups import (
     compared_groups,
     label_of,
@@ -17,7 +17,7 @@ from fairdcov.report._groups import (
     null_levels,
 )
 from fairdcov.report._plain import level_value
-from fairdcov.report._sample import TASKS, cut, unit_deviance
+from fairdcov.report._sample import TASKS, unit_deviance
 
 __all__ = ["balance_section", "binning_section", "change_section", "distribution_section", "lift_section"]
 
@@ -127,13 +127,7 @@ def distribution_section(sample, names, compared, settings):
         if of_column is None or is_constant(of_column.groups.predictions):
             return None
         groups = of_column.groups
-        densities = group_densities(
-            groups.predictions,
-            sensitive_features=groups.codes,
-            sample_weight=groups.weights,
-            bins={0: None},
-            bandwidth=sample.bandwidth(which),
-        )
+        densities = densities_of_groups(groups, sample.bandwidth(which))
         pooled = densities.shares @ densities.densities
         if shown is None:
             distances = np.trapezoid(np.abs(densities.densities - pooled), densities.grid, axis=1)
@@ -158,14 +152,15 @@ def distribution_section(sample, names, compared, settings):
 # --- before and after ----------------------------------------------------------------------------------------------
 
 
-def change_section(sample, sections, dependence, settings):
+def change_section(sample, balance, groups, dependence, settings):
     """The predictions against a baseline, or None without one.
 
-    ``sections`` and ``dependence`` have the measures of the predictions already.
+    ``balance``, ``groups`` and ``dependence`` have the figures of the predictions already.
     """
     if sample.baseline is None:
         return None
     book, attributes = sample.book, sample.attributes
+    before = _score(sample, "baseline", settings)
     arguments = {"sample_weight": book.exposure, "bins": sample.bins}
     by_attribute = premium_changes(sample.predictions, sample.baseline, attributes, **arguments)
     names = sample.names
@@ -182,9 +177,9 @@ def change_section(sample, sections, dependence, settings):
     section = {
         "by_attribute": changes,
         "by_intersection": rows,
-        "before": _score(sample, "baseline", settings),
-        "after": _score(sample, "y_pred", settings),
-        "measures": _measures_before_and_after(sample, sections, dependence, settings),
+        "before": before,
+        "after": {name: balance[name] for name in before},
+        "measures": _measures_before_and_after(sample, groups, dependence, settings),
         "double_lift": None,
     }
     if book.observed is not None:
@@ -237,16 +232,15 @@ def binning_section(sample, settings):
         ]
         wanted = [[name]] + ([sample.names] if len(sample.names) > 1 else [])
         for title, bins in candidates:
-            levels = sample.levels.assign(**{name: cut(sample.attributes[[name]], {name: bins}, sample.weights)[name]})
             for names in wanted:
                 purpose = f"{title} of {name} in {names}"
-                entry = _divergence(sample, names, levels, purpose, settings)
+                entry = _divergence(sample, names, sample.bins | {name: bins}, purpose, settings)
                 section.append({"attribute": name, "bins": title} | entry)
     return section
 
 
-def _divergence(sample, names, levels, purpose, settings):
-    compared = compared_groups(sample, names, settings, levels=levels)
+def _divergence(sample, names, bins, purpose, settings):
+    compared = compared_groups(sample, names, settings, bins=bins)
     entry = {"attributes": names, "n_compared": 0, "share_compared": 0.0, "js_divergence": None}
     entry |= {"null_mean": None, "null_quantile_95": None, "n_permutations": 0}
     if compared is None:

@@ -3,7 +3,6 @@
 import numpy as np
 
 from fairdcov._checks import is_constant
-from fairdcov.encoding import encode_attributes
 from fairdcov.inference import independence_test
 from fairdcov.report._proxies import read_columns
 
@@ -63,7 +62,7 @@ def dependence_section(sample, groupings, settings):
     n_permutations = _n_permutations(settings)
     found = []
     for grouping in groupings:
-        attributes = sample.attributes[list(grouping.names)]
+        attributes = sample.attributes.select(grouping.names)
         blocks = sample.blocks(grouping.names)
         nothing = blocks.is_constant(sample.weights)
         rows = sample.subset(
@@ -90,7 +89,7 @@ def dependence_section(sample, groupings, settings):
 def _test(sample, attributes, rows, measure, n_permutations):
     result = independence_test(
         sample.predictions[rows],
-        attributes.iloc[rows],
+        attributes.rows(rows),
         measure=measure,
         n_permutations=n_permutations,
         random_state=sample.seed,
@@ -169,11 +168,11 @@ def partial_section(sample, settings):
     prediction = (prediction - prediction.mean()) / (prediction.std() or 1.0)
     columns = read_columns(sample.features, rows, sample.legitimate)
     given = _features_matrix([column for column in columns if not column.skipped])
-    for names in map(list, sample.singles_and_all):
-        attributes = sample.attributes[names].iloc[rows]
-        blocks = encode_attributes(attributes, None, None)
+    attributes = sample.attributes.rows(rows)
+    for names in sample.singles_and_all:
+        blocks = attributes.select(names).profiles()
         points = np.hstack(blocks.points)[blocks.codes]
-        entry = {"attributes": names, "distance_correlation": 0.0, "partial": 0.0, "p_value": 1.0}
+        entry = {"attributes": list(names), "distance_correlation": 0.0, "partial": 0.0, "p_value": 1.0}
         if not (is_constant(sample.predictions[rows]) or blocks.is_constant()):
             # Squared and bias-corrected, 0 in the mean under independence.
             entry["distance_correlation"] = float(dcor.u_distance_correlation_sqr(prediction, points))

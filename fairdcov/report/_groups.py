@@ -9,8 +9,7 @@ import pandas as pd
 
 from fairdcov._checks import is_constant
 from fairdcov.actuarial import experience
-from fairdcov.exceptions import SensitiveFeaturesWarning
-from fairdcov.metrics import GROUP_MEASURES, DistributionFunctions, GroupedPredictions, bind_or_zero, group_predictions
+from fairdcov.metrics import GROUP_MEASURES, DistributionFunctions, GroupedPredictions, bind_or_zero
 from fairdcov.report._plain import level_text, level_value
 from fairdcov.report._sample import CELLS
 
@@ -101,14 +100,14 @@ def bootstrap_intervals(sample, groupings, settings):
         groupings = [
             grouping
             for grouping in groupings
-            if grouping.kind == "attribute" and len(sample.groups(grouping.names)[1]) <= _MOST_BOOTSTRAPPED
+            if grouping.kind == "attribute" and len(sample.groups(grouping.names).labels) <= _MOST_BOOTSTRAPPED
         ]
     if sample.book.observed is None or not n_boot or not groupings:
         return {}
     generator = sample.generator("bootstrap")
     codes, observed, predicted, bounds = [], [], [], [0]
     for grouping in groupings:
-        groups, labels = sample.groups(grouping.names)
+        groups, labels, _ = sample.groups(grouping.names)
         part_groups, parts = groups, np.arange(sample.n)
         if sample.n > _EVERY_ROW:
             part_groups, parts = _parts(groups, len(labels), generator)
@@ -138,7 +137,7 @@ def bootstrap_intervals(sample, groupings, settings):
 
 def _group_rows(sample, grouping, bootstrap, settings):
     """A row for each group, and how their intervals were made."""
-    book, (codes, labels) = sample.book, sample.groups(grouping.names)
+    book, (codes, labels, _) = sample.book, sample.groups(grouping.names)
     n_groups = len(labels)
     exposure = book.sums(codes, n_groups)
     columns = {"rows": np.bincount(codes, minlength=n_groups), "exposure": exposure, "share": exposure / exposure.sum()}
@@ -188,15 +187,11 @@ class ComparedGroups:
     cells: np.ndarray | None
     bandwidth: float | None
 
-    def distributions(self, codes=None, coarseness=1):
-        """The predictions with as many rows as cells and groups have in common, for permuted ``codes`` too.
-
-        ``coarseness`` puts so many neighbouring cells together.
-        """
-        return self.gather(coarseness)(self.groups.codes if codes is None else codes)
-
     def gather(self, coarseness=1):
-        """:meth:`distributions` as a function of the codes; all that does not depend on them is done once."""
+        """The predictions with as many rows as cells and groups have in common, as a function of the group codes.
+
+        All that does not depend on the codes is done once; ``coarseness`` puts so many neighbouring cells together.
+        """
         groups = self.groups
         named = (groups.labels, groups.names, groups.omitted, None)
         if self.cells is None:
@@ -215,32 +210,27 @@ class ComparedGroups:
         return gathered
 
 
-def compared_groups(sample, names, settings, *, which="y_pred", levels=None):
+def compared_groups(sample, names, settings, *, which="y_pred", bins=None):
     """Predictions by the groups that are large enough, or None where fewer than two are.
 
-    ``levels`` has other bins than those of the audit.
+    ``bins`` are other bins than those of the audit.
     """
-    levels = sample.levels if levels is None else levels
-    with warnings.catch_warnings():
-        # The report lists the groups that are left out.
-        warnings.simplefilter("ignore", SensitiveFeaturesWarning)
-        try:
-            found = group_predictions(
-                None,
-                sample.book.predictions[which],
-                levels[list(names)],
-                sample.weights,
-                min_group_size=settings["min_group_size"],
-                compare=False,
-            )
-        except ValueError as error:
-            if "no group has" in str(error):
-                return None
-            raise
-    if found.n_groups < 2:
+    codes, labels, names = sample.groups(names, bins)
+    counts = np.bincount(codes, minlength=len(labels))
+    kept = np.flatnonzero(counts >= settings["min_group_size"])
+    if len(kept) < 2:
         return None
-    cells = sample.cells(which)
-    return ComparedGroups(found, None if cells is None else cells[found.rows], sample.bandwidth(which))
+    position = np.full(len(labels), -1)
+    position[kept] = np.arange(len(kept))
+    codes = position[codes]
+    rows = np.flatnonzero(codes >= 0)
+    predictions, cells = sample.book.predictions[which], sample.cells(which)
+    weights = np.ones(sample.n) if sample.weights is None else sample.weights
+    omitted = [labels[k] for k in np.flatnonzero(counts < settings["min_group_size"])]
+    groups = GroupedPredictions(
+        predictions[rows], weights[rows], codes[rows], [labels[k] for k in kept], names, omitted, rows
+    )
+    return ComparedGroups(groups, None if cells is None else cells[rows], sample.bandwidth(which))
 
 
 def _bind_measures(compared, measures, coarseness=1):
@@ -368,7 +358,7 @@ def energy_distances(compared):
     rows, with weights, where dcor's definition by pairs of rows is quadratic.
     """
     n_groups = compared.groups.n_groups
-    part = compared.distributions()
+    part = compared.gather()(compared.groups.codes)
     shares = part.totals(part.weights) / part.weights.sum()
     products = np.zeros((n_groups, n_groups))
     for table, gaps in DistributionFunctions(part).tables(part.codes, "pairwise"):

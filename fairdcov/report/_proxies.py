@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from fairdcov._checks import is_constant
 from fairdcov.dependence import bind_dependence
-from fairdcov.encoding import MISSING, SensitiveBlocks, encode_attributes, factorise, missing_rows
+from fairdcov.encoding import MISSING, SensitiveBlocks, factorise, missing_rows
 
 __all__ = ["FeatureColumn", "proxies_section", "read_columns"]
 
@@ -249,7 +249,7 @@ def proxies_section(sample, settings):
     n_features = sample.features.shape[1]
     size = settings["max_screening_rows"] or max(_LEAST_SCREENED, _SCREENED // n_features)
     rows = sample.subset("screening", size)
-    attributes = sample.attributes.iloc[rows]
+    attributes = sample.attributes.rows(rows)
     section = {
         "n_samples": len(rows),
         "attributes": sample.names,
@@ -260,7 +260,7 @@ def proxies_section(sample, settings):
     }
     columns = read_columns(sample.features, rows)
     if len(rows) >= 4:
-        bound = [_Attribute(encode_attributes(attributes[list(names)], None, None)) for names in sample.singles_and_all]
+        bound = [_Attribute(attributes.select(names).profiles()) for names in sample.singles_and_all]
         for column in columns:
             if column.name in sample.names:
                 section["protected_features"].append(column.name)
@@ -303,8 +303,8 @@ def _prediction(sample, settings):
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         for name in sample.names:
-            values = sample.attributes[name].iloc[rows]
-            values = values.to_numpy() if values.dtype.kind == "f" else values.cat.codes.to_numpy()
+            column = sample.attributes.columns[name]
+            values = (column.values if column.numeric else sample.groups((name,)).codes)[rows]
             result = {"attribute": name, "score": None, "value": None, "n_samples": len(rows), "folds": _FOLDS}
             if len(np.unique(values)) < 2:
                 found.append(result | {"note": "constant"})

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fairdcov.actuarial import write_csv
+from fairdcov.encoding import SensitiveColumn, _attributes
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.report import AuditReport, audit
 from fairdcov.report._summary import number, p_value, percent
@@ -232,6 +234,43 @@ def test_all_intervals_have_the_confidence_asked_for(rng):
         assert narrow["change"]["after"][name] == narrow["balance"][name]
 
 
+def test_attributes_are_read_once_and_crossed_once(book, prediction, monkeypatch):
+    read, crossed = Counter(), Counter()
+    real_read, real_cross = SensitiveColumn.__init__, _attributes.cross_columns
+
+    def count_read(column, name, *arguments, **options):
+        read[name] += 1
+        real_read(column, name, *arguments, **options)
+
+    def count_cross(columns, edges):
+        crossed[tuple(columns), tuple((name, str(edge)) for name, edge in edges.items())] += 1
+        return real_cross(columns, edges)
+
+    monkeypatch.setattr(SensitiveColumn, "__init__", count_read)
+    monkeypatch.setattr(_attributes, "cross_columns", count_cross)
+    exposure = np.where(np.arange(len(prediction)) % 7 == 0, 0.0, book.exposure)
+    report = audit(
+        book.target,
+        prediction,
+        book.sensitive_features,
+        sample_weight=exposure,
+        features=book.data,
+        baseline=book.fair_rate,
+        legitimate_features=["vehicle_power"],
+        n_permutations=3,
+        n_bootstrap=10,
+        max_partial_rows=50,
+        max_learning_rows=100,
+        min_group_size=20,
+        verbose=0,
+    )
+    assert all(report.to_dict()[section] for section in SECTIONS - {"metadata", "alternatives"})
+    assert read == {"gender": 1, "region": 1, "age": 1}
+    assert set(crossed.values()) == {1}
+    # singles, pairs, all; and age by three other numbers of groups, alone and in all
+    assert len(crossed) == 7 + 2 * 3
+
+
 # --- little input --------------------------------------------------------------------------------------------------
 
 
@@ -314,6 +353,16 @@ def test_rows_of_zero_exposure_do_not_count(rng):
     assert found["data"]["rows_without_exposure"] == 50
     assert any("50 row(s) of zero exposure" in remark for remark in found["remarks"])
     for name in ("groups", "balance", "dependence", "proxies", "partial", "change"):
+        assert found[name] == kept[name]
+
+
+def test_levels_of_rows_of_zero_exposure_do_not_count(rng):
+    y, u, group = small(rng)
+    w = np.where(np.arange(len(u)) < 50, 0.0, 1.0)
+    S = pd.DataFrame({"a": np.where(w == 0, "only here", group), "b": rng.choice(["x", "y"], len(u))})
+    found = audit(y, u, S, sample_weight=w, **QUICK).to_dict()
+    kept = audit(y[50:], u[50:], S[50:], **QUICK).to_dict()
+    for name in ("groups", "balance", "dependence"):
         assert found[name] == kept[name]
 
 
