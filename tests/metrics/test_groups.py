@@ -3,7 +3,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from fairdcov.encoding._groups import MAX_NUMERIC_LEVELS, fixed_bins, make_groups
+from fairdcov.encoding import MAX_NUMERIC_LEVELS, fixed_bins, make_groups
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics import (
     demographic_parity_gap,

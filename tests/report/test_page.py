@@ -152,6 +152,28 @@ def test_pictures_and_tables_say_what_they_are(page):
     assert counts["figure"] == counts["figcaption"] == 6
 
 
+def test_pictures_show_the_figures_of_the_data(data):
+    draw = pytest.importorskip("fairdcov.report._figures").draw_figure
+    lift, lorenz = draw(data, "lift").axes
+    assert lift.lines[0].get_ydata() == pytest.approx([row["predicted"] for row in data["lift"]["table"]])
+    assert lorenz.lines[1].get_ydata() == pytest.approx(data["lift"]["lorenz"]["observed_share"])
+    assert f"Gini {data['balance']['gini']:.3f}" in lorenz.get_legend().get_texts()[0].get_text()
+    (double,) = draw(data, "double_lift").axes
+    for line, name in zip(double.lines, ("predicted", "baseline", "observed"), strict=True):
+        assert line.get_ydata() == pytest.approx([row[name] for row in data["change"]["double_lift"]])
+    _, changes, shares = draw(data, "changes").axes
+    levels = [row["level"] for row in data["change"]["by_attribute"]]
+    assert [text.get_text() for text in changes.get_yticklabels()] == levels
+    assert [bar.get_width() for bar in shares.containers[1]] == pytest.approx(
+        [100 * row["share_up"] for row in data["change"]["by_attribute"]]
+    )
+    means, _ = draw(data, "attributes").axes
+    singles = [group for section in data["groups"][:3] for group in section["groups"]]
+    assert [text.get_text() for text in means.get_yticklabels()] == [group["label"] for group in singles]
+    assert means.lines[1].get_xdata() == pytest.approx([group["observed"] for group in singles])
+    assert [text.get_text() for text in means.texts] == ["gender", "region", "age"]
+
+
 def test_nothing_is_loaded_from_elsewhere(page):
     assert "default-src 'none'" in page
     assert not re.search(r"https?:|//\w", page.replace("://", ":"), re.IGNORECASE)
