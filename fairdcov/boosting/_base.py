@@ -16,7 +16,7 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted, c
 from fairdcov._checks import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
 from fairdcov._fitting import (
     BinaryClassifier,
-    DevianceRegressor,
+    ObjectiveRegressor,
     RawObjective,
     StrengthGuard,
     TrainingData,
@@ -24,7 +24,6 @@ from fairdcov._fitting import (
     encode_binary_target,
     fitted_clone,
     read_training_data,
-    regression_loss,
     unchanged_on_error,
     warn_of_level,
     warn_of_strength,
@@ -33,7 +32,7 @@ from fairdcov.boosting._fair_rounds import FairRounds, Monitor
 from fairdcov.encoding import drop_sensitive_columns, read_sensitive_columns, warn_about_order
 from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError
 
-__all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds"]
+__all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds", "own_gradients"]
 
 # What the learners read beside data frames: numbers that may be missing.
 _NUMBERS = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
@@ -94,6 +93,19 @@ def fair_bounds(loss, parameters):
     return {"max_delta_step": _LARGEST_LEAF}
 
 
+def own_gradients(objective, total_weight):
+    """Custom objective for a learner that does not have the family: gradient and Fisher weights of the loss.
+
+    Learners apply no row weights to the gradients of a custom objective, and their thresholds mean sums over rows.
+    """
+
+    def gradients(raw, rows):
+        _, _, gradient, curvature = objective.terms_curvature(raw.astype(np.float64))
+        return total_weight * gradient, total_weight * curvature
+
+    return gradients
+
+
 class PenalisedBooster(BaseEstimator):
     """Trees grown on ``mean loss + strength * penalty``, after an unpenalised booster.
 
@@ -125,8 +137,11 @@ class PenalisedBooster(BaseEstimator):
         """Raise for parameters that the learner does not combine with a penalty."""
         return
 
-    def _start(self, data, monitored, seed, callbacks):
-        """Fit the unpenalised booster; what grows trees on it."""
+    def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
+        """Fit the unpenalised booster; what grows trees on it.
+
+        The objectives are of the rows to train on and of those to watch, for families that the learner does not have.
+        """
         raise NotImplementedError
 
     # -- fit -----------------------------------------------------------------------------------------------------------
@@ -331,7 +346,7 @@ class _Problem:
             encode_target=estimator._encode_target,
         )
         loss.check_target(data.y)
-        check_single_precision(data.y, "y", positive=getattr(loss, "power", 0) >= 2)
+        check_single_precision(data.y, "y", positive=loss.target_range == "positive")
         check_single_precision(data.weights, "sample_weight")
         monitored = None
         if eval_set is not None:
@@ -352,10 +367,9 @@ class _Problem:
         if seed is not None and not isinstance(seed, numbers.Integral):
             seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
         self.callbacks = list(callbacks or ())
-        self.grower = estimator._start(data, monitored, seed, self.callbacks)
-        # A mean that is missed by a share e costs e^2 / 2 of its power 2 - p.
-        size = data.probabilities @ np.abs(data.y) ** (2.0 - getattr(loss, "power", 2.0))
-        self._guard = StrengthGuard(self.objective.constant_loss(), slack=size * _SHARE_MISSED**2 / 2)
+        watched = None if monitor is None else monitor.objective
+        self.grower = estimator._start(data, monitored, seed, self.callbacks, self.objective, watched)
+        self._guard = StrengthGuard(self.objective.constant_loss(), slack=_slack(self.objective))
         self._take_diverged_rounds_back()
         self.n_unpenalised = self.grower.n_trees()
 
@@ -427,7 +441,7 @@ class _Problem:
         if not np.isfinite(y).all():
             raise ValueError(f"y of eval_set must be finite; found {int((~np.isfinite(y)).sum())} NaN or infinite")
         loss.check_target(y)
-        check_single_precision(y, "y of eval_set", positive=getattr(loss, "power", 0) >= 2)
+        check_single_precision(y, "y of eval_set", positive=loss.target_range == "positive")
         weights = check_sample_weight(sample_weight, n_samples, name="eval_sample_weight", reference="X of eval_set")
         check_single_precision(weights, "eval_sample_weight")
         if sensitive_features is not None:
@@ -476,24 +490,28 @@ class _Problem:
         }
 
 
+def _slack(objective):
+    """What a constant costs at most that is missed by rounding in single precision."""
+    link, level = objective.loss.link, objective.constant()
+    # Half the square of the miss on the link scale, times the curvature there.
+    size = 1.0
+    if link == "identity":
+        size = float(objective.probabilities @ objective.y**2)
+    elif link == "log":
+        size = float(objective.loss.curvature(np.array([level]))[0])
+    return size * _SHARE_MISSED**2 / 2
+
+
 def _check_count(value, name):
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
         raise ValueError(f"{name} must be a whole number >= 1; found {value!r}")
 
 
-class BoostedRegressor(DevianceRegressor, PenalisedBooster):
+class BoostedRegressor(ObjectiveRegressor, PenalisedBooster):
     """Regression by objective; scores by the share of deviance explained."""
-
-    def _loss(self):
-        return regression_loss(self.objective, self.tweedie_power)
 
     def _encode_target(self, y, classes=None):
         return y.astype(np.float64)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = self.objective != "squared_error"
-        return tags
 
 
 class BoostedClassifier(BinaryClassifier, PenalisedBooster):

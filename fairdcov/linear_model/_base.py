@@ -198,6 +198,11 @@ class PenalisedLinearModel(BaseEstimator):
     def _validate_features(self, X):
         return validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
 
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
 
 class _Problem:
     """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
