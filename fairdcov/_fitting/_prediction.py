@@ -9,6 +9,7 @@ from sklearn.utils.validation import column_or_1d
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov._fitting._families import FAMILIES, regression_family
+from fairdcov._fitting._training import encode_binary_target
 
 __all__ = ["BinaryClassifier", "DevianceRegressor", "ObjectiveRegressor"]
 
@@ -120,6 +121,17 @@ class BinaryClassifier(ClassifierMixin):
 
     def _loss(self):
         return self._family().loss()
+
+    def _encode_target(self, y):
+        self.classes_, target = encode_binary_target(y)
+        return target
+
+    def _encode_known_target(self, y):
+        y = column_or_1d(y, warn=True)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
+        return (y == self.classes_[1]).astype(np.float64)
 
     def decision_function(self, X):
         """Log odds of the second class.

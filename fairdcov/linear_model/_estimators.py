@@ -3,7 +3,7 @@
 import numpy as np
 
 from fairdcov._checks import check_choice, fill_docstring
-from fairdcov._fitting import FAMILIES, BinaryClassifier, DevianceRegressor, HalfTweedieLoss, encode_binary_target
+from fairdcov._fitting import FAMILIES, BinaryClassifier, DevianceRegressor, HalfTweedieLoss
 from fairdcov.linear_model._base import PenalisedLinearModel
 
 __all__ = [
@@ -414,10 +414,6 @@ class DCovLogisticRegression(BinaryClassifier, PenalisedLinearModel):
 
     def _ridge(self, total_weight):
         return float(self.alpha) / total_weight
-
-    def _encode_target(self, y):
-        self.classes_, target = encode_binary_target(y)
-        return target
 
     def _publish(self, coefficients, intercept):
         return {"coef_": coefficients[None, :], "intercept_": np.array([intercept])}

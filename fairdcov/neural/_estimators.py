@@ -1,10 +1,7 @@
 """The estimators: a regressor for all families, and a binary classifier."""
 
-import numpy as np
-from sklearn.utils.validation import column_or_1d
-
 from fairdcov._checks import fill_docstring
-from fairdcov._fitting import BinaryClassifier, ObjectiveRegressor, encode_binary_target
+from fairdcov._fitting import BinaryClassifier, ObjectiveRegressor
 from fairdcov.neural._base import PenalisedNetwork
 
 __all__ = ["DCovMLPClassifier", "DCovMLPRegressor"]
@@ -280,14 +277,3 @@ class DCovMLPClassifier(BinaryClassifier, PenalisedNetwork):
         self.drop_sensitive_columns = drop_sensitive_columns
         self.n_threads = n_threads
         self.verbose = verbose
-
-    def _encode_target(self, y):
-        self.classes_, target = encode_binary_target(y)
-        return target
-
-    def _encode_known_target(self, y):
-        y = column_or_1d(y, warn=True)
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
-        return (y == self.classes_[1]).astype(np.float64)
