@@ -6,10 +6,10 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.special import xlogy
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import check_choice, check_consistent_rows, is_constant
+from fairdcov._fitting import FAMILIES
 from fairdcov.actuarial import check_positive_baseline, exposure_bins, read_book
 from fairdcov.dependence import bind_dependence, gini_mean_difference
 from fairdcov.encoding import (
@@ -36,14 +36,10 @@ __all__ = [
     "unit_deviance",
 ]
 
-# What is predicted, and the deviance that goes with it (a power of the Tweedie family, or the Bernoulli one).
-TASKS = {
-    "frequency": ("Poisson deviance", 1.0),
-    "pure_premium": ("Tweedie deviance of power 1.5", 1.5),
-    "severity": ("gamma deviance", 2.0),
-    "regression": ("squared error", 0.0),
-    "classification": ("Bernoulli deviance", None),
-}
+# What is predicted, and the deviance that goes with it: that of the first family of this task.
+TASKS = {}
+for _family in FAMILIES.values():
+    TASKS.setdefault(_family.task, (_family.deviance_name, _family.loss()))
 # What the predictions of a task have to be, beside any number.
 PREDICTION_RANGES = {
     "frequency": "predictions that are not negative, and positive where something was observed",
@@ -269,35 +265,19 @@ def unit_deviance(observed, predicted, task):
     reason : str or None
         Why there are none.
     """
-    name, power = TASKS[task]
-    if power == 0:
-        return (observed - predicted) ** 2, None
-    if power is None:
+    name, loss = TASKS[task]
+    if loss.target_range == "binary":
         if not np.isin(observed, (0.0, 1.0)).all() or out_of_range(observed, predicted, task).any():
             return None, f"the {name} needs outcomes 0 and 1 and {PREDICTION_RANGES[task]}"
-        # Up to rounding a prediction may be certain; a certain one that is wrong costs as much as the smallest number.
-        tiny = np.finfo(np.float64).tiny
-        return -2.0 * (
-            observed * np.log(np.maximum(predicted, tiny)) + xlogy(1.0 - observed, np.maximum(1.0 - predicted, tiny))
-        ), None
-    lowest = "positive" if power >= 2 else "not negative"
-    if (observed < 0).any() or (power >= 2 and (observed == 0).any()):
-        return None, f"the {name} needs observed values that are {lowest}"
-    if out_of_range(observed, predicted, task).any():
+    elif loss.out_of_range(observed).any():
+        return None, f"the {name} needs observed values that are {loss.target_range}"
+    elif out_of_range(observed, predicted, task).any():
         return None, f"the {name} needs {PREDICTION_RANGES[task]}"
-    if power == 2:
-        return 2.0 * (np.log(predicted / observed) + observed / predicted - 1.0), None
+    if loss.link != "log":
+        return loss.deviance(observed, predicted), None
     # Where nothing is predicted nothing is observed either, and the deviance is 0.
     deviances, some = np.zeros(len(predicted)), predicted > 0
-    observed, predicted = observed[some], predicted[some]
-    if power == 1:
-        deviances[some] = 2.0 * (xlogy(observed, observed / predicted) - observed + predicted)
-    else:
-        deviances[some] = 2.0 * (
-            observed ** (2.0 - power) / ((1.0 - power) * (2.0 - power))
-            - observed * predicted ** (1.0 - power) / (1.0 - power)
-            + predicted ** (2.0 - power) / (2.0 - power)
-        )
+    deviances[some] = loss.deviance(observed[some], predicted[some])
     return deviances, None
 
 

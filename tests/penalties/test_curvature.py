@@ -6,7 +6,8 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
-from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss, regression_loss
+from fairdcov._fitting._families import regression_family
+from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
 from fairdcov._fitting._objective import RawObjective
 from fairdcov.dependence import bind_dependence, local_density
 from fairdcov.encoding._blocks import SensitiveBlocks
@@ -294,8 +295,8 @@ def test_terms_with_curvature_are_the_terms(rng, people):
 
 @pytest.mark.parametrize(("objective", "power"), [("poisson", 1.0), ("gamma", 2.0), ("tweedie", 1.3)])
 def test_losses_by_name(objective, power):
-    assert regression_loss(objective, 1.3).power == power
+    assert regression_family(objective).loss(1.3).power == power
     with pytest.raises(ValueError, match="tweedie_power must be above 1 and below 2"):
-        regression_loss("tweedie", 1.0)
+        regression_family("tweedie").loss(1.0)
     with pytest.raises(ValueError, match="objective must be one of"):
-        regression_loss("quantile")
+        regression_family("quantile")
