@@ -25,7 +25,7 @@ copy_sources = rm -rf $(1) && mkdir -p $(1) && cp -R setup.py pyproject.toml REA
 .PHONY: help demo test quick-tests lanes lint docs debug-test asan-test wheel-test benchmark clean
 
 help:
-	@echo "make demo        fit a fair motor tariff on a synthetic book; results in demo-output/"
+	@echo "make demo        claim frequencies with a calibrated penalty on a synthetic book; results in demo-output/"
 	@echo "make test        build into $(VENV) and run the tests"
 	@echo "make lanes       the same on Python 3.12, 3.13 and 3.14, on the lowest versions, and without extras"
 	@echo "make lint        ruff, cython-lint and mypy"

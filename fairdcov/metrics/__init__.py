@@ -25,7 +25,7 @@ from fairdcov.metrics._parity import (
     unfairness_ratio,
     wasserstein_disparity,
 )
-from fairdcov.metrics._refit import best_score_below, fairest_within
+from fairdcov.metrics._refit import best_score_below, fairest_within, lowest_divergence_within
 from fairdcov.metrics._registry import GROUP_MEASURES
 from fairdcov.metrics._scorers import (
     FairnessScorer,
@@ -79,6 +79,7 @@ __all__ = [
     "js_divergence",
     "ks_disparity",
     "lorenz_curve",
+    "lowest_divergence_within",
     "make_fairness_scorer",
     "make_weighted_scorer",
     "mean_deviance",
