@@ -277,7 +277,7 @@ class Penalty(BaseEstimator):
     0.0625
     """
 
-    _scales = ("response", "link")
+    _scales: tuple = ("response", "link")
 
     def __init__(self, scale="response", weighted=True, encoder=None):
         self.scale = scale
@@ -319,7 +319,8 @@ class Penalty(BaseEstimator):
         the user has given something for; a penalty whose ``bind`` does not name one of them raises a TypeError there,
         but for ``n_threads``, which it may go without.
         """
-        return self._bind(*self._read(sensitive_features, sample_weight), n_threads)
+        encoder, blocks, weights, given_weights = self._read(sensitive_features, sample_weight)
+        return self._bind(encoder, blocks, weights, given_weights, n_threads)
 
     def _bind(self, encoder, attributes, weights, given_weights, n_threads):
         n_samples = attributes.n_samples

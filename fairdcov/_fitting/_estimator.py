@@ -81,8 +81,8 @@ class PenalisedEstimator(BaseEstimator):
     __metadata_request__fit = {"sensitive_features": True, "sample_weight": True}  # noqa: RUF012
     __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
 
-    _problem_class = None
-    _input = {"dtype": np.float64}  # noqa: RUF012
+    _problem_class: type
+    _input: dict = {"dtype": np.float64}  # noqa: RUF012
 
     # -- what subclasses provide ---------------------------------------------------------------------------------------
 

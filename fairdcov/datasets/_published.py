@@ -8,7 +8,7 @@ __all__ = ["load_published_results"]
 
 # Smaller is better in all six. JdCov is raw: it contains the dependence of gender and region on each other.
 COLUMNS = ("RPS", "deviance", "CCdCov", "JdCov", "JSD", "UF")
-RESULTS = {
+RESULTS: dict[str, dict] = {
     "test": {
         ("none", 0): (0.12248, 0.54503, 1.0083e-3, 1.3230e-3, 2.8238e-2, 8.0775e-2),
         ("CCdCov", 40): (0.12314, 0.54936, 5.846e-5, 8.452e-5, 1.817e-3, 6.175e-3),

@@ -16,8 +16,10 @@ _LEAST_ROWS = 4000
 _MANY_PROFILES = 2000
 
 # What is told of a test.
-_OF_A_TEST = ("statistic", "null_mean", "null_quantile_95", "p_value", "effect_size")
-_OF_A_TEST += ("n_samples", "n_permutations", "method")
+_OF_A_TEST = (
+    *("statistic", "null_mean", "null_quantile_95", "p_value", "effect_size"),
+    *("n_samples", "n_permutations", "method"),
+)
 
 # dcor's partial distance correlation holds several n x n matrices.
 _PARTIAL_ROWS = 600

@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 # What is predicted, and the deviance that goes with it: that of the first family of this task.
-TASKS = {}
+TASKS: dict = {}
 for _family in FAMILIES.values():
     TASKS.setdefault(_family.task, (_family.deviance_name, _family.loss()))
 # What the predictions of a task have to be, beside any number.
