@@ -29,3 +29,4 @@ from fairdcov._checks._validation import (
     check_squarable,
     resolve_n_threads,
 )
+from fairdcov._checks._warning import warn_user

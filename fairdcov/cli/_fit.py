@@ -64,6 +64,8 @@ def _check_options(options):
         raise ValueError("--family binomial takes a target of 0 and 1 for each row, without --exposure")
     if options.family == "tweedie" and not 1 < options.power < 2:
         raise ValueError(f"--power must be between 1 and 2; found {options.power:g}")
+    if options.family == "negative_binomial" and not 0 < options.dispersion < np.inf:
+        raise ValueError(f"--dispersion must be above 0; found {options.dispersion:g}")
 
 
 def _feature_names(source, options):
@@ -175,9 +177,7 @@ def _compare(held, before, after, bins, family, options):
         rows.append(
             {
                 "model": name,
-                "deviance" if family.power is not None else "log loss": family.deviance(
-                    held.target, prediction, held.exposure, options.power if family.objective == "tweedie" else None
-                ),
+                family.measure: family.deviance(held.target, prediction, held.exposure, family.parameter(options)),
                 "divergence": js_divergence(
                     held.target,
                     prediction,
@@ -253,13 +253,13 @@ def _read_book(options, family):
     say_notes(experience.remarks)
     if len(experience.rows) < LEAST_ROWS:
         raise ValueError(f"{source.path} must have at least {LEAST_ROWS} rows to fit; found {len(experience.rows)}")
-    family.check_target(options.family, experience.target)
+    family.check_target(experience.target)
     features, notes = _fitted_features(_read_features(table, names), experience.rows)
     sensitive = read_sensitive(table, options.sensitive, experience.rows)
     with notes_of_warnings(options.command):
         bins = fixed_bins(sensitive, attribute_bins(sensitive, options.bins), experience.exposure)
     bins = {name: [float(edge) for edge in edges] for name, edges in bins.items() if edges is not None} or None
-    if family.least == 0.0:
+    if family.log_link:
         notes += groups_without_claims(experience, sensitive, bins)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
     data = Rows(features, sensitive, experience.target, experience.exposure, experience.weighted)
@@ -372,7 +372,7 @@ def run_fit(options):
         family,
         book.data.features,
         penalty=options.penalty,
-        power=options.power,
+        parameter=family.parameter(options),
         model_options=options.model_option,
         random_state=options.seed,
     )

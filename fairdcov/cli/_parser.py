@@ -127,11 +127,14 @@ def _add_fit(commands):
     fit.add_argument("--model", choices=["glm", "lightgbm"], default="glm", help="learner (%(default)s)")
     fit.add_argument(
         "--family",
-        choices=["poisson", "gamma", "tweedie", "gaussian", "binomial"],
+        choices=["poisson", "negative_binomial", "gamma", "tweedie", "gaussian", "binomial"],
         default="poisson",
         help="distribution of the target (%(default)s); binomial takes 0 and 1, without --exposure",
     )
     fit.add_argument("--power", type=float, default=1.5, help="of the tweedie family, between 1 and 2 (%(default)s)")
+    fit.add_argument(
+        "--dispersion", type=float, default=1.0, help="of the negative_binomial family, above 0 (%(default)s)"
+    )
     fit.add_argument(
         "--model-option",
         nargs="+",

@@ -58,6 +58,7 @@ _ARGUMENTS = {
         "rule": "--rule",
         "penalty": "--penalty",
         "tweedie_power": "--power",
+        "dispersion": "--dispersion",
         "cv": "--folds",
         "n_jobs": "--n-jobs",
         "legitimate_features": "--legitimate",

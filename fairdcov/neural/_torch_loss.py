@@ -7,7 +7,7 @@ from fairdcov._checks import check_consistent_rows, check_finite_vector, check_s
 from fairdcov.encoding import SensitiveEncoder, check_sensitive_features
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.neural._encoded import EncodedSensitiveFeatures, ProfileEncoder
-from fairdcov.penalties import resolve_penalty
+from fairdcov.penalties import bind_penalty, resolve_penalty
 
 torch = import_optional("torch", "fairdcov.neural.DependenceLoss")
 
@@ -182,13 +182,22 @@ class DependenceLoss(torch.nn.Module):
         -------
         EncodedSensitiveFeatures
             Rows of it, ``encoded[batch]``, are passed to the loss as ``sensitive_features``.
+
+        Raises
+        ------
+        TypeError
+            For a penalty of your own that has no parameter ``encoder``.
         """
         sensitive_features = _to_numpy(sensitive_features)
         _check_given(sensitive_features)
         if isinstance(sensitive_features, EncodedSensitiveFeatures):
             return sensitive_features
-        encoder = getattr(self.penalty, "encoder", None)
-        encoder = SensitiveEncoder() if encoder is None else encoder
+        if not hasattr(self.penalty, "encoder"):
+            raise TypeError(
+                f"{type(self.penalty).__name__} has no parameter encoder, which a penalty of encoded rows needs: "
+                "derive it from fairdcov.penalties.Penalty, or pass the attributes of each batch as they are"
+            )
+        encoder = SensitiveEncoder() if self.penalty.encoder is None else self.penalty.encoder
         blocks = clone(encoder).fit_encode(sensitive_features)
         return EncodedSensitiveFeatures(blocks.codes, blocks.points, blocks.names)
 
@@ -232,7 +241,7 @@ class DependenceLoss(torch.nn.Module):
                 return BoundDependenceLoss(None, len(codes))
             penalty = clone(penalty).set_params(encoder=ProfileEncoder(sensitive_features))
             sensitive_features = codes
-        bound = penalty.bind(sensitive_features, weights, n_threads=self.n_threads)
+        bound = bind_penalty(penalty, sensitive_features, weights, n_threads=self.n_threads)
         return BoundDependenceLoss(bound, len(sensitive_features))
 
     def extra_repr(self):

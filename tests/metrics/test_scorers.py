@@ -440,7 +440,7 @@ def test_passed_attributes_come_before_columns(data):
 
 @pytest.mark.parametrize("several", [False, True])
 def test_weights_without_routing(data, several):
-    """From scikit-learn 1.9 on, searches pass sample_weight on to scorers that take it; before, they do not."""
+    """Searches pass sample_weight on to scorers that take it, but no weights that are meant for a step."""
     X, y, people, exposure = data
     table = pd.DataFrame(X, columns=["x", "z"]).join(people)
     model = make_pipeline(
@@ -459,9 +459,8 @@ def test_weights_without_routing(data, several):
         plain.set_params(scoring={"score": fm.neg_poisson_deviance_scorer, "gini": fm.gini_scorer}, refit="score")
     plain.fit(X, y, sample_weight=exposure)
     weighted = -sk.mean_poisson_deviance(y[test], u, sample_weight=exposure[test])
-    takes_weights = tuple(map(int, sklearn.__version__.split(".")[:2])) >= (1, 9)
     found = plain.cv_results_["split0_test_score"][0]
-    assert found == pytest.approx(weighted if takes_weights else expected, rel=1e-6)
+    assert found == pytest.approx(weighted, rel=1e-6)
     assert weighted != pytest.approx(expected, rel=1e-3)
 
 
