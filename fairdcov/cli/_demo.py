@@ -80,7 +80,7 @@ def split(book, seed):
 def calibrate_measures(book, train, options):
     """A calibrator for each measure."""
     published = options.data == "pg15training"
-    model = {"power": None, "model_options": None, "random_state": options.seed}
+    model = {"parameter": None, "model_options": None, "random_state": options.seed}
     calibrators = {}
     for measure, penalty in PENALTIES.items():
         print(f"  {measure}")
