@@ -71,14 +71,14 @@ class DevianceRegressor(RegressorMixin):
             1 at best; 0 for the constant model. Where ``y`` is the same in all rows nothing is to be explained: 1 for
             predictions that equal it and 0 for any others, as in ``sklearn.metrics.r2_score``.
         """
-        raw = self._raw_predict(X)
         loss = self._loss()
-        prediction = _check_finite(raw, loss.response(raw), "predictions")
+        # Of what predict gives, whoever has put it in the place of the model's own.
+        prediction = self.predict(X)
         target = check_finite_vector(column_or_1d(y, warn=True), "y")
-        check_consistent_rows(len(raw), target, "y")
-        weights = check_sample_weight(sample_weight, len(raw))
+        check_consistent_rows(len(prediction), target, "y")
+        weights = check_sample_weight(sample_weight, len(prediction))
         keep = weights > 0
-        raw, prediction, target, weights = raw[keep], prediction[keep], target[keep], weights[keep]
+        prediction, target, weights = prediction[keep], target[keep], weights[keep]
         if len(target) < 2:
             warnings.warn(
                 "D^2 score is not well-defined with less than two samples.", UndefinedMetricWarning, stacklevel=2
@@ -87,7 +87,9 @@ class DevianceRegressor(RegressorMixin):
         if (target == target[0]).all():
             return float((prediction == target).all())
         loss.check_target(target)
-        deviances = _check_finite(raw, loss.deviance(target, prediction), "deviances")
+        deviances = loss.deviance(target, prediction)
+        if not np.isfinite(deviances).all():
+            _check_finite(self._raw_predict(X)[keep], deviances, "deviances")
         mean = np.average(target, weights=weights)
         constant = np.average(loss.deviance(target, mean), weights=weights)
         if not np.isfinite(constant):
