@@ -23,6 +23,7 @@ from fairdcov.encoding import (
     SensitiveEncoder,
     check_encoder,
     check_sensitive_features,
+    given_to,
     select_rows,
     warn_about_order,
     warn_of_attributes,
@@ -242,6 +243,7 @@ class DependencePenalty(BaseEstimator):
         if weights is not None and (weights == weights[0]).all():
             weights = None
         encoder = SensitiveEncoder() if self.encoder is None else clone(self.encoder)
+        sensitive_features = given_to(encoder.fit_encode, sensitive_features)
         if weights is None or weights.all():
             blocks = encoder.fit_encode(sensitive_features, weights)
         else:
@@ -457,4 +459,5 @@ def bind_penalty(penalty, sensitive_features, sample_weight, *, n_threads=None):
             "strength > 0 needs sensitive_features: pass fit(..., sensitive_features=S), name columns of X with "
             "sensitive_columns=[...], or set strength=0 for an unpenalised fit"
         )
-    return resolve_penalty(penalty).bind(sensitive_features, sample_weight, n_threads=n_threads)
+    penalty = resolve_penalty(penalty)
+    return penalty.bind(given_to(penalty.bind, sensitive_features), sample_weight, n_threads=n_threads)

@@ -13,6 +13,7 @@ from fairdcov._checks import check_choice, check_consistent_rows, is_constant
 from fairdcov.actuarial import check_positive_baseline, exposure_bins, read_book
 from fairdcov.dependence import gini_mean_difference
 from fairdcov.encoding import (
+    DEFAULT_GROUPS,
     MAX_NUMERIC_LEVELS,
     column_named,
     encode_attributes,
@@ -60,8 +61,6 @@ _ROWS_NAMED = 5
 # exposure, where they are exact. Between two of them they cannot move by more than the exposure of a cell.
 _EVERY_ROW = 20_000
 CELLS = 4096
-# Quantile groups of a measurement that nobody has said how to cut.
-_DEFAULT_GROUPS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,7 +375,7 @@ def _read_bins(attributes, bins, weights):
             column = attributes[name]
             many = column.dtype.kind == "f" and column.nunique() > MAX_NUMERIC_LEVELS
             if name not in asked and many:
-                asked[name] = _DEFAULT_GROUPS
+                asked[name] = DEFAULT_GROUPS
     edges = fixed_bins(attributes, asked, weights)
     if not isinstance(asked, dict):
         asked = dict.fromkeys(edges, asked)
