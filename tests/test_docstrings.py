@@ -54,12 +54,12 @@ def test_examples_are_found():
 
 
 # Packages of extras that the examples of a module need to run.
-LEARNERS = {"fairdcov.boosting._lightgbm": "lightgbm", "fairdcov.neural": "torch"}
+NEEDED = {"fairdcov.boosting._lightgbm": "lightgbm", "fairdcov.neural": "torch", "fairdcov.plots": "matplotlib"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[test.name for test in EXAMPLES])
 def test_example(example, tmp_path, monkeypatch):
-    for module, package in LEARNERS.items():
+    for module, package in NEEDED.items():
         if example.name.startswith(module):
             pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)

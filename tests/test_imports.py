@@ -1,6 +1,10 @@
-"""Who may import whom: the levels of the package, enforced on its source and on what is loaded at run time."""
+"""Who may import whom: the levels of the package, enforced on its source and on what is loaded at run time.
+
+``python -m tests.test_imports`` prints the import graph.
+"""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
@@ -31,7 +35,6 @@ LEVELS = {
     "inference": 6,
     "calibration": 6,
     "plots": 6,
-    "distributed": 7,
     "report": 7,
     "cli": 8,
 }
@@ -43,9 +46,7 @@ KERNEL_PACKAGES = {"numpy"}
 CYTHON_PACKAGES = {"numpy", "cython", "libc"}
 # Slow to import, or optional: nobody pays for them before they are needed.
 HEAVY = {
-    "dask",
     "dcor",
-    "distributed",
     "fairlearn",
     "jinja2",
     "lightgbm",
@@ -59,15 +60,20 @@ HEAVY = {
 # The one exception: classes that derive from torch's are made where torch is imported. Only functions import these
 # modules, so that no public module loads torch.
 TORCH_MODULES = "fairdcov.neural._torch_"
+# How entangled the package may be.
+MOST_ROOMS = 20
+MOST_ARROWS = 75
+MOST_PRIVATE_IMPORTS = 0
 
 
 @dataclass(frozen=True)
 class Import:
-    """A module that some line of source imports, and whether that happens only when a function runs."""
+    """A module that some line of source imports, what from it, and whether only when a function runs."""
 
     target: str
     line: int
     deferred: bool
+    names: tuple = ()
 
 
 def find_imports(source, module, *, is_package=False):
@@ -82,11 +88,10 @@ def find_imports(source, module, *, is_package=False):
             base = package[: len(package) - node.level + 1] if node.level else []
             base = ".".join([*base, *([node.module] if node.module else [])])
             # `from fairdcov import _kernels` imports a module, `from fairdcov import DCovRidge` the package.
+            taken = {base: tuple(alias.name for alias in node.names)}
             if base == "fairdcov":
-                names = {f"fairdcov.{alias.name}" if alias.name in LEVELS else "fairdcov" for alias in node.names}
-            else:
-                names = {base}
-            found.extend(Import(name, node.lineno, deferred) for name in sorted(names))
+                taken = {f"fairdcov.{alias.name}" if alias.name in LEVELS else "fairdcov": () for alias in node.names}
+            found.extend(Import(name, node.lineno, deferred, taken[name]) for name in sorted(taken))
         elif isinstance(node, ast.Call):
             function = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
             if function in ("import_optional", "import_module", "__import__") and node.args:
@@ -160,6 +165,62 @@ def _internal_reasons(module, top, target, *, deferred):
         yield f"{top} does not know {other}"
 
 
+@dataclass(frozen=True)
+class Graph:
+    """Rooms (top-level files and folders of the package), arrows from one that imports to one that is imported.
+
+    The package itself, which gathers what is public, is no room. ``private_imports`` says which line takes something
+    from a private module of another room, or a private name from another room.
+    """
+
+    rooms: frozenset
+    arrows: frozenset
+    private_imports: tuple
+
+    def circle(self):
+        """Rooms that import each other in a circle, or an empty tuple."""
+        imported = {room: {other for one, other in self.arrows if one == room} for room in self.rooms}
+        try:
+            graphlib.TopologicalSorter(imported).prepare()
+        except graphlib.CycleError as error:
+            return tuple(error.args[1])
+        return ()
+
+
+def import_graph(sources):
+    """Graph of sources: (text, module, whether it is a package) of each; imports inside functions count."""
+    rooms, arrows, private = set(), set(), []
+    for text, module, is_package in sources:
+        room = _top_level(module)
+        if room is None:
+            continue
+        rooms.add(room)
+        for imported in find_imports(text, module, is_package=is_package):
+            other = _top_level(imported.target)
+            if imported.target.split(".")[0] != "fairdcov" or other in (None, room):
+                continue
+            arrows.add((room, other))
+            inside = [*imported.target.split(".")[2:], *imported.names]
+            if any(part.startswith("_") for part in inside):
+                private.append(f"{module}:{imported.line} takes {', '.join(imported.names)} from {imported.target}")
+    return Graph(frozenset(rooms), frozenset(arrows), tuple(private))
+
+
+def describe(graph):
+    """The graph in words."""
+    lines = sum(path.read_text(encoding="utf-8").count("\n") for path, _, _ in MODULES)
+    imports = {room: sorted(other for one, other in graph.arrows if one == room) for room in sorted(graph.rooms)}
+    return "\n".join(
+        [
+            f"{len(graph.rooms)} rooms, {len(graph.arrows)} arrows, {len(graph.private_imports)} imports of private "
+            f"parts of another room, {len(MODULES)} files, {lines:,} lines",
+            *(f"  {room}: {', '.join(others) or 'nothing'}" for room, others in imports.items()),
+            *(f"  {line}" for line in graph.private_imports),
+            f"  in a circle: {' -> '.join(graph.circle()) or 'nothing'}",
+        ]
+    )
+
+
 def cython_violations(source, name):
     """Imports in Cython source that are neither NumPy's nor Cython's own."""
     problems = []
@@ -194,6 +255,38 @@ def test_the_sources_were_found():
         module for _, module, _ in MODULES
     }
     assert {path.stem for path in KERNELS} >= {"_profiles", "_univariate", "_tiles", "_features"}
+
+
+def package_graph():
+    """Graph of the package."""
+    return import_graph((path.read_text(encoding="utf-8"), module, package) for path, module, package in MODULES)
+
+
+def test_the_rooms_are_no_more_entangled_than_they_were():
+    graph = package_graph()
+    print(describe(graph))
+    assert graph.circle() == ()
+    assert len(graph.rooms) <= MOST_ROOMS
+    assert len(graph.arrows) <= MOST_ARROWS
+    assert len(graph.private_imports) <= MOST_PRIVATE_IMPORTS
+
+
+def test_the_graph_of_a_small_package():
+    graph = import_graph(
+        [
+            ("from fairdcov.a import f", "fairdcov", True),
+            ("from fairdcov.a._inner import f", "fairdcov.a", True),
+            ("def f():\n    from ..b import _shared, shared\n    import numpy", "fairdcov.a._inner", False),
+            ("from fairdcov import metrics\nfrom fairdcov.c._inner import g", "fairdcov.b", False),
+            ("import fairdcov.a._inner", "fairdcov.c", True),
+        ]
+    )
+    assert graph.rooms == {"a", "b", "c"}
+    assert graph.arrows == {("a", "b"), ("b", "metrics"), ("b", "c"), ("c", "a")}
+    assert len(graph.private_imports) == 3
+    assert graph.private_imports[0] == "fairdcov.a._inner:2 takes _shared, shared from fairdcov.b"
+    assert set(graph.circle()) == {"a", "b", "c"}
+    assert import_graph([("from fairdcov.b import f", "fairdcov.a", False)]).circle() == ()
 
 
 @pytest.mark.parametrize("path", KERNELS, ids=[path.stem for path in KERNELS])
@@ -292,3 +385,7 @@ def test_an_allowed_import_is_not_found(module, source):
 )
 def test_forbidden_imports_in_cython_are_found(line, wrong):
     assert len(cython_violations(line, "_kernel.pyx")) == wrong
+
+
+if __name__ == "__main__":
+    print(describe(package_graph()))

@@ -11,7 +11,6 @@ _EXTRA_OF = {
     "xgboost": "boosting",
     "torch": "neural",
     "jinja2": "report",
-    "dask": "distributed",
 }
 
 

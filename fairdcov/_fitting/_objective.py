@@ -126,16 +126,20 @@ class RawObjective:
         if self.penalty is None or self.strength == 0 or self.penalty.scale == "link":
             return False
         if self.loss.link == "identity":
-            return self.penalty.multiplier is not None
+            return not self.penalty.shift_free
         return not (self.loss.link == "log" and self.penalty.scale_free)
 
     def mean_loss(self, raw):
         """Mean loss alone."""
         return self._loss(raw)[0]
 
+    def constant(self):
+        """Raw prediction of the best constant model."""
+        return float(self.loss.intercept(float(self.probabilities @ self.y)))
+
     def constant_loss(self):
         """Mean loss of the best constant model."""
-        return self.mean_loss(np.full(len(self.y), self.loss.intercept(float(self.probabilities @ self.y))))
+        return self.mean_loss(np.full(len(self.y), self.constant()))
 
     def penalty_value(self, raw):
         """Penalty of raw predictions, also where ``strength`` is 0; NaN without a penalty."""

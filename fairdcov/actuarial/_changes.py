@@ -10,9 +10,8 @@ import pandas as pd
 
 from fairdcov._checks import check_choice, check_positive_number, fill_docstring
 from fairdcov.actuarial._book import check_positive_baseline, read_book
-from fairdcov.actuarial._experience import ALL, level_tables
-from fairdcov.actuarial._factors import factors_of
-from fairdcov.encoding import DEFAULT_FACTOR_BINS, read_frame, warn_about_order
+from fairdcov.actuarial._experience import level_tables
+from fairdcov.encoding import DEFAULT_FACTOR_BINS, Attributes, read_frame, warn_about_order
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import group_predictions
 
@@ -155,13 +154,7 @@ def premium_changes(
     thresholds = _check_thresholds(thresholds)
     book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
     columns_of = _summary(book, _changes_of(book), thresholds)
-    whole = pd.DataFrame(columns_of(np.zeros(len(book.rows), dtype=np.int64), 1))
-    whole.insert(0, "factor", ALL)
-    whole.insert(1, "level", pd.Series([ALL], dtype=object))
-    if sensitive_features is None:
-        return whole
-    factors = factors_of(sensitive_features, "sensitive_features", bins, book)
-    return pd.concat([whole, level_tables(factors, columns_of)], ignore_index=True)
+    return level_tables(book, columns_of, sensitive_features, "sensitive_features", bins, whole=True)
 
 
 @_document(
@@ -196,7 +189,9 @@ def premium_change_by_group(
     book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
     change = _changes_of(book)
     warn_about_order(**book.row_labels, sensitive_features=sensitive_features)
-    attributes = read_frame(sensitive_features, "sensitive_features", book.n_samples).to_native()
+    attributes = sensitive_features
+    if not isinstance(attributes, Attributes):
+        attributes = read_frame(sensitive_features, "sensitive_features", book.n_samples).to_native()
     with warnings.catch_warnings():
         # Groups of zero exposure do not count here as rows of zero exposure do not.
         warnings.simplefilter("ignore", SensitiveFeaturesWarning)

@@ -15,14 +15,16 @@ __all__ = ["ALL", "balance_table", "double_lift_table", "level_tables", "lift_ta
 ALL = "all rows"
 
 
-def level_tables(factors, columns_of):
-    """One table of the levels of all factors, below each other."""
+def level_tables(book, columns_of, data, argument, bins, *, whole=False):
+    """One table of the levels of all factors in ``data``, below each other and below the whole book if wanted."""
+    parts = [(ALL, np.zeros(len(book.rows), dtype=np.int64), [ALL])] if whole else []
+    if data is not None or not whole:
+        parts += [(factor.name, factor.codes, factor.levels) for factor in factors_of(data, argument, bins, book)]
     tables = []
-    for factor in factors:
-        levels = pd.Series(factor.levels, dtype=object)
-        table = pd.DataFrame(columns_of(factor.codes, len(factor.levels)))
-        table.insert(0, "factor", factor.name)
-        table.insert(1, "level", levels)
+    for name, codes, levels in parts:
+        table = pd.DataFrame(columns_of(codes, len(levels)))
+        table.insert(0, "factor", name)
+        table.insert(1, "level", pd.Series(levels, dtype=object))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -104,7 +106,6 @@ def one_way(
     [0.121, 3.612]
     """
     book = read_book(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
-    factors = factors_of(features, "features", bins, book)
     kinds = set()
 
     def columns_of(codes, n_levels):
@@ -117,7 +118,7 @@ def one_way(
             columns["baseline"], columns["actual_to_baseline"] = against["predicted"], against["actual_to_expected"]
         return columns
 
-    table = level_tables(factors, columns_of)
+    table = level_tables(book, columns_of, features, "features", bins)
     table.attrs["interval"] = kinds.pop()
     return table
 
@@ -173,13 +174,7 @@ def balance_table(
         first = {name: columns.pop(name) for name in ("rows", "exposure", "share")}
         return first | totals | columns
 
-    whole = pd.DataFrame(columns_of(np.zeros(len(book.rows), dtype=np.int64), 1))
-    whole.insert(0, "factor", ALL)
-    whole.insert(1, "level", pd.Series([ALL], dtype=object))
-    if sensitive_features is None:
-        return whole
-    factors = factors_of(sensitive_features, "sensitive_features", bins, book)
-    return pd.concat([whole, level_tables(factors, columns_of)], ignore_index=True)
+    return level_tables(book, columns_of, sensitive_features, "sensitive_features", bins, whole=True)
 
 
 def _check_n_bins(n_bins):

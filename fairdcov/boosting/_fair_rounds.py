@@ -4,7 +4,7 @@ Starts from the raw predictions of an unpenalised booster. The loss is that of a
 predictions of the unpenalised booster, so that more rounds mean a better approximation and nothing else, or the
 observed target, which they then go on fitting. In each round a tree is grown on the gradient of the full
 objective, with the curvature that :meth:`fairdcov.penalties.BoundPenalty.value_gradient_curvature` gives the penalty
-besides that of the loss, and it is kept only if the exact objective of the whole sample falls; otherwise it is dropped
+beside that of the loss, and it is kept only if the exact objective of the whole sample falls; otherwise it is dropped
 and grown again with half the learning rate.
 """
 
@@ -88,10 +88,8 @@ class FairRounds:
     ----------
     objective : RawObjective
         Loss of the target, penalty and strength on the training rows.
-    grower : object
-        ``grow(gradient, curvature, learning_rate)`` adds a tree and says whether it has a split; ``drop()`` takes the
-        last one away; ``raw()`` gives the raw predictions of the training rows, ``monitored_raw()`` those of the rows
-        that the monitor watches.
+    grower : Grower
+        The unpenalised booster, and how it grows further trees.
     total_weight : float
         Sum of the row weights: the learner's own thresholds mean sums over rows, the objective is a mean.
     learning_rate : float

@@ -4,13 +4,15 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import fill_docstring, import_optional, resolve_n_threads
-from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds
+from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds, own_gradients
+from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters
 
 __all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
 
-_OBJECTIVES = {"squared_error": "regression", "poisson": "poisson", "gamma": "gamma", "tweedie": "tweedie"}
+# What a finished booster is said to have been grown on, by its link, where that is not the name it was trained by.
+_OBJECTIVE_OF_LINK = {"identity": "regression", "log": "poisson", "logit": "binary sigmoid:1"}
 _REFUSED = {
     "fobj": "the fair rounds have their own objective",
     "application": "use objective",
@@ -28,7 +30,7 @@ _REFUSED = {
 }
 
 
-class LightGBMGrower:
+class LightGBMGrower(Grower):
     """Adds trees to a LightGBM booster on gradients of our own.
 
     Parameters
@@ -50,26 +52,26 @@ class LightGBMGrower:
         booster.reset_parameter({"objective": "none"})
 
     def n_trees(self):
-        """Trees so far."""
+        """See :meth:`Grower.n_trees`."""
         return self.booster.current_iteration()
 
     def grow(self, gradient, curvature, learning_rate):
-        """Add a tree; False if it would not have split."""
+        """See :meth:`Grower.grow`."""
         if learning_rate != self._learning_rate:
             self.booster.reset_parameter({"learning_rate": learning_rate, **self._bounds})
             self._learning_rate = learning_rate
         return not self.booster.update(fobj=lambda raw, data: (gradient, curvature))
 
     def drop(self):
-        """Take the last tree away."""
+        """See :meth:`Grower.drop`."""
         self.booster.rollback_one_iter()
 
     def raw(self):
-        """Raw predictions of the training rows, (n,)."""
+        """See :meth:`Grower.raw`."""
         return self._scores(self.booster.eval_train)
 
     def monitored_raw(self):
-        """Raw predictions of the second data set, (m,)."""
+        """See :meth:`Grower.monitored_raw`."""
         return self._scores(self.booster.eval_valid)
 
     @staticmethod
@@ -85,7 +87,7 @@ class LightGBMGrower:
         return seen[-1]
 
     def after_round(self, callbacks, n_rounds):
-        """What is to be called after a fair round: the callbacks, with objective, loss and penalty as metrics."""
+        """See :meth:`Grower.after_round`."""
         callbacks = [callback for callback in callbacks if not getattr(callback, "before_iteration", False)]
         if not callbacks:
             return None
@@ -156,11 +158,11 @@ class ConstantGrower(LightGBMGrower):
         return False
 
     def raw(self):
-        """Raw predictions of the training rows, (n,)."""
+        """See :meth:`Grower.raw`."""
         return np.full(self._n_rows, self.booster.predict(self._row, raw_score=True).item())
 
     def monitored_raw(self):
-        """Raw predictions of the rows to watch, (m,)."""
+        """See :meth:`Grower.monitored_raw`."""
         return np.full(self._n_monitored, self.booster.predict(self._row, raw_score=True).item())
 
 
@@ -191,7 +193,7 @@ class _LightGBMModel(PassThroughParameters):
             "reg_lambda": self.reg_lambda,
             "num_threads": resolve_n_threads(self.n_jobs),
             "verbosity": 1 if self.verbose > 1 else -1,
-            **self._learner_objective(),
+            **self._family().parameter_of_learner(self),
             **self._further_parameters(),
         }
         if seed is not None:
@@ -206,37 +208,52 @@ class _LightGBMModel(PassThroughParameters):
             )
         self._check_further(_REFUSED)
 
-    def _start(self, data, monitored, seed, callbacks):
+    def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         lightgbm = import_optional("lightgbm", type(self).__name__)
-        parameters = self._learner_parameters(seed)
-        train = lightgbm.Dataset(data.X, data.y, weight=data.weights if data.weighted else None, params=parameters)
+        parameters, known, loss = self._learner_parameters(seed), self._family().lightgbm, objective.loss
         callbacks = list(callbacks)
-        watched = []
-        if monitored is None:
+
+        def rows_of(part, **options):
+            return lightgbm.Dataset(part.X, part.y, weight=part.weights if part.weighted else None, **options)
+
+        train = rows_of(data, params=parameters).construct()
+        n_features = train.num_feature()
+        tells_nothing = all(train.feature_num_bin(position) < 2 for position in range(n_features))
+        watched = [] if monitored is None else [rows_of(monitored, reference=train)]
+        finished = known if known and loss.link != "logit" else _OBJECTIVE_OF_LINK[loss.link]
+        # The best constant is the same for all families of a link; without a feature LightGBM takes no gradients.
+        learner_objective, metric, own = known or finished, None, known is None and not tells_nothing
+        if own:
+            # It starts from a raw score of 0 then, unless it is told another.
+            level, learner_objective = objective.constant(), own_gradients(objective, data.weights.sum())
+            for rows, part in zip([train, *watched], [data, monitored], strict=False):
+                rows.set_init_score(np.full(len(part.y), level))
+            parameters.update(fair_bounds(loss, parameters))
+            metric = lambda raw, rows: ("loss", watched_objective.mean_loss(raw), False)  # noqa: E731
+        if own or monitored is None:
             parameters.setdefault("metric", "none")
-        else:
-            watched = [
-                lightgbm.Dataset(
-                    monitored.X, monitored.y, weight=monitored.weights if monitored.weighted else None, reference=train
-                )
-            ]
-            if self.early_stopping_rounds is not None:
-                callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
+        if self.early_stopping_rounds is not None:
+            callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
         booster = lightgbm.train(
-            parameters,
+            {**parameters, "objective": learner_objective},
             train,
             self.n_estimators,
             valid_sets=watched,
+            feval=metric,
             callbacks=callbacks,
             keep_training_booster=True,
         )
         for _ in range(booster.current_iteration() - booster.best_iteration if booster.best_iteration > 0 else 0):
             booster.rollback_one_iter()
-        n_features = train.num_feature()
-        if all(train.feature_num_bin(position) < 2 for position in range(n_features)):
+        if own:
+            # The trees are to predict it too; the scores of the rows in training have it already.
+            (first,) = booster.dump_model(num_iteration=1)["tree_info"]
+            for leaf in range(first["num_leaves"]):
+                booster.set_leaf_output(0, leaf, booster.get_leaf_output(0, leaf) + level)
+        if tells_nothing:
             n_monitored = 0 if monitored is None else len(monitored.y)
-            return ConstantGrower(booster, self._finished_objective(), n_features, len(data.y), n_monitored)
-        return LightGBMGrower(booster, self._finished_objective(), fair_bounds(self._loss(), parameters))
+            return ConstantGrower(booster, finished, n_features, len(data.y), n_monitored)
+        return LightGBMGrower(booster, finished, fair_bounds(loss, parameters))
 
     def __getstate__(self):
         """Attributes with the booster as LightGBM's text, so that a saved model holds no object of LightGBM."""
@@ -370,10 +387,13 @@ def _document(objective):
 
 @_document(
     """
-    objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
+    objective : {"squared_error", "poisson", "negative_binomial", "gamma", "tweedie"}, default="squared_error"
         Family of the target; all but the first have a log link.
     tweedie_power : float, default=1.5
-        Power of the variance function for ``objective="tweedie"``."""
+        Power of the variance function for ``objective="tweedie"``.
+    dispersion : float, default=1.0
+        For ``objective="negative_binomial"``, as in :class:`fairdcov.DCovNegativeBinomialRegressor`. LightGBM does not
+        have it: its trees are grown on gradients computed here, and ``booster_`` says that it is a Poisson model."""
 )
 class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
     """LightGBM regression whose predictions do not depend on protected attributes.
@@ -438,6 +458,7 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         *,
         objective="squared_error",
         tweedie_power=1.5,
+        dispersion=1.0,
         n_estimators=100,
         learning_rate=0.1,
         n_fair_rounds=100,
@@ -467,6 +488,7 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         self.strength = strength
         self.objective = objective
         self.tweedie_power = tweedie_power
+        self.dispersion = dispersion
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
         self.n_fair_rounds = n_fair_rounds
@@ -491,16 +513,6 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         self.drop_sensitive_columns = drop_sensitive_columns
         self.verbose = verbose
         self._set_further(lightgbm_parameters)
-
-    def _learner_objective(self):
-        parameters = {"objective": _OBJECTIVES[self.objective]}
-        if self.objective == "tweedie":
-            parameters["tweedie_variance_power"] = self.tweedie_power
-        return parameters
-
-    def _finished_objective(self):
-        # Also for Tweedie the power plays no part in predictions.
-        return _OBJECTIVES[self.objective]
 
 
 @_document("")
@@ -594,9 +606,3 @@ class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
         self.drop_sensitive_columns = drop_sensitive_columns
         self.verbose = verbose
         self._set_further(lightgbm_parameters)
-
-    def _learner_objective(self):
-        return {"objective": "binary"}
-
-    def _finished_objective(self):
-        return "binary sigmoid:1"

@@ -17,8 +17,10 @@ _MOST_LEAVES = 131_072
 _MOST_LINES = 22
 
 _OBJECTIVES = ("regression", "poisson", "gamma", "tweedie", "binary sigmoid:1")
-_HEADER = ("version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx", "objective")
-_HEADER += ("feature_names", "feature_infos", "tree_sizes")
+_HEADER = (
+    *("version", "num_class", "num_tree_per_iteration", "label_index", "max_feature_idx", "objective"),
+    *("feature_names", "feature_infos", "tree_sizes"),
+)
 _NODE_INTEGERS = ("split_feature", "decision_type", "left_child", "right_child", "internal_count")
 _NODE_NUMBERS = ("split_gain", "internal_value", "internal_weight")
 

@@ -6,17 +6,14 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import import_optional, resolve_n_threads
-from fairdcov.boosting._base import BoostedRegressor, fair_bounds
+from fairdcov.boosting._base import BoostedRegressor, fair_bounds, own_gradients
+from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._parameters import PassThroughParameters
 
 __all__ = ["DCovXGBRegressor"]
 
-_OBJECTIVES = {
-    "squared_error": "reg:squarederror",
-    "poisson": "count:poisson",
-    "gamma": "reg:gamma",
-    "tweedie": "reg:tweedie",
-}
+# Of a booster grown on gradients of ours: how its sums become predictions.
+_OBJECTIVE_OF_LINK = {"identity": "reg:squarederror", "log": "count:poisson"}
 _REFUSED = {
     "eta": "use learning_rate and fair_learning_rate",
     "obj": "the fair rounds have their own objective",
@@ -29,7 +26,7 @@ _REFUSED = {
 }
 
 
-class XGBoostGrower:
+class XGBoostGrower(Grower):
     """Adds trees to an XGBoost booster on gradients of our own.
 
     Parameters
@@ -54,11 +51,11 @@ class XGBoostGrower:
         self._monitored = monitored
 
     def n_trees(self):
-        """Trees so far."""
+        """See :meth:`Grower.n_trees`."""
         return self.booster.num_boosted_rounds()
 
     def grow(self, gradient, curvature, learning_rate):
-        """Add a tree; False if it does not split."""
+        """See :meth:`Grower.grow`."""
         self.booster.set_param({"learning_rate": learning_rate, **self._bounds})
         self.booster.boost(self._train, self.n_trees(), grad=gradient, hess=curvature)
         if _splits(self.booster, self.n_trees() - 1):
@@ -67,19 +64,19 @@ class XGBoostGrower:
         return False
 
     def drop(self):
-        """Take the last tree away."""
+        """See :meth:`Grower.drop`."""
         self.booster = self.booster[: self.n_trees() - 1]
 
     def raw(self):
-        """Raw predictions of the training rows, (n,)."""
+        """See :meth:`Grower.raw`."""
         return self.booster.predict(self._train, output_margin=True).astype(np.float64)
 
     def monitored_raw(self):
-        """Raw predictions of the monitored rows, (m,)."""
+        """See :meth:`Grower.monitored_raw`."""
         return self.booster.predict(self._monitored, output_margin=True).astype(np.float64)
 
     def after_round(self, callbacks, n_rounds):
-        """What is to be called after a fair round: the callbacks, with objective, loss and penalty as metrics."""
+        """See :meth:`Grower.after_round`."""
         if not callbacks:
             return None
         first, log = self.n_trees(), {}
@@ -124,10 +121,13 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives XGBoost's
         model. Where a scale-free penalty of the start would weigh more than 10 times what the start explains of the
         loss, it counts as if it weighed that: see ``effective_strength_``.
-    objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
+    objective : {"squared_error", "poisson", "negative_binomial", "gamma", "tweedie"}, default="squared_error"
         Family of the target; all but the first have a log link.
     tweedie_power : float, default=1.5
         Power of the variance function for ``objective="tweedie"``.
+    dispersion : float, default=1.0
+        For ``objective="negative_binomial"``, as in :class:`fairdcov.DCovNegativeBinomialRegressor`. XGBoost does not
+        have it: its trees are grown on gradients computed here, and ``booster_`` says that it is a Poisson model.
     n_estimators : int, default=100
         Unpenalised rounds.
     learning_rate : float, default=0.3
@@ -215,6 +215,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         *,
         objective="squared_error",
         tweedie_power=1.5,
+        dispersion=1.0,
         n_estimators=100,
         learning_rate=0.3,
         n_fair_rounds=100,
@@ -239,6 +240,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         self.strength = strength
         self.objective = objective
         self.tweedie_power = tweedie_power
+        self.dispersion = dispersion
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
         self.n_fair_rounds = n_fair_rounds
@@ -265,10 +267,11 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             raise ValueError(f"booster must be 'gbtree': fair rounds add trees; found {further['booster']!r}")
         self._check_further(_REFUSED)
 
-    def _start(self, data, monitored, seed, callbacks):
+    def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         xgboost = import_optional("xgboost", type(self).__name__)
+        family, loss = self._family(), objective.loss
         parameters = {
-            "objective": _OBJECTIVES[self.objective],
+            "objective": family.xgboost or _OBJECTIVE_OF_LINK[loss.link],
             "learning_rate": self.learning_rate,
             "max_depth": self.max_depth,
             "min_child_weight": self.min_child_weight,
@@ -279,20 +282,24 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             "nthread": resolve_n_threads(self.n_jobs),
             "verbosity": 2 if self.verbose > 1 else 0,
             **self._further_parameters(),
+            **family.parameter_of_learner(self),
         }
-        if self.objective == "tweedie":
-            parameters["tweedie_variance_power"] = self.tweedie_power
         if seed is not None:
             parameters["seed"] = seed
-        train = xgboost.DMatrix(data.X, data.y, weight=data.weights if data.weighted else None, enable_categorical=True)
-        watched = None
-        if monitored is not None:
-            watched = xgboost.DMatrix(
-                monitored.X,
-                monitored.y,
-                weight=monitored.weights if monitored.weighted else None,
-                enable_categorical=True,
-            )
+        bounds, custom = fair_bounds(loss, parameters), {}
+        if family.xgboost is None:
+            # XGBoost starts anywhere with gradients of ours, and would stop by the metric of the objective above.
+            mean = float(objective.probabilities @ objective.y)
+            parameters = {"base_score": mean, "disable_default_eval_metric": True, **bounds, **parameters}
+            custom["obj"] = own_gradients(objective, data.weights.sum())
+            custom["custom_metric"] = lambda raw, rows: ("loss", watched_objective.mean_loss(raw.astype(np.float64)))
+
+        def rows_of(part):
+            weights = part.weights if part.weighted else None
+            return xgboost.DMatrix(part.X, part.y, weight=weights, enable_categorical=True)
+
+        train = rows_of(data)
+        watched = None if monitored is None else rows_of(monitored)
         booster = xgboost.train(
             parameters,
             train,
@@ -301,10 +308,11 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             early_stopping_rounds=self.early_stopping_rounds,
             callbacks=list(callbacks) or None,
             verbose_eval=False,
+            **custom,
         )
         if self.early_stopping_rounds is not None:
             booster = booster[: booster.best_iteration + 1]
-        return XGBoostGrower(booster, train, watched, self._loss().link, fair_bounds(self._loss(), parameters))
+        return XGBoostGrower(booster, train, watched, loss.link, bounds)
 
     def _rows(self, X):
         """Features for predictions; XGBoost itself would read numbers as positions of categories."""

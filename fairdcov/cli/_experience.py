@@ -124,7 +124,7 @@ def attribute_bins(sensitive, given):
     dict of str to int or list of float
     """
     numeric = [name for name in sensitive if not isinstance(sensitive[name].dtype, pd.CategoricalDtype)]
-    bins = dict.fromkeys(numeric, DEFAULT_GROUPS)
+    bins: dict[str, int | list[float]] = dict.fromkeys(numeric, DEFAULT_GROUPS)
     for text in given or []:
         name, equals, values = text.rpartition("=")
         if not equals:

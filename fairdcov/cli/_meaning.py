@@ -163,7 +163,8 @@ def find_decimal(columns, separator):
 
     Returns the mark and, where it was not beyond doubt, what was assumed.
     """
-    votes, doubtful = {}, []
+    votes: dict[str, str] = {}
+    doubtful: list[tuple[str, str]] = []
     for name, column in columns.items():
         values = _distinct(column)
         point, comma = (_all_match(values, number_pattern(mark)) for mark in (".", ","))

@@ -12,6 +12,7 @@ import io
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,6 +37,7 @@ from fairdcov.encoding import MISSING, nearest_name
 __all__ = [
     "CSV_SUFFIXES",
     "PARQUET_SUFFIXES",
+    "Source",
     "Table",
     "date_text",
     "file_format",
@@ -161,7 +163,7 @@ def _tidy_name(name):
 
 
 @dataclass
-class _Source:
+class Source:
     """A file whose columns are known and whose values have not been read.
 
     ``names`` are the columns; ``headers`` has the name that each has in the file.
@@ -197,7 +199,7 @@ class _Source:
         return named
 
 
-class _CSVSource(_Source):
+class CSVSource(Source):
     """A text file with a line of names."""
 
     def __init__(self, path, *, separator, decimal, encoding):
@@ -332,7 +334,7 @@ def one_chunk(column):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class _ParquetSource(_Source):
+class ParquetSource(Source):
     """A Parquet file; text is read as categories."""
 
     def __init__(self, path):
@@ -431,14 +433,14 @@ def open_table(path, *, separator=None, decimal=None, encoding=None):
         raise ValueError(f"{path} is empty")
     _arrow()
     if kind == "parquet":
-        return _ParquetSource(path)
+        return ParquetSource(path)
     if separator is not None:
         separator = {"tab": "\t", "\\t": "\t"}.get(separator, separator)
         if len(separator) != 1 or not separator.isascii():
             raise ValueError(f"--separator must be a single character, or tab; found {separator!r}")
         if separator == decimal:
             raise ValueError(f"--separator and --decimal are both {decimal!r}: no number could have a decimal mark")
-    return _CSVSource(path, separator=separator, decimal=decimal, encoding=encoding)
+    return CSVSource(path, separator=separator, decimal=decimal, encoding=encoding)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -473,13 +475,13 @@ class Table:
     """
 
     path: Path
-    columns: object
-    written: object
+    columns: Any
+    written: Any
     decimal: str
     remarks: list
     as_text: frozenset
     headers: dict
-    schema: object = None
+    schema: Any = None
     from_csv: bool = False
 
     @property

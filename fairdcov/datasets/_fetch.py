@@ -229,6 +229,7 @@ def fetch_pg15training(*, data_home=None, download_if_missing=True, drop_first=2
     """
     if isinstance(drop_first, bool) or not isinstance(drop_first, numbers.Integral) or drop_first < 0:
         raise ValueError(f"drop_first must be a whole number >= 0; found {drop_first!r}")
+    drop_first = int(drop_first)
     rdata = import_optional("rdata", "fetch_pg15training")
     path = locate(PG15TRAINING, data_home, download_if_missing)
     frame = rdata.read_rda(path)["pg15training"]

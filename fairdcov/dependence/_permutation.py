@@ -4,9 +4,9 @@ import numpy as np
 
 from fairdcov._checks import row_probabilities, without_exponent
 from fairdcov._kernels import ascending_order
-from fairdcov.dependence._binding import FEW_PROFILES, bind_dependence
+from fairdcov.dependence._binding import bind_dependence
 from fairdcov.dependence._forms import FeatureForm
-from fairdcov.dependence._sample import Sample
+from fairdcov.dependence._sample import FEW_PROFILES, Sample
 from fairdcov.encoding import SensitiveBlocks, combine_codes
 
 __all__ = ["PermutableDependence"]

@@ -167,7 +167,7 @@ class _MetricScorer:
         return []
 
     def _accept_sample_weight(self):
-        # scikit-learn 1.9 asks scorers in multi-metric searches by this name when routing is off.
+        # scikit-learn's searches ask scorers by this name when routing is off.
         return "sample_weight" in self.requests
 
     def _sign(self, value):

@@ -1,10 +1,7 @@
-"""The estimators: a regressor for four families, and a binary classifier."""
-
-import numpy as np
-from sklearn.utils.validation import column_or_1d
+"""The estimators: a regressor for all families, and a binary classifier."""
 
 from fairdcov._checks import fill_docstring
-from fairdcov._fitting import BinaryClassifier, DevianceRegressor, encode_binary_target, regression_loss
+from fairdcov._fitting import BinaryClassifier, ObjectiveRegressor
 from fairdcov.neural._base import PenalisedNetwork
 
 __all__ = ["DCovMLPClassifier", "DCovMLPRegressor"]
@@ -95,7 +92,7 @@ def _document(cls):
 
 
 @_document
-class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
+class DCovMLPRegressor(ObjectiveRegressor, PenalisedNetwork):
     """Fully connected network for regression whose predictions do not depend on protected attributes.
 
     Minimises ``sum_i w_i loss(y_i, u_i) / sum_i w_i + strength * penalty(u, S) + alpha |coefs|^2 / (2 sum_i w_i)``:
@@ -106,10 +103,12 @@ class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
     Parameters
     ----------
     <penalty>
-    objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
+    objective : {"squared_error", "poisson", "negative_binomial", "gamma", "tweedie"}, default="squared_error"
         Loss: half the deviance of the family. All but the squared error have a log link.
     tweedie_power : float, default=1.5
         Power of the variance function for ``objective="tweedie"``, above 1 and below 2.
+    dispersion : float, default=1.0
+        For ``objective="negative_binomial"``, as in :class:`fairdcov.DCovNegativeBinomialRegressor`.
     hidden_layer_sizes : int or tuple of int, default=(64, 64)
         Width of each hidden layer; ``()`` is a generalised linear model.
     <parameters>
@@ -152,6 +151,7 @@ class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
         *,
         objective="squared_error",
         tweedie_power=1.5,
+        dispersion=1.0,
         hidden_layer_sizes=(64, 64),
         activation="relu",
         alpha=1e-4,
@@ -174,6 +174,7 @@ class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
         self.strength = strength
         self.objective = objective
         self.tweedie_power = tweedie_power
+        self.dispersion = dispersion
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
         self.alpha = alpha
@@ -191,14 +192,6 @@ class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
         self.drop_sensitive_columns = drop_sensitive_columns
         self.n_threads = n_threads
         self.verbose = verbose
-
-    def _loss(self):
-        return regression_loss(self.objective, self.tweedie_power)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = self.objective != "squared_error"
-        return tags
 
 
 @_document
@@ -284,14 +277,3 @@ class DCovMLPClassifier(BinaryClassifier, PenalisedNetwork):
         self.drop_sensitive_columns = drop_sensitive_columns
         self.n_threads = n_threads
         self.verbose = verbose
-
-    def _encode_target(self, y):
-        self.classes_, target = encode_binary_target(y)
-        return target
-
-    def _encode_known_target(self, y):
-        y = column_or_1d(y, warn=True)
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
-        return (y == self.classes_[1]).astype(np.float64)

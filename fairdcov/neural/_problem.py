@@ -3,30 +3,28 @@
 import math
 import numbers
 import warnings
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_classifier
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
-from fairdcov._checks import check_choice, check_positive_number, check_squarable, resolve_n_threads
+from fairdcov._checks import check_choice, check_positive_number, check_squarable, resolve_n_threads, warn_user
 from fairdcov._fitting import (
     LEAST_PENALISED_ROWS,
     Parts,
     RawObjective,
     StrengthGuard,
     largest_sensible_strength,
+    read_evaluation_data,
     read_training_data,
     warn_of_level,
     warn_of_strength,
 )
-from fairdcov.encoding import select_rows
-from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.exceptions import ConvergenceWarning, SensitiveFeaturesWarning
 from fairdcov.neural._layers import ACTIVATIONS, Layers, Units, check_hidden_layer_sizes, raw_predictions
 from fairdcov.neural._training import (
     RAMP_ITERATIONS,
@@ -60,13 +58,25 @@ class Problem:
         Its parameters; validation leaves what it learns about X and y on it.
     X, y, sample_weight, sensitive_features
         As passed to ``fit``.
-    evaluation : tuple
-        ``eval_set``, its weights and its protected attributes, as passed to ``fit``.
     strengths : list of float
         All strengths that will be asked for.
+    eval_set, eval_sample_weight, eval_sensitive_features : optional
+        As passed to ``fit``.
     """
 
-    def __init__(self, estimator, X, y, sample_weight, sensitive_features, evaluation, strengths):
+    def __init__(
+        self,
+        estimator,
+        X,
+        y,
+        sample_weight,
+        sensitive_features,
+        strengths,
+        *,
+        eval_set=None,
+        eval_sample_weight=None,
+        eval_sensitive_features=None,
+    ):
         # 1. Parameters, and PyTorch, before any work is done.
         self.estimator = estimator
         self._check_parameters()
@@ -77,26 +87,15 @@ class Problem:
         penalised = any(strengths)
 
         # 2. Data: rows to train on, rows to watch, and all rows of the fit.
-        validate = partial(validate_data, estimator, dtype=np.float64)
-        data = read_training_data(
-            estimator,
-            X,
-            y,
-            sample_weight,
-            sensitive_features,
-            penalised=penalised,
-            validate=partial(validate, y_numeric=is_regressor(estimator)),
-            encode_target=estimator._encode_target,
-        )
-        check_squarable(data.X)
         loss = estimator._loss()
-        loss.check_target(data.y)
+        data = read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, penalised=penalised)
+        check_squarable(data.X)
         self._random_state = check_random_state(estimator.random_state)
         held = np.zeros(len(data.y), dtype=bool)
-        evaluated = None
-        if any(part is not None for part in evaluation):
-            evaluated = _read_evaluation(estimator, *evaluation, loss, penalised=penalised, validate=validate)
-        elif estimator.early_stopping:
+        evaluated = read_evaluation_data(
+            estimator, eval_set, eval_sample_weight, eval_sensitive_features, loss, penalised=penalised
+        )
+        if evaluated is None and estimator.early_stopping:
             held = self._hold_back(data)
 
         # 3. What depends on the target or on the protected attributes alone.
@@ -113,8 +112,8 @@ class Problem:
             # A part may well hold people of one kind only; the whole has been looked at.
             warnings.simplefilter("ignore", SensitiveFeaturesWarning)
             if held.any():
-                self._train = part_objective(_select(data, ~held))
-                part = _select(data, held)
+                self._train = part_objective(data.part(~held))
+                part = data.part(held)
                 self._watched = RawObjective(loss, part.y, part.probabilities)
             elif evaluated is not None:
                 self._watched = part_objective(evaluated)
@@ -188,8 +187,8 @@ class Problem:
                 effective_strength, solution = self._guard.solve(
                     strength, partial(self._solve_penalised, parameters), first_guess=partial(self._guess, parameters)
                 )
-                warn_of_strength(estimator, strength, effective_strength, stacklevel=3)
-                warn_of_level(estimator, self._whole, lambda: solution.raw, effective_strength, stacklevel=3)
+                warn_of_strength(estimator, strength, effective_strength)
+                warn_of_level(estimator, self._whole, lambda: solution.raw, effective_strength)
             else:
                 effective_strength, solution = 0.0, self._settle(parameters, 0.0, unpenalised.converged, 0, _curves())
         if not solution.converged:
@@ -403,53 +402,13 @@ class Problem:
     def _warn(self, strength):
         estimator = self.estimator
         limit = f"max_epochs={estimator.max_epochs}" if strength == 0 else f"max_iter={estimator.max_iter}"
-        warnings.warn(
+        warn_user(
             f"{type(estimator).__name__} with strength={strength:g} was still getting better when it stopped "
             f"({limit}): increase it or tol, or set early_stopping=True",
             ConvergenceWarning,
-            stacklevel=4,
         )
 
 
 def _curves():
     """What is recorded of a training, by the names of the fitted attributes."""
     return {"loss_curve_": [], "penalty_curve_": [], "validation_curve_": []}
-
-
-def _select(data, keep):
-    """Some of the rows."""
-    sensitive_features = data.sensitive_features
-    if sensitive_features is not None:
-        sensitive_features = select_rows(sensitive_features, keep)
-    return replace(
-        data, X=data.X[keep], y=data.y[keep], weights=data.weights[keep], sensitive_features=sensitive_features
-    )
-
-
-def _read_evaluation(estimator, eval_set, sample_weight, sensitive_features, loss, *, penalised, validate):
-    """The rows to watch that were passed to ``fit``."""
-    if eval_set is None:
-        raise ValueError("eval_sample_weight and eval_sensitive_features need an eval_set; found none")
-    if isinstance(eval_set, list) and len(eval_set) == 1:
-        (eval_set,) = eval_set
-    if not isinstance(eval_set, tuple) or len(eval_set) != 2:
-        raise ValueError(f"eval_set must be one pair (X, y), or a list of one; found {type(eval_set).__name__}")
-    if penalised and sensitive_features is None and estimator.sensitive_columns is None:
-        raise MissingSensitiveFeaturesError(
-            "eval_set needs protected attributes of its own when strength > 0: pass eval_sensitive_features"
-        )
-    try:
-        data = read_training_data(
-            estimator,
-            *eval_set,
-            sample_weight,
-            sensitive_features,
-            penalised=penalised,
-            validate=partial(validate, reset=False, y_numeric=is_regressor(estimator)),
-            encode_target=estimator._encode_known_target,
-        )
-        if is_regressor(estimator):
-            loss.check_target(data.y)
-    except ValueError as error:
-        raise type(error)(f"eval_set: {error}") from error
-    return data

@@ -6,7 +6,7 @@ from sklearn.base import clone
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight, import_optional
 from fairdcov.encoding import SensitiveBlocks, SensitiveEncoder, check_sensitive_features
 from fairdcov.exceptions import MissingSensitiveFeaturesError
-from fairdcov.penalties import resolve_penalty
+from fairdcov.penalties import bind_penalty, resolve_penalty
 
 torch = import_optional("torch", "fairdcov.neural.DependenceLoss")
 
@@ -182,13 +182,22 @@ class DependenceLoss(torch.nn.Module):
         SensitiveBlocks
             Rows of it, ``encoded[batch]``, are passed to the loss as ``sensitive_features``. Levels and scales are
             those of the whole sample.
+
+        Raises
+        ------
+        TypeError
+            For a penalty of your own that has no parameter ``encoder``.
         """
         sensitive_features = _to_numpy(sensitive_features)
         _check_given(sensitive_features)
         if isinstance(sensitive_features, SensitiveBlocks):
             return sensitive_features
-        encoder = getattr(self.penalty, "encoder", None)
-        encoder = SensitiveEncoder() if encoder is None else encoder
+        if not hasattr(self.penalty, "encoder"):
+            raise TypeError(
+                f"{type(self.penalty).__name__} has no parameter encoder, which a penalty of encoded rows needs: "
+                "derive it from fairdcov.penalties.Penalty, or pass the attributes of each batch as they are"
+            )
+        encoder = SensitiveEncoder() if self.penalty.encoder is None else self.penalty.encoder
         return clone(encoder).fit_encode(sensitive_features)
 
     def forward(self, predictions, sensitive_features, sample_weight=None):
@@ -229,10 +238,9 @@ class DependenceLoss(torch.nn.Module):
             if (counted == counted[0]).all():
                 # Nothing can depend on what does not vary; a batch may well be like that, so it is no warning either.
                 return BoundDependenceLoss(None, len(codes))
-            if getattr(penalty, "encoder", None) is not None:
-                # It has done its work.
-                penalty = clone(penalty).set_params(encoder=None)
-        bound = penalty.bind(sensitive_features, weights, n_threads=self.n_threads)
+            # The encoder has done its work; this one takes rows of blocks as they are.
+            penalty = clone(penalty).set_params(encoder=SensitiveEncoder())
+        bound = bind_penalty(penalty, sensitive_features, weights, n_threads=self.n_threads)
         return BoundDependenceLoss(bound, len(sensitive_features))
 
     def extra_repr(self):

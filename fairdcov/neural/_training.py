@@ -33,7 +33,7 @@ class Watch:
     tolerance: float
     patience: int
     best: float = np.inf
-    parameters: np.ndarray = None
+    parameters: np.ndarray | None = None
     position: int = 0
     scores: list = field(default_factory=list)
     _reference: float = np.inf

@@ -101,6 +101,7 @@ def test_exposure_is_repetition_and_order_does_not_matter(rng, book):
 
 
 def test_polars_and_arrays(book):
+    pytest.importorskip("pyarrow")  # polars asks for it
     arrays = book["y_pred"].to_numpy(), book["baseline"].to_numpy()
     for function in (premium_changes, premium_change_by_group):
         expected = function(book["y_pred"], book["baseline"], book[COLUMNS])

@@ -166,6 +166,7 @@ def test_order_of_the_rows_does_not_matter(rng, book, arguments):
 
 @pytest.mark.parametrize("function", [one_way, balance_table])
 def test_frames_arrays_and_dicts(book, arguments, function):
+    pytest.importorskip("pyarrow")  # polars asks for it
     y_true, y_pred, features, weights = arguments
     expected = function(y_true, y_pred, features, **weights)
     from_polars = function(

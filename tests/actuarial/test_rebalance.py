@@ -195,6 +195,8 @@ def test_routing_balances_by_exposure_that_the_fit_does_not_ask_for(sample, rout
 
 
 @pytest.mark.parametrize("routed", [False, True])
+# LightGBM 4.6 names the columns of arrays, and misses the names when it predicts.
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names, but LGBMRegressor:UserWarning")
 def test_around_a_fair_booster(sample, routed):
     lightgbm = pytest.importorskip("lightgbm")
     from fairdcov import DCovLGBMRegressor

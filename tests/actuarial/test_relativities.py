@@ -233,6 +233,7 @@ def test_rebalancer_changes_the_base_alone(rated, model):
 
 
 def test_polars_arrays_and_any_index(rng, rated, model):
+    pytest.importorskip("pyarrow")  # polars asks for it
     weights = {"sample_weight": rated["exposure"]}
     expected = relativities(model, rated[FACTORS], **weights)
     repeated = rated[FACTORS].set_axis(np.zeros(len(rated), dtype=int), axis=0)

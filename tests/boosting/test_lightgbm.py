@@ -28,7 +28,7 @@ from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeatures
 from fairdcov.metrics import ccdcov, jdcov
 
 lightgbm = pytest.importorskip("lightgbm")
-# Large strengths are asked for on purpose; that a fit says which one it goes by is tested in tests/fitting/test_guard.py.
+# Large strengths are asked for on purpose; tests/fitting/test_guard.py tests that a fit says which one it goes by.
 pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
 
 SMALL = {"n_estimators": 20, "num_leaves": 6, "n_fair_rounds": 25, "random_state": 0, "n_jobs": 1}

@@ -11,7 +11,7 @@ from fairdcov import CCDCovPenalty, DCovXGBRegressor, JDCovPenalty
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 xgboost = pytest.importorskip("xgboost")
-# Large strengths are asked for on purpose; that a fit says which one it goes by is tested in tests/fitting/test_guard.py.
+# Large strengths are asked for on purpose; tests/fitting/test_guard.py tests that a fit says which one it goes by.
 pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
 
 SMALL = {"n_estimators": 15, "max_depth": 3, "n_fair_rounds": 25, "random_state": 0, "n_jobs": 1, "learning_rate": 0.2}

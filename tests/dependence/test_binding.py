@@ -332,6 +332,16 @@ def test_large_offsets_cost_no_digits(method, offset, rng):
     assert_allclose(gini_mean_difference(u)[0], gini_mean_difference(u - offset)[0], rtol=1e-9)
 
 
+@pytest.mark.parametrize("statistic", ["u", "v"])
+@pytest.mark.parametrize("method", ["profiles", "tiles"])
+def test_large_offsets_cost_the_joint_measure_no_digits(method, statistic, rng):
+    """It centres each block on its own, one of a single column by running sums of its values."""
+    u, first, second = rng.normal(size=(3, 300)) + 1e8
+    options = {"statistic": statistic, "method": method, "n_threads": 1}
+    expected = joint_distance_covariance(u - 1e8, first - 1e8, second - 1e8, **options)
+    assert_allclose(joint_distance_covariance(u, first, second, **options), expected, rtol=1e-9)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_v_statistics_of_few_rows(n, rng):
     u, z, S = rng.normal(size=n), rng.normal(size=n), rng.integers(0, 2, (n, 2)).astype(float)

@@ -3,7 +3,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from fairdcov.encoding import MAX_NUMERIC_LEVELS, make_groups
+from fairdcov.encoding import MAX_NUMERIC_LEVELS, fixed_bins, make_groups
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics import (
     demographic_parity_gap,
@@ -288,6 +288,16 @@ def test_rows_refer_to_the_input(book):
     sample = group_predictions(None, prediction, people, weights)
     assert np.array_equal(prediction[sample.rows], sample.predictions)
     assert (weights[sample.rows] > 0).all()
+
+
+def test_fixed_bins_are_quantiles_of_the_weight():
+    """They cut parts of the rows like the whole is cut by the metrics themselves."""
+    age, weights = np.arange(10.0), np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 6])
+    edges = fixed_bins(age, {0: 3}, weights)["sensitive feature 0"]
+    assert edges.tolist() == [0.0, 4.0, 9.0]
+    assert fixed_bins(np.repeat(age, weights), {0: 3})["sensitive feature 0"].tolist() == edges.tolist()
+    codes, _, _ = make_groups(age, {0: 3}, weights)
+    assert np.array_equal(make_groups(age, {0: edges})[0], codes)
 
 
 def test_summary_by_hand():

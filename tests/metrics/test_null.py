@@ -76,6 +76,21 @@ def test_metrics_of_the_user_are_called_with_permuted_rows(book, convert):
     assert found.observed > found.quantile(0.9)
 
 
+def test_labels_of_pandas_stay_with_the_predictions(book):
+    """Permuted labels would be taken for rows in another order, by the metric or by what it does with them."""
+    people, prediction, _ = book
+    people, prediction = people[:50], pd.Series(prediction[:50], index=people.index[:50])
+    seen = []
+
+    def metric(y_true, y_pred, *, sensitive_features):
+        seen.append(sensitive_features)
+        return js_divergence(y_true, y_pred, sensitive_features=sensitive_features)
+
+    found = null_distribution(metric, None, prediction, sensitive_features=people, n_permutations=3, random_state=0)
+    assert all(permuted.index.equals(people.index) for permuted in seen)
+    assert len(np.unique(found.values)) == 3
+
+
 def test_options_and_bins_are_passed_on(book):
     people, prediction, exposure = book
     people = people.assign(age=np.random.default_rng(0).normal(40, 10, len(people)))

@@ -6,9 +6,10 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
-from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss, regression_loss
+from fairdcov._fitting._families import regression_family
+from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
 from fairdcov._fitting._objective import RawObjective
-from fairdcov.dependence import local_density, pull_bounds
+from fairdcov.dependence import bind_dependence, local_density
 from fairdcov.encoding._blocks import SensitiveBlocks
 
 
@@ -32,15 +33,32 @@ def test_pull_bounds_are_absolute_row_sums(rng, weighted):
     p = weights / weights.sum()
     expected = p * (np.abs(centred(points, p)) @ p)
     blocks = SensitiveBlocks.from_arrays([points])
-    found = pull_bounds(blocks, "ccdcov", sample_weight=weights if weighted else None)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    for method in ("profiles", "tiles", "approximate"):
+        form = bind_dependence(blocks, "ccdcov", sample_weight=weights if weighted else None, method=method)
+        np.testing.assert_allclose(form.pull_bounds(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("measure", ["dcov", "jdcov", "ccdcov"])
+@pytest.mark.parametrize("statistic", ["u", "v"])
+@pytest.mark.parametrize("n_levels", [8, 800])
+def test_pull_bounds_are_the_same_whatever_the_method(rng, measure, statistic, n_levels):
+    """From the definition of W where there is no matrix over the profiles, and summed over blocks."""
+    n = 2_000
+    blocks = SensitiveBlocks.from_arrays([rng.normal(size=n_levels)[rng.integers(0, n_levels, (n, 1))] for _ in "ab"])
+    first, *others = (
+        bind_dependence(blocks, measure, statistic=statistic, method=method, c=0.7, n_components=4, n_threads=1)
+        for method in ("profiles", "tiles", "approximate")
+    )
+    for form in others:
+        np.testing.assert_allclose(form.pull_bounds(), first.pull_bounds(), rtol=1e-9)
+    assert (np.ptp(first.pull_bounds()) > 0) == (n_levels == 8)
 
 
 def test_pull_bounds_of_many_profiles_are_their_mean(rng):
     points = rng.normal(size=(3_000, 2))
     p = np.full(3_000, 1 / 3_000)
     mean = p @ np.abs(centred(points, p)) @ p
-    found = pull_bounds(SensitiveBlocks.from_arrays([points]), "ccdcov")
+    found = bind_dependence(SensitiveBlocks.from_arrays([points]), "ccdcov").pull_bounds()
     assert found.sum() == pytest.approx(mean, rel=0.1)
     assert np.ptp(found) == 0
 
@@ -277,8 +295,8 @@ def test_terms_with_curvature_are_the_terms(rng, people):
 
 @pytest.mark.parametrize(("objective", "power"), [("poisson", 1.0), ("gamma", 2.0), ("tweedie", 1.3)])
 def test_losses_by_name(objective, power):
-    assert regression_loss(objective, 1.3).power == power
+    assert regression_family(objective).loss(1.3).power == power
     with pytest.raises(ValueError, match="tweedie_power must be above 1 and below 2"):
-        regression_loss("tweedie", 1.0)
+        regression_family("tweedie").loss(1.0)
     with pytest.raises(ValueError, match="objective must be one of"):
-        regression_loss("quantile")
+        regression_family("quantile")

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fairdcov import _optional
+from fairdcov._checks import _optional
 
 
 @pytest.fixture(autouse=True)

@@ -60,6 +60,13 @@ def data(report):
     return report.to_dict()
 
 
+def page_of(report, path=None):
+    """The report as a page, for which the packages of an extra are needed."""
+    pytest.importorskip("jinja2")
+    pytest.importorskip("matplotlib")
+    return report.to_html(path)
+
+
 def section_of(data, *attributes):
     """Section of the groups of some attributes."""
     return next(section for section in data["groups"] if section["attributes"] == list(attributes))

@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fairdcov.actuarial import write_csv
+from fairdcov.encoding import SensitiveColumn, _attributes
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.report import AuditReport, audit
 from fairdcov.report._summary import number, p_value, percent
+
+from .conftest import page_of
 
 QUICK = {"n_permutations": 0, "n_bootstrap": 0, "verbose": 0}
 SECTIONS = {
@@ -179,6 +183,9 @@ def test_a_progress_bar_is_shown_when_wanted(rng, capsys):
 def test_without_the_extra_the_error_names_it(package, report, monkeypatch):
     from fairdcov.report import _html
 
+    if package != "matplotlib":
+        pytest.importorskip("matplotlib")  # which is asked for first
+
     _html._template.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == package]:
         monkeypatch.delitem(sys.modules, name)
@@ -205,6 +212,70 @@ def test_the_figures_need_neither_pictures_nor_pages():
     assert run.returncode == 0, run.stderr
 
 
+def _intervals(data, place=()):
+    """Every pair of ends in the data, under the place and the kind of interval."""
+    found = {}
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        if isinstance(value, dict | list):
+            found |= _intervals(value, (*place, key))
+        elif key in ("lower", "bootstrap_lower") and place[0] != "pairs":
+            found[(*place, key)] = value, data[key.replace("lower", "upper")]
+    return found
+
+
+def test_all_intervals_have_the_confidence_asked_for(rng):
+    y, u, group = small(rng)
+    given = {"baseline": u[::-1], "n_permutations": 0, "n_bootstrap": 100, "verbose": 0}
+    wide, narrow = (audit(y, u, group, confidence=level, **given).to_dict() for level in (0.95, 0.5))
+    wide_ends, narrow_ends = _intervals(wide), _intervals(narrow)
+    assert {place[:2] for place in wide_ends} >= {
+        ("balance", "lower"), ("change", "before"), ("change", "after"), ("change", "double_lift"), ("lift", "table"),
+        ("groups", 0),
+    }  # fmt: skip
+    assert wide_ends.keys() == narrow_ends.keys()
+    for place, (low, high) in narrow_ends.items():
+        assert wide_ends[place][0] < low < high < wide_ends[place][1], place
+    for name in ("lower", "upper"):
+        assert narrow["change"]["after"][name] == narrow["balance"][name]
+
+
+def test_attributes_are_read_once_and_crossed_once(book, prediction, monkeypatch):
+    read, crossed = Counter(), Counter()
+    real_read, real_cross = SensitiveColumn.__init__, _attributes.cross_columns
+
+    def count_read(column, name, *arguments, **options):
+        read[name] += 1
+        real_read(column, name, *arguments, **options)
+
+    def count_cross(columns, edges):
+        crossed[tuple(columns), tuple((name, str(edge)) for name, edge in edges.items())] += 1
+        return real_cross(columns, edges)
+
+    monkeypatch.setattr(SensitiveColumn, "__init__", count_read)
+    monkeypatch.setattr(_attributes, "cross_columns", count_cross)
+    exposure = np.where(np.arange(len(prediction)) % 7 == 0, 0.0, book.exposure)
+    report = audit(
+        book.target,
+        prediction,
+        book.sensitive_features,
+        sample_weight=exposure,
+        features=book.data,
+        baseline=book.fair_rate,
+        legitimate_features=["vehicle_power"],
+        n_permutations=3,
+        n_bootstrap=10,
+        max_partial_rows=50,
+        max_learning_rows=100,
+        min_group_size=20,
+        verbose=0,
+    )
+    assert all(report.to_dict()[section] for section in SECTIONS - {"metadata", "alternatives"})
+    assert read == {"gender": 1, "region": 1, "age": 1}
+    assert set(crossed.values()) == {1}
+    # singles, pairs, all; and age by three other numbers of groups, alone and in all
+    assert len(crossed) == 7 + 2 * 3
+
+
 # --- little input --------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +287,7 @@ def test_without_observed_values(rng):
     assert found["change"]["double_lift"] is None
     assert "observed" not in found["groups"][0]["groups"][0]
     assert found["change"]["by_attribute"][0]["change"] == pytest.approx(1 / 1.1 - 1)
-    assert "No observed values" in report.to_html()
+    assert "No observed values" in page_of(report)
 
 
 def test_a_single_group(rng):
@@ -230,7 +301,7 @@ def test_a_single_group(rng):
     assert found["dependence"][0]["value"] == 0
     assert found["proxies"]["prediction"][0]["note"] == "constant"
     assert any("is constant: nothing can depend on it" in remark for remark in found["remarks"])
-    report.to_html()
+    page_of(report)
 
 
 def test_all_groups_too_small(rng):
@@ -240,7 +311,7 @@ def test_all_groups_too_small(rng):
     assert len(found["groups"][0]["too_small"]) == 2
     assert any("fewer than two groups have 1000 rows" in remark for remark in found["remarks"])
     assert found["groups"][0]["share_too_small"] == pytest.approx(1)
-    report.to_html()
+    page_of(report)
 
 
 def test_a_constant_prediction(rng):
@@ -252,7 +323,7 @@ def test_a_constant_prediction(rng):
     assert found["dependence"][0]["test"]["p_value"] == 1
     assert found["distributions"] is None
     assert any("prediction is constant" in remark for remark in found["remarks"])
-    report.to_html()
+    page_of(report)
 
 
 def test_a_group_without_claims(rng):
@@ -263,7 +334,7 @@ def test_a_group_without_claims(rng):
     assert (row["label"], row["observed"], row["actual_to_expected"], row["lower"]) == ("f", 0, 0, 0)
     assert row["upper"] > 0
     assert any("nothing was observed in 1 of 2 groups" in remark for remark in report.to_dict()["remarks"])
-    report.to_html()
+    page_of(report)
 
 
 def test_no_claims_at_all(rng):
@@ -271,7 +342,7 @@ def test_no_claims_at_all(rng):
     report = audit(np.zeros(len(u)), u, group, **QUICK)
     assert report.to_dict()["balance"]["gini"] is None
     assert report.to_dict()["balance"]["deviance"] > 0
-    report.to_html()
+    page_of(report)
     report.to_markdown()
 
 
@@ -290,10 +361,20 @@ def test_rows_of_zero_exposure_do_not_count(rng):
         assert found[name] == kept[name]
 
 
+def test_levels_of_rows_of_zero_exposure_do_not_count(rng):
+    y, u, group = small(rng)
+    w = np.where(np.arange(len(u)) < 50, 0.0, 1.0)
+    S = pd.DataFrame({"a": np.where(w == 0, "only here", group), "b": rng.choice(["x", "y"], len(u))})
+    found = audit(y, u, S, sample_weight=w, **QUICK).to_dict()
+    kept = audit(y[50:], u[50:], S[50:], **QUICK).to_dict()
+    for name in ("groups", "balance", "dependence"):
+        assert found[name] == kept[name]
+
+
 def test_four_rows():
     report = audit([0, 1, 0, 1], [0.2, 0.7, 0.3, 0.6], list("abab"), features=np.arange(8).reshape(4, 2), verbose=0)
     assert report.to_dict()["balance"]["task"] == "classification"
-    report.to_html()
+    page_of(report)
     with pytest.raises(ValueError, match="at least one row; found 0"):
         audit([], [], [], verbose=0)
 
@@ -301,7 +382,7 @@ def test_four_rows():
 def test_one_row():
     report = audit([1.0], [0.7], ["a"], features=[[1.0]], verbose=0)
     assert report.to_dict()["data"]["rows"] == 1
-    report.to_html()
+    page_of(report)
 
 
 def test_three_attributes_have_pairs_and_an_intersection(data):
@@ -399,7 +480,7 @@ def test_features_of_every_kind(rng):
     assert by_name["text"]["share_missing"] == pytest.approx(X["text"].isna().mean())
     # The copy of the attribute is no proxy to learn from.
     assert found["prediction"][0]["value"] < 0.7
-    report.to_html()
+    page_of(report)
 
 
 def test_legitimate_factors_beside_the_features(rng):
