@@ -28,6 +28,7 @@ from fairdcov.encoding import (
     SensitiveEncoder,
     check_encoder,
     check_sensitive_features,
+    given_to,
     select_rows,
     warn_about_order,
     warn_of_attributes,
@@ -371,6 +372,7 @@ class Penalty(BaseEstimator):
         if weights is not None and (self.scale == "total" or (weights == weights[0]).all()):
             weights = None
         encoder = SensitiveEncoder() if self.encoder is None else clone(self.encoder)
+        sensitive_features = given_to(encoder.fit_encode, sensitive_features)
         if weights is None or weights.all():
             blocks = encoder.fit_encode(sensitive_features, weights)
         else:
@@ -650,7 +652,9 @@ def bind_penalty(penalty, sensitive_features, sample_weight, *, n_threads=None, 
         raise TypeError(f"{type(penalty).__name__}.bind does not take {', '.join(unknown)}: leave it out of the fit")
     if takes_all or "n_threads" in taken:
         options["n_threads"] = n_threads
-    return _as_bound_penalty(penalty.bind(sensitive_features, sample_weight, **options), penalty)
+    return _as_bound_penalty(
+        penalty.bind(given_to(penalty.bind, sensitive_features), sample_weight, **options), penalty
+    )
 
 
 def _as_bound_penalty(bound, penalty):

@@ -46,7 +46,7 @@ def _add_attribute_options(command):
         nargs="+",
         metavar="COLUMN=EDGES",
         help="how a protected number is cut where groups are compared, as in age=0,25,40,120; a single number gives so "
-        "many quantiles; into quarters by default when it has more than 20 values",
+        "many quantiles; into 5 by default when it has more than 20 values",
     )
     command.add_argument(
         "--categorical",

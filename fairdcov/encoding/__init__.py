@@ -5,6 +5,7 @@ from fairdcov.encoding._attributes import (
     as_given,
     check_sensitive_features,
     fixed_bins,
+    given_to,
     make_groups,
     select_rows,
     sensitive_groups,

@@ -16,6 +16,7 @@ __all__ = [
     "as_given",
     "check_sensitive_features",
     "fixed_bins",
+    "given_to",
     "make_groups",
     "select_rows",
     "sensitive_groups",
@@ -137,7 +138,7 @@ class Attributes:
         bins : int or dict, optional
             How numeric attributes are cut, see :func:`fairdcov.metrics.js_divergence`.
         sample_weight : (n,) array, optional
-            Weights of the quantiles, all positive.
+            Weights of the quantiles; rows of weight 0 may lie beyond the edges, and are then in the nearest bin.
 
         Returns
         -------
@@ -193,6 +194,12 @@ class Attributes:
 def as_given(sensitive_features):
     """Protected attributes for code that is not of this package: in the type that the user passed."""
     return sensitive_features.given if isinstance(sensitive_features, Attributes) else sensitive_features
+
+
+def given_to(function, sensitive_features):
+    """Protected attributes for a function that may be the user's: as they are if it is one of this package."""
+    ours = (getattr(function, "__module__", None) or "").startswith("fairdcov.")
+    return sensitive_features if ours else as_given(sensitive_features)
 
 
 def check_sensitive_features(sensitive_features, n_samples, *, reference="X"):

@@ -7,7 +7,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import check_choice, check_sample_weight, without_exponent
-from fairdcov.encoding._attributes import Attributes
+from fairdcov.encoding._attributes import Attributes, given_to
 from fairdcov.encoding._blocks import SensitiveBlocks
 from fairdcov.encoding._rows import warn_of_attributes
 from fairdcov.encoding._sensitive_column import column_named
@@ -337,5 +337,5 @@ def encode_attributes(sensitive_features, encoder, sample_weight):
     try:
         check_is_fitted(encoder)
     except NotFittedError:
-        return clone(encoder).fit_encode(sensitive_features, sample_weight)
-    return encoder.encode(sensitive_features)
+        return clone(encoder).fit_encode(given_to(encoder.fit_encode, sensitive_features), sample_weight)
+    return encoder.encode(given_to(encoder.encode, sensitive_features))

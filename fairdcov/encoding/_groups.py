@@ -26,7 +26,7 @@ __all__ = [
 # A numeric column with more distinct values than this is a measurement, not a code of categories: it needs bins.
 MAX_NUMERIC_LEVELS = 20
 # Quantile groups of a measurement among the protected attributes that nobody has said how to cut. Groups are crossed:
-# few of them, so that intersections keep rows enough to be compared.
+# few of them, so that intersections keep rows enough to be compared. The help of the command line says this number.
 DEFAULT_GROUPS = 5
 # Quantile bins of a measurement among the factors of a table, where each factor stands alone and a tariff is read off
 # its levels.
@@ -98,6 +98,9 @@ def _bin_edges(values, bins, name, weights):
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(f"bins for {name!r} must be at least two increasing edges; found {bins!r}")
     outside = (values < edges[0]) | (values > edges[-1])
+    if weights is not None:
+        # Rows of weight 0 have no part in quantiles that were asked for before.
+        outside &= weights > 0
     if outside.any():
         raise ValueError(
             f"bins for {name!r} leave out {int(outside.sum())} value(s), such as {values[outside][0]:g}: the edges run "
@@ -121,8 +124,8 @@ def level_text(level, digits=6):
 
 
 def _cut(values, edges):
-    """Bin of each value: closed on the left, the last one on both sides."""
-    return np.minimum(np.searchsorted(edges, values, side="right") - 1, len(edges) - 2).astype(np.int64)
+    """Bin of each value: closed on the left, the last one on both sides; values beyond the edges in the nearest."""
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2).astype(np.int64)
 
 
 def _column_levels(column, edges):

@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import check_consistent_rows
-from fairdcov.encoding import array_of_rows
+from fairdcov.encoding import array_of_rows, as_given
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import bind_js_divergence, js_divergence
@@ -168,6 +168,7 @@ def _bind_group_metric(metric, data, options):
 
 def _bind_any_metric(metric, data, options):
     y_true, y_pred, sensitive_features, sample_weight = data
+    sensitive_features = as_given(sensitive_features)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     frame = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
     if not isinstance(frame, nw.DataFrame | nw.Series):

@@ -316,3 +316,17 @@ def test_summary_by_hand():
     assert table["predicted_to_observed"].tolist()[:2] == [pytest.approx(10 / 6), 1.0]
     assert np.isnan(table["predicted_to_observed"].iloc[2])
     assert table["too_small"].tolist() == [False, True, True]
+
+
+def test_rows_of_weight_zero_beyond_the_quantiles_of_the_others():
+    age, gender = np.r_[1.0, np.arange(10.0, 31.0), 90.0], np.r_[["m"], ["f"] * 22]
+    people, weights = pd.DataFrame({"gender": gender, "age": age}), np.r_[0.0, np.ones(21), 0.0]
+    codes, labels, _ = make_groups(people, {"age": 2}, weights)
+    inner, inner_labels, _ = make_groups(people.iloc[1:-1], {"age": 2})
+    assert [labels[code] for code in codes[1:-1]] == [inner_labels[code] for code in inner]
+    assert labels[codes[0]] == ("m", inner_labels[0][1])
+    assert labels[codes[-1]] == inner_labels[-1]
+    edges = {"age": [10.0, 20.0, 30.0]}
+    np.testing.assert_array_equal(make_groups(people, edges, weights)[0], codes)
+    with pytest.raises(ValueError, match="leave out 2 value"):
+        make_groups(people, edges)
