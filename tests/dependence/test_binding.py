@@ -415,18 +415,6 @@ def test_norms_that_are_rounding_are_none(own, method):
             assert bind_dependence(factorise(z), "ccdcov", statistic="u", method=method).norm() == 0
 
 
-@pytest.mark.parametrize("columns", [1, 2])
-def test_an_attribute_that_differs_in_next_to_no_weight_is_constant(columns, rng):
-    """Divided by its deviation of 1e-17 it would count as much as any other."""
-    n = 40
-    u, z = rng.normal(size=(2, n))
-    weights = np.append(np.ones(n - 1), 1e-16)
-    options = {"statistic": "v", "sample_weight": weights, "scale_invariant": True, "c": 2.0}
-    one = np.outer(np.arange(n) == n - 1, np.ones(columns))
-    expected = joint_distance_covariance(u, z, np.zeros(n), **options)
-    assert_allclose(joint_distance_covariance(u, z, one, **options), expected, rtol=1e-12)
-
-
 @pytest.mark.parametrize("statistic", ["u", "v"])
 def test_deviations_keep_to_the_working_memory(statistic, rng, monkeypatch):
     """Where the matrix of a block is too large its squares are summed tile by tile."""
