@@ -225,6 +225,15 @@ def test_as_many_features_as_profiles_are_exact(measure, rng):
         assert_allclose(full[1], exact[1], atol=1e-10 * np.abs(exact[1]).max())
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_points_that_rounding_alone_tells_apart_take_one_feature_together(seed, rng):
+    """Of 32 pivots drawn at a time many are alike: the features left over are for the places not drawn yet."""
+    places = np.repeat(rng.normal(size=(30, 2)), 10, axis=0)
+    blocks = factorise(places + 1e-14 * rng.normal(size=places.shape))
+    form = bind_dependence(blocks, "ccdcov", method="approximate", n_components=40, random_state=seed)
+    assert form.error_bound < 1e-6
+
+
 def test_the_seed_decides_the_approximation(rng):
     blocks, u = factorise(rng.normal(size=(300, 3))), rng.normal(size=300)
     bind = {"method": "approximate", "n_components": 8}
