@@ -63,6 +63,26 @@ def test_pull_bounds_of_many_profiles_are_their_mean(rng):
     assert np.ptp(found) == 0
 
 
+def test_pull_bounds_of_many_profiles_take_those_of_weight(rng):
+    """The part of the rows that stands for all is drawn by weight: next to none of the scattered ones."""
+    scattered = np.arange(3_000) % 2 == 0
+    points = rng.normal(size=(3_000, 2)) * np.where(scattered, 100.0, 1.0)[:, None]
+    weights = np.where(scattered, 1e-9, 1.0)
+    p = weights / weights.sum()
+    found = pull_bounds(SensitiveBlocks.from_arrays([points]), "ccdcov", sample_weight=weights)
+    assert found.sum() == pytest.approx(p @ np.abs(centred(points, p)) @ p, rel=0.1)
+
+
+@pytest.mark.parametrize("c", [0.0, 1.0, 5.0])
+def test_pull_bounds_are_those_of_the_measure_with_its_options(c, rng):
+    p = np.full(60, 1 / 60)
+    first, second = rng.integers(0, 4, size=(2, 60, 1)).astype(float)
+    joint = (centred(first, p) + c) * (centred(second, p) + c)
+    joint = joint - np.add.outer(joint @ p, joint @ p) + p @ joint @ p
+    found = pull_bounds(SensitiveBlocks.from_arrays([first, second]), "jdcov", c=c)
+    np.testing.assert_allclose(found, p * (np.abs(joint) @ p), rtol=1e-10)
+
+
 @pytest.mark.parametrize("penalty", [CCDCovPenalty(), JDCovPenalty(c=0.5), DCovPenalty(), CCDCovPenalty(statistic="u")])
 def test_no_gradient_exceeds_twice_its_bound(rng, people, penalty):
     bound = penalty.set_params(normalize=False).bind(people)
