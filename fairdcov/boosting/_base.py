@@ -27,6 +27,7 @@ from fairdcov._fitting import (
     warn_of_strength,
 )
 from fairdcov.boosting._fair_rounds import FairRounds, Monitor
+from fairdcov.boosting._objective import BalancedObjective
 from fairdcov.exceptions import ConvergenceWarning
 
 __all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds", "own_gradients"]
@@ -138,7 +139,7 @@ class Problem:
 
         # 3. What depends on the protected attributes alone.
         bind = partial(TrainingData.bind, penalty=estimator.penalty, penalised=penalised, n_threads=estimator.n_jobs)
-        self.objective = RawObjective(loss, data.y, data.probabilities, bind(data))
+        self.objective = BalancedObjective(loss, data.y, data.probabilities, bind(data))
         monitor = None
         if monitored is not None:
             objective = RawObjective(loss, monitored.y, monitored.probabilities, bind(monitored))
@@ -161,7 +162,7 @@ class Problem:
             raw = self.grower.raw()
             target = loss.response(raw + self.objective.best_shift(raw))
         self.rounds = FairRounds(
-            RawObjective(loss, target, self.objective.probabilities, self.objective.penalty),
+            BalancedObjective(loss, target, self.objective.probabilities, self.objective.penalty),
             self.grower,
             data.weights.sum(),
             float(estimator.fair_learning_rate),
@@ -202,7 +203,6 @@ class Problem:
             self._n_fair += n_rounds
         raw = self.grower.raw() + shift
         loss, penalty = self.objective.mean_loss(raw), self.objective.penalty_value(raw)
-        bound = self.objective.penalty
         if not self._guard.admits(loss):
             warn_user(
                 f"{type(estimator).__name__} has a loss of {loss:.6g} on its training rows, above the "
@@ -222,11 +222,7 @@ class Problem:
             "n_unpenalised_rounds_": self.n_unpenalised,
             "n_fair_rounds_": self._n_fair,
             "effective_strength_": effective,
-            "loss_value_": loss,
-            "penalty_value_": penalty,
-            "objective_value_": loss + (effective * penalty if strength > 0 else 0.0),
-            "penalty_method_": None if bound is None else bound.method,
-            "penalty_error_bound_": None if bound is None else bound.error_bound,
+            **self.objective.attributes(loss, penalty, loss + (effective * penalty if strength > 0 else 0.0)),
             "history_": {name: np.array(values) for name, values in self.rounds.history.items()},
         }
 

@@ -86,9 +86,8 @@ class Problem:
             return self._solve_unpenalised(None)
         if self._preconditioner is None:
             self._preconditioner = Preconditioner(self.objective, parameters)
-        self.raw_objective.strength = strength
         return minimise(
-            self.objective,
+            partial(self.objective.parts_gradient, strength=strength),
             parameters,
             self._preconditioner,
             max_iterations=self.estimator.max_iter,
@@ -105,7 +104,6 @@ class Problem:
 
     def _solve_unpenalised(self, parameters):
         if self._unpenalised is None:
-            self.raw_objective.strength = 0.0
             if parameters is None:
                 parameters = self._constant_model()
             options = {"max_iterations": self.estimator.max_iter, "tolerance": self._start_tolerance}
@@ -113,7 +111,7 @@ class Problem:
                 self._unpenalised = newton(self.objective, parameters, **options)
             else:
                 preconditioner = Preconditioner(self.objective, parameters)
-                self._unpenalised = minimise(self.objective, parameters, preconditioner, **options)
+                self._unpenalised = minimise(self.objective.parts_gradient, parameters, preconditioner, **options)
         return self._unpenalised
 
     def _constant_model(self):
@@ -124,7 +122,7 @@ class Problem:
         return parameters
 
     def _attributes(self, solution, effective_strength, n_iterations):
-        estimator, penalty, parts = self.estimator, self.raw_objective.penalty, solution.parts
+        estimator, parts = self.estimator, solution.parts
         # At strength 0 it is no part of the objective, and has not been computed.
         penalty_value = parts.penalty
         if effective_strength == 0:
@@ -136,14 +134,10 @@ class Problem:
             _report(solution.n_iterations, parts)
         attributes = estimator._publish(coefficients, intercept)
         attributes.update(
+            self.raw_objective.attributes(parts.loss, penalty_value, parts.total),
             n_iter_=max(1, n_iterations),
             converged_=solution.converged,
             effective_strength_=effective_strength,
-            loss_value_=parts.loss,
-            penalty_value_=penalty_value,
-            objective_value_=parts.total,
-            penalty_method_=None if penalty is None else penalty.method,
-            penalty_error_bound_=None if penalty is None else penalty.error_bound,
         )
         return attributes
 
