@@ -1,6 +1,6 @@
 """Checks of what users pass, one place for each; ranges of floats; packages that come with an extra."""
 
-from fairdcov._checks._docstrings import fill_docstring
+from fairdcov._checks._docstrings import documented, fill_docstring
 from fairdcov._checks._optional import import_optional
 from fairdcov._checks._range import (
     is_constant,
@@ -19,6 +19,7 @@ from fairdcov._checks._validation import (
     check_positive_number,
     check_sample_weight,
     check_squarable,
+    check_whole_number,
     resolve_n_threads,
 )
 from fairdcov._checks._warning import warn_user

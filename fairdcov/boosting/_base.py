@@ -12,7 +12,7 @@ from sklearn.base import is_regressor
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from fairdcov._checks import check_choice, check_positive_number, fill_docstring, warn_user
+from fairdcov._checks import check_choice, check_positive_number, check_whole_number, fill_docstring, warn_user
 from fairdcov._fitting import (
     FIT_PARTS,
     BinaryClassifier,
@@ -112,11 +112,11 @@ class Problem:
         # 1. Parameters.
         self.estimator = estimator
         for name in ("n_estimators", "n_fair_rounds"):
-            _check_count(getattr(estimator, name), name)
+            check_whole_number(getattr(estimator, name), name)
         for name in ("learning_rate", "fair_learning_rate"):
             check_positive_number(getattr(estimator, name), name)
         if estimator.early_stopping_rounds is not None:
-            _check_count(estimator.early_stopping_rounds, "early_stopping_rounds")
+            check_whole_number(estimator.early_stopping_rounds, "early_stopping_rounds")
             if eval_set is None:
                 raise ValueError(
                     f"early_stopping_rounds={estimator.early_stopping_rounds} needs rows to watch: pass "
@@ -239,11 +239,6 @@ def _slack(objective):
     return size * _SHARE_MISSED**2 / 2
 
 
-def _check_count(value, name):
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number >= 1; found {value!r}")
-
-
 class PenalisedBooster(PenalisedEstimator):
     """Trees grown on ``mean loss + strength * penalty``, after an unpenalised booster.
 
@@ -327,14 +322,8 @@ class PenalisedBooster(PenalisedEstimator):
             callbacks=callbacks,
         )
 
-    fill_docstring(
-        fit,
-        **FIT_PARTS,
-        **{
-            "use of eval_set": "Rows to watch the objective on; with ``early_stopping_rounds`` they end both phases of "
-            "the\n        training."
-        },
-    )
+    _USE = "Rows to watch the objective on; with ``early_stopping_rounds`` they end both phases of the training."
+    fill_docstring(fit, **FIT_PARTS, **{"use of eval_set": _USE})
 
     def _check_path(self, strengths):
         if any(later <= earlier for earlier, later in pairwise(strengths)):

@@ -3,7 +3,7 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import fill_docstring, import_optional, resolve_n_threads
+from fairdcov._checks import documented, import_optional, resolve_n_threads
 from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds, own_gradients
 from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters
@@ -176,6 +176,63 @@ def _result(data_name, metric, value):
 class _LightGBMModel(PassThroughParameters):
     """What the regressor and the classifier share."""
 
+    def __init__(
+        self,
+        penalty="ccdcov",
+        strength=1.0,
+        *,
+        n_estimators=100,
+        learning_rate=0.1,
+        n_fair_rounds=100,
+        fair_learning_rate=0.5,
+        fair_target="unpenalised",
+        early_stopping_rounds=None,
+        boosting_type="gbdt",
+        num_leaves=31,
+        max_depth=-1,
+        min_split_gain=0.0,
+        min_child_weight=1e-3,
+        min_child_samples=20,
+        subsample=1.0,
+        subsample_freq=0,
+        colsample_bytree=1.0,
+        reg_alpha=0.0,
+        reg_lambda=0.0,
+        random_state=None,
+        n_jobs=None,
+        importance_type="split",
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        verbose=0,
+        **lightgbm_parameters,
+    ):
+        self.penalty = penalty
+        self.strength = strength
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.n_fair_rounds = n_fair_rounds
+        self.fair_learning_rate = fair_learning_rate
+        self.fair_target = fair_target
+        self.early_stopping_rounds = early_stopping_rounds
+        self.boosting_type = boosting_type
+        self.num_leaves = num_leaves
+        self.max_depth = max_depth
+        self.min_split_gain = min_split_gain
+        self.min_child_weight = min_child_weight
+        self.min_child_samples = min_child_samples
+        self.subsample = subsample
+        self.subsample_freq = subsample_freq
+        self.colsample_bytree = colsample_bytree
+        self.reg_alpha = reg_alpha
+        self.reg_lambda = reg_lambda
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.importance_type = importance_type
+        self.sensitive_columns = sensitive_columns
+        self.drop_sensitive_columns = drop_sensitive_columns
+        self.verbose = verbose
+        self._set_further(lightgbm_parameters)
+
     def _learner_parameters(self, seed):
         parameters = {
             "boosting": self.boosting_type,
@@ -344,6 +401,15 @@ colsample_bytree, reg_alpha, reg_lambda
     **lightgbm_parameters
         Any other parameter of LightGBM, by its name there."""
 
+_OBJECTIVE = """objective : {"squared_error", "poisson", "negative_binomial", "gamma", "tweedie"}, \
+default="squared_error"
+        Family of the target; all but the first have a log link.
+    tweedie_power : float, default=1.5
+        Power of the variance function for ``objective="tweedie"``.
+    dispersion : float, default=1.0
+        For ``objective="negative_binomial"``, as in :class:`fairdcov.DCovNegativeBinomialRegressor`. LightGBM does not
+        have it: its trees are grown on gradients computed here, and ``booster_`` says that it is a Poisson model."""
+
 _ATTRIBUTES = """booster_ : lightgbm.Booster
         All trees. Its own ``predict`` is on the scale of the target.
     n_unpenalised_rounds_ : int
@@ -374,25 +440,10 @@ _ATTRIBUTES = """booster_ : lightgbm.Booster
         Names of the features, where X had names."""
 
 
-def _document(objective):
-    """Describe the common parameters and attributes in one place."""
-
-    def decorate(cls):
-        parameters = _PARAMETERS.replace("\n    <objective>", objective)
-        return fill_docstring(cls, parameters=parameters, attributes=_ATTRIBUTES)
-
-    return decorate
-
-
-@_document(
-    """
-    objective : {"squared_error", "poisson", "negative_binomial", "gamma", "tweedie"}, default="squared_error"
-        Family of the target; all but the first have a log link.
-    tweedie_power : float, default=1.5
-        Power of the variance function for ``objective="tweedie"``.
-    dispersion : float, default=1.0
-        For ``objective="negative_binomial"``, as in :class:`fairdcov.DCovNegativeBinomialRegressor`. LightGBM does not
-        have it: its trees are grown on gradients computed here, and ``booster_`` says that it is a Poisson model."""
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    objective=_OBJECTIVE,
 )
 class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
     """LightGBM regression whose predictions do not depend on protected attributes.
@@ -483,38 +534,40 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         verbose=0,
         **lightgbm_parameters,
     ):
-        self.penalty = penalty
-        self.strength = strength
+        super().__init__(
+            penalty,
+            strength,
+            n_estimators=n_estimators,
+            learning_rate=learning_rate,
+            n_fair_rounds=n_fair_rounds,
+            fair_learning_rate=fair_learning_rate,
+            fair_target=fair_target,
+            early_stopping_rounds=early_stopping_rounds,
+            boosting_type=boosting_type,
+            num_leaves=num_leaves,
+            max_depth=max_depth,
+            min_split_gain=min_split_gain,
+            min_child_weight=min_child_weight,
+            min_child_samples=min_child_samples,
+            subsample=subsample,
+            subsample_freq=subsample_freq,
+            colsample_bytree=colsample_bytree,
+            reg_alpha=reg_alpha,
+            reg_lambda=reg_lambda,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            importance_type=importance_type,
+            sensitive_columns=sensitive_columns,
+            drop_sensitive_columns=drop_sensitive_columns,
+            verbose=verbose,
+            **lightgbm_parameters,
+        )
         self.objective = objective
         self.tweedie_power = tweedie_power
         self.dispersion = dispersion
-        self.n_estimators = n_estimators
-        self.learning_rate = learning_rate
-        self.n_fair_rounds = n_fair_rounds
-        self.fair_learning_rate = fair_learning_rate
-        self.fair_target = fair_target
-        self.early_stopping_rounds = early_stopping_rounds
-        self.boosting_type = boosting_type
-        self.num_leaves = num_leaves
-        self.max_depth = max_depth
-        self.min_split_gain = min_split_gain
-        self.min_child_weight = min_child_weight
-        self.min_child_samples = min_child_samples
-        self.subsample = subsample
-        self.subsample_freq = subsample_freq
-        self.colsample_bytree = colsample_bytree
-        self.reg_alpha = reg_alpha
-        self.reg_lambda = reg_lambda
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.importance_type = importance_type
-        self.sensitive_columns = sensitive_columns
-        self.drop_sensitive_columns = drop_sensitive_columns
-        self.verbose = verbose
-        self._set_further(lightgbm_parameters)
 
 
-@_document("")
+@documented(parameters=_PARAMETERS.replace("    <objective>\n", ""), attributes=_ATTRIBUTES)
 class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
     """LightGBM classification of two classes whose probabilities do not depend on protected attributes.
 
@@ -548,60 +601,3 @@ class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
     >>> model.fit(X, y, sensitive_features=gender).predict_proba(X).shape
     (500, 2)
     """
-
-    def __init__(
-        self,
-        penalty="ccdcov",
-        strength=1.0,
-        *,
-        n_estimators=100,
-        learning_rate=0.1,
-        n_fair_rounds=100,
-        fair_learning_rate=0.5,
-        fair_target="unpenalised",
-        early_stopping_rounds=None,
-        boosting_type="gbdt",
-        num_leaves=31,
-        max_depth=-1,
-        min_split_gain=0.0,
-        min_child_weight=1e-3,
-        min_child_samples=20,
-        subsample=1.0,
-        subsample_freq=0,
-        colsample_bytree=1.0,
-        reg_alpha=0.0,
-        reg_lambda=0.0,
-        random_state=None,
-        n_jobs=None,
-        importance_type="split",
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        verbose=0,
-        **lightgbm_parameters,
-    ):
-        self.penalty = penalty
-        self.strength = strength
-        self.n_estimators = n_estimators
-        self.learning_rate = learning_rate
-        self.n_fair_rounds = n_fair_rounds
-        self.fair_learning_rate = fair_learning_rate
-        self.fair_target = fair_target
-        self.early_stopping_rounds = early_stopping_rounds
-        self.boosting_type = boosting_type
-        self.num_leaves = num_leaves
-        self.max_depth = max_depth
-        self.min_split_gain = min_split_gain
-        self.min_child_weight = min_child_weight
-        self.min_child_samples = min_child_samples
-        self.subsample = subsample
-        self.subsample_freq = subsample_freq
-        self.colsample_bytree = colsample_bytree
-        self.reg_alpha = reg_alpha
-        self.reg_lambda = reg_lambda
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.importance_type = importance_type
-        self.sensitive_columns = sensitive_columns
-        self.drop_sensitive_columns = drop_sensitive_columns
-        self.verbose = verbose
-        self._set_further(lightgbm_parameters)

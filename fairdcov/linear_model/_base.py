@@ -1,11 +1,10 @@
 """The fit of every penalised linear model, in numbered stages."""
 
-import numbers
 from functools import partial
 
 import numpy as np
 
-from fairdcov._checks import check_positive_number, check_squarable, warn_user
+from fairdcov._checks import check_positive_number, check_squarable, check_whole_number, warn_user
 from fairdcov._fitting import (
     CoefficientObjective,
     PenalisedEstimator,
@@ -33,8 +32,7 @@ class Problem:
         self.estimator = estimator
         check_positive_number(estimator.alpha, "alpha", allow_zero=True)
         check_positive_number(estimator.tol, "tol")
-        if not isinstance(estimator.max_iter, numbers.Integral) or estimator.max_iter < 1:
-            raise ValueError(f"max_iter must be a whole number >= 1; found {estimator.max_iter!r}")
+        check_whole_number(estimator.max_iter, "max_iter")
         penalised = any(strengths)
         # The unpenalised model is a result when it was asked for, otherwise only a place to start from.
         self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, _START_TOLERANCE)

@@ -1,7 +1,6 @@
 """All of a fit that does not depend on the strength, in numbered stages, and the solution at a strength."""
 
 import math
-import numbers
 import warnings
 from functools import partial
 from types import SimpleNamespace
@@ -12,7 +11,14 @@ from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
 from tqdm import tqdm
 
-from fairdcov._checks import check_choice, check_positive_number, check_squarable, resolve_n_threads, warn_user
+from fairdcov._checks import (
+    check_choice,
+    check_positive_number,
+    check_squarable,
+    check_whole_number,
+    resolve_n_threads,
+    warn_user,
+)
 from fairdcov._fitting import (
     LEAST_PENALISED_ROWS,
     Parts,
@@ -42,11 +48,6 @@ _FEWEST_BATCHES = 100
 _AUTO_BATCH = (32, 1024)
 # Rows times parameters from which on threads share a pass over the full sample, which takes milliseconds there.
 _THREADED_PRODUCTS = 10**7
-
-
-def _check_whole_number(value, name, least=1):
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"{name} must be a whole number >= {least}; found {value!r}")
 
 
 class Problem:
@@ -148,9 +149,9 @@ class Problem:
         check_positive_number(estimator.learning_rate_init, "learning_rate_init")
         check_positive_number(estimator.tol, "tol", allow_zero=True)
         for name in ("max_epochs", "max_iter", "n_iter_no_change"):
-            _check_whole_number(getattr(estimator, name), name)
+            check_whole_number(getattr(estimator, name), name)
         if estimator.batch_size != "auto":
-            _check_whole_number(estimator.batch_size, "batch_size")
+            check_whole_number(estimator.batch_size, "batch_size")
         fraction = check_positive_number(estimator.validation_fraction, "validation_fraction")
         if fraction >= 1:
             raise ValueError(f"validation_fraction must be below 1; found {fraction!r}")
