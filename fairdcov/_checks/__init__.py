@@ -8,7 +8,7 @@ from fairdcov._checks._deprecation import (
     renamed_state,
     warn_of_renamed,
 )
-from fairdcov._checks._docstrings import fill_docstring
+from fairdcov._checks._docstrings import documented, fill_docstring
 from fairdcov._checks._optional import import_optional
 from fairdcov._checks._range import (
     is_constant,
@@ -27,6 +27,7 @@ from fairdcov._checks._validation import (
     check_positive_number,
     check_sample_weight,
     check_squarable,
+    check_whole_number,
     resolve_n_threads,
 )
 from fairdcov._checks._warning import warn_user

@@ -34,9 +34,8 @@ FIT_PARTS = {
     Raises
     ------
     ValueError
-        For invalid values anywhere, and for weights or attributes of an ``eval_set`` that is not there;
-        ``MissingSensitiveFeaturesError`` when a penalty lacks its attributes. A fit that fails leaves the estimator
-        as it was.""",
+        For invalid values anywhere; ``MissingSensitiveFeaturesError`` when a penalty lacks its attributes. A fit
+        that fails leaves the estimator as it was.""",
 }
 
 

@@ -1,6 +1,5 @@
 """Who pays more and who pays less after a change of tariff."""
 
-import numbers
 import warnings
 from itertools import pairwise
 
@@ -8,7 +7,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from fairdcov._checks import check_choice, check_positive_number, fill_docstring
+from fairdcov._checks import check_choice, check_positive_number, check_whole_number, fill_docstring
 from fairdcov.actuarial._book import check_positive_baseline, read_book
 from fairdcov.actuarial._experience import level_tables
 from fairdcov.encoding import DEFAULT_FACTOR_BINS, Attributes, read_frame, warn_about_order
@@ -243,8 +242,7 @@ def largest_dislocations(y_pred, baseline, features=None, *, sample_weight=None,
     """
     check_choice(by, "by", ("relative", "absolute"))
     check_choice(direction, "direction", ("both", "up", "down"))
-    if isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1:
-        raise ValueError(f"n must be a whole number >= 1; found {n!r}")
+    check_whole_number(n, "n")
     book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
     change = _changes_of(book)
     before, after = book.predictions["baseline"], book.predictions["y_pred"]

@@ -1,10 +1,9 @@
 """Observed against predicted: by factor, by group, and by bins of the prediction."""
 
-import numbers
-
 import numpy as np
 import pandas as pd
 
+from fairdcov._checks import check_whole_number
 from fairdcov.actuarial._book import check_positive_baseline, experience, exposure_bins, read_book
 from fairdcov.actuarial._factors import factors_of
 from fairdcov.encoding import DEFAULT_FACTOR_BINS
@@ -177,12 +176,6 @@ def balance_table(
     return level_tables(book, columns_of, sensitive_features, "sensitive_features", bins, whole=True)
 
 
-def _check_n_bins(n_bins):
-    if isinstance(n_bins, bool) or not isinstance(n_bins, numbers.Integral) or n_bins < 1:
-        raise ValueError(f"n_bins must be a whole number >= 1; found {n_bins!r}")
-    return int(n_bins)
-
-
 def _extremes(values, codes, n_levels):
     lowest, highest = np.full(n_levels, np.inf), np.full(n_levels, -np.inf)
     np.minimum.at(lowest, codes, values)
@@ -227,7 +220,7 @@ def lift_table(y_true, y_pred, *, sample_weight=None, n_bins=10, confidence=0.95
     0    1       2.0       0.5       0.75  0.333333
     1    2       2.0       2.5       2.25  1.666667
     """
-    n_bins = _check_n_bins(n_bins)
+    n_bins = check_whole_number(n_bins, "n_bins")
     book = read_book(y_true, sample_weight, y_pred=y_pred)
     predicted = book.predictions["y_pred"]
     codes = exposure_bins(predicted, book.exposure, n_bins)
@@ -289,7 +282,7 @@ def double_lift_table(y_true, y_pred, baseline, *, sample_weight=None, n_bins=10
     0    0.6       0.5       0.75      1.25
     1    2.0       2.5       2.50      1.25
     """
-    n_bins = _check_n_bins(n_bins)
+    n_bins = check_whole_number(n_bins, "n_bins")
     book = read_book(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
     before = check_positive_baseline(book)
     ratio = book.predictions["y_pred"] / before

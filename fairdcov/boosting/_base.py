@@ -12,7 +12,7 @@ from sklearn.base import is_regressor
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from fairdcov._checks import check_choice, check_positive_number, fill_docstring, warn_user
+from fairdcov._checks import check_choice, check_positive_number, check_whole_number, fill_docstring, warn_user
 from fairdcov._fitting import (
     FIT_PARTS,
     BinaryClassifier,
@@ -27,6 +27,7 @@ from fairdcov._fitting import (
     warn_of_strength,
 )
 from fairdcov.boosting._fair_rounds import FairRounds, Monitor
+from fairdcov.boosting._objective import BalancedObjective
 from fairdcov.exceptions import ConvergenceWarning
 
 __all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds", "own_gradients"]
@@ -111,11 +112,11 @@ class Problem:
         # 1. Parameters.
         self.estimator = estimator
         for name in ("n_estimators", "n_fair_rounds"):
-            _check_count(getattr(estimator, name), name)
+            check_whole_number(getattr(estimator, name), name)
         for name in ("learning_rate", "fair_learning_rate"):
             check_positive_number(getattr(estimator, name), name)
         if estimator.early_stopping_rounds is not None:
-            _check_count(estimator.early_stopping_rounds, "early_stopping_rounds")
+            check_whole_number(estimator.early_stopping_rounds, "early_stopping_rounds")
             if eval_set is None:
                 raise ValueError(
                     f"early_stopping_rounds={estimator.early_stopping_rounds} needs rows to watch: pass "
@@ -138,7 +139,7 @@ class Problem:
 
         # 3. What depends on the protected attributes alone.
         bind = partial(TrainingData.bind, penalty=estimator.penalty, penalised=penalised, n_threads=estimator.n_jobs)
-        self.objective = RawObjective(loss, data.y, data.probabilities, bind(data))
+        self.objective = BalancedObjective(loss, data.y, data.probabilities, bind(data))
         monitor = None
         if monitored is not None:
             objective = RawObjective(loss, monitored.y, monitored.probabilities, bind(monitored))
@@ -161,7 +162,7 @@ class Problem:
             raw = self.grower.raw()
             target = loss.response(raw + self.objective.best_shift(raw))
         self.rounds = FairRounds(
-            RawObjective(loss, target, self.objective.probabilities, self.objective.penalty),
+            BalancedObjective(loss, target, self.objective.probabilities, self.objective.penalty),
             self.grower,
             data.weights.sum(),
             float(estimator.fair_learning_rate),
@@ -202,7 +203,6 @@ class Problem:
             self._n_fair += n_rounds
         raw = self.grower.raw() + shift
         loss, penalty = self.objective.mean_loss(raw), self.objective.penalty_value(raw)
-        bound = self.objective.penalty
         if not self._guard.admits(loss):
             warn_user(
                 f"{type(estimator).__name__} has a loss of {loss:.6g} on its training rows, above the "
@@ -222,11 +222,7 @@ class Problem:
             "n_unpenalised_rounds_": self.n_unpenalised,
             "n_fair_rounds_": self._n_fair,
             "effective_strength_": effective,
-            "loss_value_": loss,
-            "penalty_value_": penalty,
-            "objective_value_": loss + (effective * penalty if strength > 0 else 0.0),
-            "penalty_method_": None if bound is None else bound.method,
-            "penalty_error_bound_": None if bound is None else bound.error_bound,
+            **self.objective.attributes(loss, penalty, loss + (effective * penalty if strength > 0 else 0.0)),
             "history_": {name: np.array(values) for name, values in self.rounds.history.items()},
         }
 
@@ -241,11 +237,6 @@ def _slack(objective):
     elif link == "log":
         size = float(objective.loss.curvature(np.array([level]))[0])
     return size * _SHARE_MISSED**2 / 2
-
-
-def _check_count(value, name):
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number >= 1; found {value!r}")
 
 
 class PenalisedBooster(PenalisedEstimator):
@@ -331,14 +322,8 @@ class PenalisedBooster(PenalisedEstimator):
             callbacks=callbacks,
         )
 
-    fill_docstring(
-        fit,
-        **FIT_PARTS,
-        **{
-            "use of eval_set": "Rows to watch the objective on; with ``early_stopping_rounds`` they end both phases of "
-            "the\n        training."
-        },
-    )
+    _USE = "Rows to watch the objective on; with ``early_stopping_rounds`` they end both phases of the training."
+    fill_docstring(fit, **FIT_PARTS, **{"use of eval_set": _USE})
 
     def _check_path(self, strengths):
         if any(later <= earlier for earlier, later in pairwise(strengths)):

@@ -7,6 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import import_optional, resolve_n_threads
 from fairdcov.boosting._base import BoostedRegressor, fair_bounds, own_gradients
+from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._parameters import PassThroughParameters
 
@@ -108,6 +109,20 @@ def _splits(booster, position):
     return "[" in tree
 
 
+@describe(
+    "XGBoost",
+    objective=OBJECTIVE,
+    rate="0.3",
+    importances='{"gain", "weight", "cover", "total_gain", "total_cover"}, default="gain"',
+    booster="xgboost.Booster",
+    sum=", of sum 1",
+    further="""early_stopping_rounds : int, optional
+        Rounds without improvement on ``eval_set`` that end either phase; both go back to their best round.
+    max_depth, min_child_weight, subsample, colsample_bytree, reg_alpha, reg_lambda
+        As in ``xgboost.XGBModel``, in all rounds.""",
+    others="""**xgboost_parameters
+        Any other parameter of ``xgboost.train``, by its name there.""",
+)
 class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
     """XGBoost regression whose predictions do not depend on protected attributes.
 
@@ -115,73 +130,11 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
 
     Parameters
     ----------
-    penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
-        Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
-    strength : float, default=1.0
-        Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives XGBoost's
-        model. Where a scale-free penalty of the start would weigh more than 10 times what the start explains of the
-        loss, it counts as if it weighed that: see ``effective_strength_``.
-    objective : {"squared_error", "poisson", "negative_binomial", "gamma", "tweedie"}, default="squared_error"
-        Family of the target; all but the first have a log link.
-    tweedie_power : float, default=1.5
-        Power of the variance function for ``objective="tweedie"``.
-    dispersion : float, default=1.0
-        For ``objective="negative_binomial"``, as in :class:`fairdcov.DCovNegativeBinomialRegressor`. XGBoost does not
-        have it: its trees are grown on gradients computed here, and ``booster_`` says that it is a Poisson model.
-    n_estimators : int, default=100
-        Unpenalised rounds.
-    learning_rate : float, default=0.3
-        Of the unpenalised rounds.
-    n_fair_rounds : int, default=100
-        Rounds on loss plus penalty that follow, at most; for each strength of a path.
-    fair_learning_rate : float, default=0.5
-        Share of a Newton step that a fair round takes.
-    fair_target : {"unpenalised", "observed"}, default="unpenalised"
-        What fair rounds keep close to: the predictions of the unpenalised rounds, so that however many there are they
-        fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go on
-        fitting; that wants few unpenalised rounds or early stopping.
-    early_stopping_rounds : int, optional
-        Rounds without improvement on ``eval_set`` that end either phase; both go back to their best round.
-    max_depth, min_child_weight, subsample, colsample_bytree, reg_alpha, reg_lambda
-        As in ``xgboost.XGBModel``, in all rounds.
-    random_state : int, RandomState or None, default=None
-        Seed of XGBoost.
-    n_jobs : int, optional
-        Threads of XGBoost and of the tile kernels; all available for None.
-    importance_type : {"gain", "weight", "cover", "total_gain", "total_cover"}, default="gain"
-        Of ``feature_importances_``.
-    sensitive_columns : list of str or int, optional
-        Columns of X that hold the protected attributes, instead of ``sensitive_features``.
-    drop_sensitive_columns : bool, default=True
-        Whether these columns are no features. They are then not needed in ``predict``.
-    verbose : int, default=0
-        1 prints a line for each strength, 2 XGBoost's messages as well.
-    **xgboost_parameters
-        Any other parameter of ``xgboost.train``, by its name there.
+    <parameters>
 
     Attributes
     ----------
-    booster_ : xgboost.Booster
-        All trees. Its own ``predict`` is on the scale of the target.
-    n_unpenalised_rounds_, n_fair_rounds_ : int
-        Trees of the unpenalised start, and those grown on loss plus penalty.
-    effective_strength_ : float
-        As in :class:`DCovLGBMRegressor`.
-    loss_value_, penalty_value_, objective_value_ : float
-        On the training rows, as in :class:`DCovLGBMRegressor`.
-    penalty_method_ : str or None
-        Algorithm the penalty used.
-    penalty_error_bound_ : float or None
-        Bound on the error of the normalised penalty.
-    history_ : dict of arrays
-        ``objective``, ``loss`` and ``penalty`` at the start of each strength and after each fair round; the loss is
-        that of ``fair_target``. With ``eval_set`` the same with the prefix ``validation_``, by the observed target.
-    feature_importances_ : (p,) array
-        Importance of each feature, of sum 1.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : (p,) array of str
-        Names of the features, where X had names.
+    <attributes>
 
     See Also
     --------

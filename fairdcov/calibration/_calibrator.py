@@ -18,7 +18,13 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from tqdm import tqdm
 
-from fairdcov._checks import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov._checks import (
+    check_choice,
+    check_consistent_rows,
+    check_positive_number,
+    check_sample_weight,
+    check_whole_number,
+)
 from fairdcov._fitting import check_strengths
 from fairdcov.calibration._rules import RULES, apply_rule
 from fairdcov.calibration._sweep import (
@@ -403,9 +409,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         if not 0 < self.null_quantile < 1:
             raise ValueError(f"null_quantile must be between 0 and 1; found {self.null_quantile!r}")
         for name, least in (("n_permutations", 1), ("n_seeds", 1), ("n_strengths", 3), ("min_group_size", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-                raise ValueError(f"{name} must be a whole number >= {least}; found {value!r}")
+            check_whole_number(getattr(self, name), name, least)
         if self.n_seeds > 1 and self._seed_name() is None:
             raise ValueError(
                 f"n_seeds={self.n_seeds} needs an estimator with a random_state; "

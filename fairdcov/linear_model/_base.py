@@ -1,11 +1,10 @@
 """The fit of every penalised linear model, in numbered stages."""
 
-import numbers
 from functools import partial
 
 import numpy as np
 
-from fairdcov._checks import check_positive_number, check_squarable, warn_user
+from fairdcov._checks import check_positive_number, check_squarable, check_whole_number, warn_user
 from fairdcov._fitting import (
     CoefficientObjective,
     PenalisedEstimator,
@@ -33,8 +32,7 @@ class Problem:
         self.estimator = estimator
         check_positive_number(estimator.alpha, "alpha", allow_zero=True)
         check_positive_number(estimator.tol, "tol")
-        if not isinstance(estimator.max_iter, numbers.Integral) or estimator.max_iter < 1:
-            raise ValueError(f"max_iter must be a whole number >= 1; found {estimator.max_iter!r}")
+        check_whole_number(estimator.max_iter, "max_iter")
         penalised = any(strengths)
         # The unpenalised model is a result when it was asked for, otherwise only a place to start from.
         self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, _START_TOLERANCE)
@@ -86,9 +84,8 @@ class Problem:
             return self._solve_unpenalised(None)
         if self._preconditioner is None:
             self._preconditioner = Preconditioner(self.objective, parameters)
-        self.raw_objective.strength = strength
         return minimise(
-            self.objective,
+            partial(self.objective.parts_gradient, strength=strength),
             parameters,
             self._preconditioner,
             max_iterations=self.estimator.max_iter,
@@ -105,7 +102,6 @@ class Problem:
 
     def _solve_unpenalised(self, parameters):
         if self._unpenalised is None:
-            self.raw_objective.strength = 0.0
             if parameters is None:
                 parameters = self._constant_model()
             options = {"max_iterations": self.estimator.max_iter, "tolerance": self._start_tolerance}
@@ -113,7 +109,7 @@ class Problem:
                 self._unpenalised = newton(self.objective, parameters, **options)
             else:
                 preconditioner = Preconditioner(self.objective, parameters)
-                self._unpenalised = minimise(self.objective, parameters, preconditioner, **options)
+                self._unpenalised = minimise(self.objective.parts_gradient, parameters, preconditioner, **options)
         return self._unpenalised
 
     def _constant_model(self):
@@ -124,7 +120,7 @@ class Problem:
         return parameters
 
     def _attributes(self, solution, effective_strength, n_iterations):
-        estimator, penalty, parts = self.estimator, self.raw_objective.penalty, solution.parts
+        estimator, parts = self.estimator, solution.parts
         # At strength 0 it is no part of the objective, and has not been computed.
         penalty_value = parts.penalty
         if effective_strength == 0:
@@ -136,14 +132,10 @@ class Problem:
             _report(solution.n_iterations, parts)
         attributes = estimator._publish(coefficients, intercept)
         attributes.update(
+            self.raw_objective.attributes(parts.loss, penalty_value, parts.total),
             n_iter_=max(1, n_iterations),
             converged_=solution.converged,
             effective_strength_=effective_strength,
-            loss_value_=parts.loss,
-            penalty_value_=penalty_value,
-            objective_value_=parts.total,
-            penalty_method_=None if penalty is None else penalty.method,
-            penalty_error_bound_=None if penalty is None else penalty.error_bound,
         )
         return attributes
 

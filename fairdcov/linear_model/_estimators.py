@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from fairdcov._checks import check_choice, fill_docstring
+from fairdcov._checks import check_choice, documented
 from fairdcov._fitting import FAMILIES, BinaryClassifier, DevianceRegressor, HalfTweedieLoss
 from fairdcov.linear_model._base import PenalisedLinearModel
 
@@ -40,9 +40,9 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
     verbose : int, default=0
         1 prints a line for each fit, 2 for each iteration."""
 
-_ATTRIBUTES = """coef_ : <coef shape>
+_ATTRIBUTES = """coef_ : <coef>
         Coefficients on the link scale.
-    intercept_ : <intercept shape>
+    intercept_ : <intercept>
         Intercept; 0 without one.
     n_iter_ : int
         Iterations taken.
@@ -68,14 +68,7 @@ _ATTRIBUTES = """coef_ : <coef shape>
         Names of the features, where X had names."""
 
 
-def _document(alpha, coef="(p,) array", intercept="float"):
-    """Describe the common parameters and attributes in one place for all families."""
-
-    def decorate(cls):
-        attributes = _ATTRIBUTES.replace("<coef shape>", coef).replace("<intercept shape>", intercept)
-        return fill_docstring(cls, parameters=_PARAMETERS.replace("<alpha>", alpha), attributes=attributes)
-
-    return decorate
+_SHAPES = {"coef": "(p,) array", "intercept": "float"}
 
 
 class _Regressor(DevianceRegressor, PenalisedLinearModel):
@@ -88,7 +81,12 @@ class _Regressor(DevianceRegressor, PenalisedLinearModel):
         return family.loss(family.option and getattr(self, family.option))
 
 
-@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``PoissonRegressor``.")
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``PoissonRegressor``.",
+    **_SHAPES,
+)
 class DCovPoissonRegressor(_Regressor):
     """Poisson regression with log link whose predictions do not depend on protected attributes.
 
@@ -128,7 +126,12 @@ class DCovPoissonRegressor(_Regressor):
     _family_name = "poisson"
 
 
-@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``PoissonRegressor``.")
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``PoissonRegressor``.",
+    **_SHAPES,
+)
 class DCovNegativeBinomialRegressor(_Regressor):
     """Negative binomial regression (over-dispersed counts) whose predictions do not depend on protected attributes.
 
@@ -218,7 +221,12 @@ class DCovNegativeBinomialRegressor(_Regressor):
         self.dispersion = dispersion
 
 
-@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``GammaRegressor``.")
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``GammaRegressor``.",
+    **_SHAPES,
+)
 class DCovGammaRegressor(_Regressor):
     """Gamma regression with log link (claim severity) whose predictions do not depend on protected attributes.
 
@@ -254,7 +262,12 @@ class DCovGammaRegressor(_Regressor):
     _family_name = "gamma"
 
 
-@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``TweedieRegressor``.")
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``TweedieRegressor``.",
+    **_SHAPES,
+)
 class DCovTweedieRegressor(_Regressor):
     """Tweedie regression whose predictions do not depend on protected attributes.
 
@@ -332,7 +345,12 @@ class DCovTweedieRegressor(_Regressor):
         return HalfTweedieLoss(self.power, link)
 
 
-@_document(alpha="Multiplier of ``|coef|^2`` beside the weighted *sum* of squared errors, as in ``Ridge``.")
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2`` beside the weighted *sum* of squared errors, as in ``Ridge``.",
+    **_SHAPES,
+)
 class DCovRidge(_Regressor):
     """Least squares with ridge term whose predictions do not depend on protected attributes.
 
@@ -371,7 +389,9 @@ class DCovRidge(_Regressor):
         return float(self.alpha) / total_weight
 
 
-@_document(
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
     alpha="Multiplier of ``|coef|^2 / 2`` beside the weighted *sum* of log losses; ``1 / C`` in sklearn.",
     coef="(1, p) array",
     intercept="(1,) array",

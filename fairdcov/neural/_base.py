@@ -22,6 +22,49 @@ class PenalisedNetwork(PenalisedEstimator):
 
     _problem_class = Problem
 
+    def __init__(
+        self,
+        penalty="ccdcov",
+        strength=1.0,
+        *,
+        hidden_layer_sizes=(64, 64),
+        activation="relu",
+        alpha=1e-4,
+        learning_rate_init=1e-3,
+        batch_size="auto",
+        max_epochs=200,
+        max_iter=200,
+        early_stopping=True,
+        validation_fraction=0.1,
+        n_iter_no_change=10,
+        tol=1e-4,
+        warm_start=False,
+        random_state=None,
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        n_threads=None,
+        verbose=0,
+    ):
+        self.penalty = penalty
+        self.strength = strength
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.alpha = alpha
+        self.learning_rate_init = learning_rate_init
+        self.batch_size = batch_size
+        self.max_epochs = max_epochs
+        self.max_iter = max_iter
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.tol = tol
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.sensitive_columns = sensitive_columns
+        self.drop_sensitive_columns = drop_sensitive_columns
+        self.n_threads = n_threads
+        self.verbose = verbose
+
     def fit(
         self,
         X,

@@ -1,6 +1,6 @@
 """The estimators: a regressor for all families, and a binary classifier."""
 
-from fairdcov._checks import fill_docstring
+from fairdcov._checks import documented
 from fairdcov._fitting import BinaryClassifier, ObjectiveRegressor
 from fairdcov.neural._base import PenalisedNetwork
 
@@ -86,12 +86,7 @@ _ATTRIBUTES = """coefs_ : list of arrays
         Names of the features, where X had names."""
 
 
-def _document(cls):
-    """Describe the common parameters and attributes in one place."""
-    return fill_docstring(cls, penalty=_PENALTY, parameters=_PARAMETERS, attributes=_ATTRIBUTES)
-
-
-@_document
+@documented(penalty=_PENALTY, parameters=_PARAMETERS, attributes=_ATTRIBUTES)
 class DCovMLPRegressor(ObjectiveRegressor, PenalisedNetwork):
     """Fully connected network for regression whose predictions do not depend on protected attributes.
 
@@ -170,31 +165,33 @@ class DCovMLPRegressor(ObjectiveRegressor, PenalisedNetwork):
         n_threads=None,
         verbose=0,
     ):
-        self.penalty = penalty
-        self.strength = strength
+        super().__init__(
+            penalty,
+            strength,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            alpha=alpha,
+            learning_rate_init=learning_rate_init,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            max_iter=max_iter,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            random_state=random_state,
+            sensitive_columns=sensitive_columns,
+            drop_sensitive_columns=drop_sensitive_columns,
+            n_threads=n_threads,
+            verbose=verbose,
+        )
         self.objective = objective
         self.tweedie_power = tweedie_power
         self.dispersion = dispersion
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.alpha = alpha
-        self.learning_rate_init = learning_rate_init
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.sensitive_columns = sensitive_columns
-        self.drop_sensitive_columns = drop_sensitive_columns
-        self.n_threads = n_threads
-        self.verbose = verbose
 
 
-@_document
+@documented(penalty=_PENALTY, parameters=_PARAMETERS, attributes=_ATTRIBUTES)
 class DCovMLPClassifier(BinaryClassifier, PenalisedNetwork):
     """Fully connected network for binary classification whose probabilities do not depend on protected attributes.
 
@@ -234,46 +231,3 @@ class DCovMLPClassifier(BinaryClassifier, PenalisedNetwork):
     >>> fair.predict_proba(X).shape
     (600, 2)
     """
-
-    def __init__(
-        self,
-        penalty="ccdcov",
-        strength=1.0,
-        *,
-        hidden_layer_sizes=(64, 64),
-        activation="relu",
-        alpha=1e-4,
-        learning_rate_init=1e-3,
-        batch_size="auto",
-        max_epochs=200,
-        max_iter=200,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        random_state=None,
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        n_threads=None,
-        verbose=0,
-    ):
-        self.penalty = penalty
-        self.strength = strength
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.alpha = alpha
-        self.learning_rate_init = learning_rate_init
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.sensitive_columns = sensitive_columns
-        self.drop_sensitive_columns = drop_sensitive_columns
-        self.n_threads = n_threads
-        self.verbose = verbose

@@ -104,11 +104,11 @@ def test_losses_survive_extreme_raw_predictions():
 )
 def test_gradient_of_the_whole_objective(name, penalty, normalize, scale, weighted, rows):
     bound = penalty(normalize=normalize, scale=scale, weighted=weighted).bind(rows["S"], rows["p"])
-    raw_objective = RawObjective(LOSSES[name], _target(name, rows), rows["p"], bound, strength=3.0)
+    raw_objective = RawObjective(LOSSES[name], _target(name, rows), rows["p"], bound)
     objective = CoefficientObjective(rows["X"], raw_objective, ridge=0.7, fit_intercept=True)
     point = np.array([0.3, -0.2, 0.1, 0.4])
-    numeric = central_difference(lambda q: objective.parts_gradient(q)[0].total, point, 1e-4)
-    np.testing.assert_allclose(objective.parts_gradient(point)[1], numeric, rtol=1e-7, atol=1e-9)
+    numeric = central_difference(lambda q: objective.parts_gradient(q, 3.0)[0].total, point, 1e-4)
+    np.testing.assert_allclose(objective.parts_gradient(point, 3.0)[1], numeric, rtol=1e-7, atol=1e-9)
 
 
 def test_hessian_of_the_loss_and_its_diagonal(rows):

@@ -374,6 +374,7 @@ def test_bad_data(portfolio, case):
         ({"alpha": -1.0}, "alpha must be a finite number >= 0"),
         ({"tol": 0.0}, "tol must be a finite number > 0"),
         ({"max_iter": 0}, "max_iter must be a whole number >= 1"),
+        ({"max_iter": True}, "max_iter must be a whole number >= 1; found True"),
         ({"penalty": "dcor"}, "penalty must be one of 'ccdcov', 'dcov', 'jdcov'"),
         ({"penalty": CCDCovPenalty(method="fast")}, "method must be one of 'auto'"),
         ({"penalty": CCDCovPenalty(scale="log")}, "scale must be one of 'response', 'link', 'total'; found 'log'"),

@@ -8,7 +8,7 @@ from scipy.spatial.distance import cdist
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov._fitting._families import regression_family
 from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
-from fairdcov._fitting._objective import RawObjective
+from fairdcov.boosting._objective import BalancedObjective
 from fairdcov.dependence import bind_dependence, local_density
 from fairdcov.encoding._blocks import SensitiveBlocks
 
@@ -225,17 +225,16 @@ def test_best_shift(rng, people, loss, penalty, shift_is):
     n = len(people)
     y = rng.gamma(2.0, size=n) if not isinstance(loss, HalfBinomialLoss) else rng.integers(0, 2, n).astype(float)
     weights = rng.uniform(0.2, 1.0, n)
-    objective = RawObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights), strength=3.0)
+    objective = BalancedObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights))
     raw = 0.5 * rng.normal(size=n)
     shift = objective.best_shift(raw)
-    if shift_is == "best for the loss":
-        objective.strength = 0.0
+    strength = 0.0 if shift_is == "best for the loss" else 3.0
 
     def total(by):
-        value, penalty_value, _ = objective.terms(raw + by)
-        return value + objective.strength * penalty_value
+        value, penalty_value, _ = objective.terms(raw + by, strength)
+        return value + strength * penalty_value
 
-    _, _, gradient = objective.terms(raw + shift)
+    _, _, gradient = objective.terms(raw + shift, strength)
     assert gradient.sum() == pytest.approx(0.0, abs=1e-10)
     assert total(shift) < min(total(shift - 0.05), total(shift + 0.05), total(0.0))
 
@@ -255,12 +254,12 @@ def test_gradient_in_balance_by_finite_differences(rng, people, loss, penalty):
     n = len(people)
     y = rng.poisson(0.4, n).clip(max=1).astype(float)
     weights = rng.uniform(0.2, 1.0, n)
-    objective = RawObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights), strength=5.0)
+    objective = BalancedObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights))
     raw = rng.normal(size=n) - 1.0
-    _, (_, _, gradient, _) = objective.balanced_terms_curvature(raw)
+    _, (_, _, gradient, _) = objective.balanced_terms_curvature(raw, 5.0)
 
     def total(raw):
-        _, (value, penalty_value, _, _) = objective.balanced_terms_curvature(raw)
+        _, (value, penalty_value, _, _) = objective.balanced_terms_curvature(raw, 5.0)
         return value + 5.0 * penalty_value
 
     for _ in range(5):
@@ -286,14 +285,14 @@ def test_predictions_out_of_range_have_no_penalty_to_speak_of(rng, people, penal
     """A line search may step there, where a loss can still be finite: it has to see that, and no error."""
     n = len(people)
     bound = penalty.bind(people, rng.uniform(0.2, 1.0, n))
-    objective = RawObjective(HalfTweedieLoss(2.0), np.ones(n), np.full(n, 1 / n), bound, strength=1.0)
+    objective = BalancedObjective(HalfTweedieLoss(2.0), np.ones(n), np.full(n, 1 / n), bound)
     raw = np.where(np.arange(n) == 3, 800.0, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        loss, value, gradient = objective.terms(raw)
+        loss, value, gradient = objective.terms(raw, 1.0)
         assert np.isfinite(loss)
         assert np.isnan(value)
         assert len(gradient) == n
-        _, value, gradient, curvature = objective.terms_curvature(raw)
+        _, value, gradient, curvature = objective.terms_curvature(raw, 1.0)
         assert np.isnan(value)
         assert len(gradient) == len(curvature) == n
 
@@ -303,10 +302,10 @@ def test_terms_with_curvature_are_the_terms(rng, people):
     y, p = rng.poisson(1.0, n).astype(float), np.full(n, 1 / n)
     for penalty in (CCDCovPenalty(), CCDCovPenalty(scale="link"), None):
         bound = None if penalty is None else penalty.bind(people)
-        objective = RawObjective(HalfTweedieLoss(1.0), y, p, bound, strength=2.0)
+        objective = BalancedObjective(HalfTweedieLoss(1.0), y, p, bound)
         raw = rng.normal(size=n)
-        *terms, curvature = objective.terms_curvature(raw)
-        for found, expected in zip(terms, objective.terms(raw), strict=True):
+        *terms, curvature = objective.terms_curvature(raw, 2.0)
+        for found, expected in zip(terms, objective.terms(raw, 2.0), strict=True):
             np.testing.assert_array_equal(found, expected)
         assert (curvature >= p * np.exp(raw)).all()
         constant = np.full(n, np.log(y.mean()))
