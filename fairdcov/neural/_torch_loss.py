@@ -194,8 +194,8 @@ class DependenceLoss(torch.nn.Module):
             return sensitive_features
         if not hasattr(self.penalty, "encoder"):
             raise TypeError(
-                f"{type(self.penalty).__name__} has no parameter encoder, which a penalty of encoded rows needs: derive it "
-                "from fairdcov.penalties.Penalty, or pass the attributes of each batch as they are"
+                f"{type(self.penalty).__name__} has no parameter encoder, which a penalty of encoded rows needs: "
+                "derive it from fairdcov.penalties.Penalty, or pass the attributes of each batch as they are"
             )
         encoder = SensitiveEncoder() if self.penalty.encoder is None else self.penalty.encoder
         blocks = clone(encoder).fit_encode(sensitive_features)
