@@ -69,7 +69,7 @@ def test_pull_bounds_of_many_profiles_take_those_of_weight(rng):
     points = rng.normal(size=(3_000, 2)) * np.where(scattered, 100.0, 1.0)[:, None]
     weights = np.where(scattered, 1e-9, 1.0)
     p = weights / weights.sum()
-    found = pull_bounds(SensitiveBlocks.from_arrays([points]), "ccdcov", sample_weight=weights)
+    found = bind_dependence(SensitiveBlocks.from_arrays([points]), "ccdcov", sample_weight=weights).pull_bounds()
     assert found.sum() == pytest.approx(p @ np.abs(centred(points, p)) @ p, rel=0.1)
 
 
@@ -79,7 +79,7 @@ def test_pull_bounds_are_those_of_the_measure_with_its_options(c, rng):
     first, second = rng.integers(0, 4, size=(2, 60, 1)).astype(float)
     joint = (centred(first, p) + c) * (centred(second, p) + c)
     joint = joint - np.add.outer(joint @ p, joint @ p) + p @ joint @ p
-    found = pull_bounds(SensitiveBlocks.from_arrays([first, second]), "jdcov", c=c)
+    found = bind_dependence(SensitiveBlocks.from_arrays([first, second]), "jdcov", c=c).pull_bounds()
     np.testing.assert_allclose(found, p * (np.abs(joint) @ p), rtol=1e-10)
 
 
