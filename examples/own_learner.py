@@ -147,7 +147,7 @@ class DCovHistGradientBoostingRegressor(BoostedRegressor):
         if self.objective not in ("squared_error", "poisson", "gamma"):
             raise ValueError(f"objective must be 'squared_error', 'poisson' or 'gamma'; found {self.objective!r}")
 
-    def _start(self, data, monitored, seed, callbacks):
+    def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         options = {
             "max_iter": self.n_estimators,
             "learning_rate": self.learning_rate,
