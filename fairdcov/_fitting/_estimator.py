@@ -72,6 +72,8 @@ class PenalisedEstimator(BaseEstimator):
         ``sensitive_features``, a list of all strengths to come, and what else ``fit`` takes. Its ``solve(strength,
         start)`` returns where the next strength may start from and a dict of fitted attributes; ``estimator`` is the
         one it was made of.
+    _learnt : str or None
+        Fitted attribute that predictions are made of; None for any.
     _input : dict
         What ``validate_data`` is to accept.
     """
@@ -81,6 +83,7 @@ class PenalisedEstimator(BaseEstimator):
     __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
 
     _problem_class: type
+    _learnt: str | None = None
     _input: dict = {"dtype": np.float64}  # noqa: RUF012
 
     # -- what subclasses provide ---------------------------------------------------------------------------------------
@@ -212,7 +215,7 @@ class PenalisedEstimator(BaseEstimator):
 
     def _features(self, X):
         """Features to predict from, as the fitted model takes them."""
-        check_is_fitted(self)
+        check_is_fitted(self, self._learnt)
         if self.drop_sensitive_columns:
             X = drop_sensitive_columns(X, self.sensitive_columns, self.n_features_in_)
         return self._validate_features(X)

@@ -253,6 +253,7 @@ class PenalisedBooster(PenalisedEstimator):
     }
 
     _problem_class = Problem
+    _learnt = "booster_"
     # What the learners read beside data frames: numbers that may be missing.
     _input = {  # noqa: RUF012
         "accept_sparse": "csr",

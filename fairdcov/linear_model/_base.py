@@ -154,6 +154,7 @@ class PenalisedLinearModel(PenalisedEstimator):
     """
 
     _problem_class = Problem
+    _learnt = "coef_"
     _input = {"accept_sparse": "csr", "dtype": np.float64}  # noqa: RUF012
 
     def __init__(

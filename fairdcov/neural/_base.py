@@ -21,6 +21,7 @@ class PenalisedNetwork(PenalisedEstimator):
     }
 
     _problem_class = Problem
+    _learnt = "coefs_"
 
     def __init__(
         self,
