@@ -25,7 +25,7 @@ copy_sources = rm -rf $(1) && mkdir -p $(1) && cp -R setup.py pyproject.toml REA
 .PHONY: help demo test quick-tests lanes lint docs debug-test asan-test wheel-test benchmark clean
 
 help:
-	@echo "make demo        fit a fair motor tariff on a synthetic book; results in demo-output/"
+	@echo "make demo        claim frequencies with a calibrated penalty on a synthetic book; results in demo-output/"
 	@echo "make test        build into $(VENV) and run the tests"
 	@echo "make lanes       the same on Python 3.12, 3.13 and 3.14, on the lowest versions, and without extras"
 	@echo "make lint        ruff, cython-lint and mypy"
@@ -87,7 +87,8 @@ debug-test: $(INSTALLED)
 	FAIRDCOV_DEBUG=1 $(BIN)/python $(PIP_INSTALL) --no-deps --target build/debug ./build/debug-source
 	PYTHONPATH=build/debug $(BIN)/python -P -c "$$CHECK_BOUNDS_CHECKS"
 	rm -rf build/debug-tests && mkdir -p build/debug-tests && cp -R tests pyproject.toml build/debug-tests/
-	cd build/debug-tests && PYTHONPATH=../debug FAIRDCOV_TEST_LOCATION=../debug $(abspath $(BIN))/python -m pytest tests/kernels
+	cd build/debug-tests && PYTHONPATH=$(abspath build/debug) FAIRDCOV_TEST_LOCATION=$(abspath build/debug) \
+		$(abspath $(BIN))/python -m pytest --numprocesses $(WORKERS) --dist worksteal tests/kernels
 
 # Leaks are Python's own business. Without Python's pools of memory every array has an end that is watched; the first
 # command makes sure of that.

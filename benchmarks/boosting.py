@@ -14,7 +14,7 @@ import platform
 import lightgbm
 import numpy as np
 import pandas as pd
-from paper import load_policies
+from comparison import load_policies
 from timing import seconds
 
 import fairdcov
@@ -45,7 +45,7 @@ def make_book(n_rows, seed=0):
 def read_book(n_rows):
     """The same of pg15training, with LightGBM's native categories."""
     policies = load_policies(n_rows)
-    return policies.features, policies.claims / policies.exposure, policies.exposure, policies.protected
+    return policies.features, policies.target, policies.exposure, policies.protected
 
 
 def measure(book, repeat):

@@ -18,7 +18,16 @@ import warnings
 import numpy as np
 import pandas as pd
 import torch
-from paper import COLUMNS, PUBLISHED_CHOICE, PUBLISHED_TEST, load_policies, measure_counts, number, print_table, split
+from comparison import (
+    COLUMNS,
+    PUBLISHED_CHOICE,
+    PUBLISHED_TEST,
+    load_policies,
+    measure_counts,
+    number,
+    print_table,
+    split_policies,
+)
 from sklearn.compose import ColumnTransformer
 from sklearn.metrics import mean_poisson_deviance
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -80,9 +89,9 @@ def poisson_loss(raw, rate, weights):
 
 def measure_cost(policies, repeat=15):
     """Milliseconds of a gradient on all training policies without and with the penalty, and their median ratio."""
-    _, _, rest, test = split(policies, 0)
+    _, _, rest, test = split_policies(policies, 0)
     X, _ = features(rest, test)
-    rate, exposure = rest.claims / rest.exposure, rest.exposure
+    rate, exposure = rest.target, rest.exposure
     model = DCovMLPRegressor(strength=0, max_epochs=2, random_state=0, **LAYERS)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
@@ -119,7 +128,7 @@ def measure_cost(policies, repeat=15):
 def train_by_hand(start, X, rest, held, strength, batch, seconds):
     """Adam from a fitted network, loss and penalty of the same batch, the best by the estimator's own criterion."""
     module = layers_of(start)
-    rate, exposure = rest.claims / rest.exposure, rest.exposure
+    rate, exposure = rest.target, rest.exposure
     rows = np.flatnonzero(~held)
     tensor = {
         "X": torch.tensor(X, dtype=torch.float32),
@@ -156,9 +165,9 @@ def train_by_hand(start, X, rest, held, strength, batch, seconds):
 
 def compare_training(policies, seed):
     """Held-back deviance and CCdCov of the penalised phase and of its alternatives, each for the same time."""
-    _, _, rest, test = split(policies, seed)
+    _, _, rest, test = split_policies(policies, seed)
     X, X_test = features(rest, test)
-    rate, exposure = rest.claims / rest.exposure, rest.exposure
+    rate, exposure = rest.target, rest.exposure
     held = np.zeros(len(rest), dtype=bool)
     held[np.random.default_rng(seed).permutation(len(rest))[: len(rest) // 10]] = True
     estimator = DCovMLPRegressor(alpha=0.0, random_state=seed, **LAYERS)
@@ -209,7 +218,7 @@ def quality(test, rate):
 
 def paper_rows(policies, seed):
     """The published measures on the test policies for paths of strengths."""
-    _, _, rest, test = split(policies, seed)
+    _, _, rest, test = split_policies(policies, seed)
     X, X_test = features(rest, test)
     rows = {}
     for name, penalty, strengths, alpha in (
@@ -220,7 +229,7 @@ def paper_rows(policies, seed):
     ):
         estimator = DCovMLPRegressor(penalty, alpha=alpha * len(rest), random_state=seed, **LAYERS)
         path = estimator.strength_path(
-            X, rest.claims / rest.exposure, strengths, sample_weight=rest.exposure, sensitive_features=rest.protected
+            X, rest.target, strengths, sample_weight=rest.exposure, sensitive_features=rest.protected
         )
         begin = time.perf_counter()
         for model in path:
@@ -237,12 +246,12 @@ def report_paper(results):
     mean = sum(pd.DataFrame(result).T for result in results) / len(results)
     rows = []
     for (name, chosen), values in PUBLISHED_TEST.items():
-        shown = [number(value, column) for column, value in zip(COLUMNS, values, strict=True)]
+        shown = [number(values[column], column) for column in COLUMNS]
         rows.append([f"published: {name}, strength {chosen}", *shown, "", "", "", ""])
     for label, row in mean.iterrows():
         missed = []
         for name, chosen in PUBLISHED_CHOICE.items():
-            published = dict(zip(COLUMNS, PUBLISHED_TEST[name, chosen], strict=True))
+            published = PUBLISHED_TEST[name, chosen]
             worse = [column for column in COLUMNS if not row[column] < published[column]]
             missed.append(f"{name}: {', '.join(worse) or 'none'}")
         rows.append([label, *(number(row[column], column) for column in columns), "; ".join(missed)])

@@ -13,16 +13,32 @@ import json
 import platform
 import time
 import warnings
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 import sklearn
-from sklearn.compose import ColumnTransformer
-from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, mean_poisson_deviance, roc_auc_score
-from sklearn.model_selection import train_test_split
+from comparison import (
+    AGE_GROUPS,
+    ALPHA,
+    COLUMNS,
+    GROUPINGS,
+    MIN_GROUP_SIZE,
+    N_NULL,
+    PUBLISHED_CHOICE,
+    PUBLISHED_TEST,
+    PUBLISHED_VALIDATION,
+    load_defendants,
+    load_policies,
+    measure_counts,
+    number,
+    print_table,
+    record_columns,
+    split_defendants,
+    split_policies,
+    tariff_columns,
+)
+from sklearn.metrics import accuracy_score, brier_score_loss, log_loss, roc_auc_score
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import FunctionTransformer, OneHotEncoder, SplineTransformer
 
 import fairdcov
 from fairdcov import (
@@ -32,134 +48,18 @@ from fairdcov import (
     JDCovPenalty,
     JSDivergenceCalibrator,
 )
-from fairdcov.datasets import fetch_compas, fetch_pg15training
 from fairdcov.exceptions import SensitiveFeaturesWarning
-from fairdcov.metrics import ccdcov, jdcov, js_divergence, null_distribution, rps, unfairness_ratio
+from fairdcov.metrics import ccdcov, jdcov, js_divergence, null_distribution
 
-ALPHA = 1e-5
-
-# ---------------------------------------------------------------------------------------------------------------------
-# What was published
-# ---------------------------------------------------------------------------------------------------------------------
-
-# Smaller is better in all six. JdCov is raw: it contains the dependence of gender and region on each other.
-COLUMNS = ("RPS", "deviance", "CCdCov", "JdCov", "JSD", "UF")
-PUBLISHED_TEST = {
-    ("none", 0): (0.12248, 0.54503, 1.0083e-3, 1.3230e-3, 2.8238e-2, 8.0775e-2),
-    ("CCdCov", 40): (0.12314, 0.54936, 5.846e-5, 8.452e-5, 1.817e-3, 6.175e-3),
-    ("JdCov", 30): (0.12366, 0.55378, 5.288e-5, 7.522e-5, 1.504e-3, 5.654e-3),
-}
-# Means of ten seeds; the deviance was not published.
-PUBLISHED_VALIDATION = {
-    ("CCdCov", 0): (0.11919, None, 9.138e-4, 1.478e-3, 2.889e-2, 7.736e-2),
-    ("CCdCov", 10): (0.11974, None, 1.965e-4, 5.463e-4, 7.883e-3, 2.030e-2),
-    ("CCdCov", 40): (0.12081, None, 4.452e-5, 3.479e-4, 1.639e-3, 4.700e-3),
-    ("CCdCov", 80): (0.12148, None, 2.513e-5, 3.219e-4, 8.171e-4, 2.640e-3),
-    ("CCdCov", 150): (0.12212, None, 1.877e-5, 3.123e-4, 5.648e-4, 2.133e-3),
-    ("JdCov", 0): (0.11919, None, 9.138e-4, 1.478e-3, 2.889e-2, 7.736e-2),
-    ("JdCov", 10): (0.11992, None, 1.522e-4, 4.884e-4, 6.147e-3, 1.594e-2),
-    ("JdCov", 40): (0.12120, None, 3.381e-5, 3.331e-4, 1.172e-3, 3.614e-3),
-    ("JdCov", 80): (0.12196, None, 2.117e-5, 3.153e-4, 6.789e-4, 2.439e-3),
-    ("JdCov", 150): (0.12286, None, 1.475e-5, 3.039e-4, 4.548e-4, 2.080e-3),
-}
-PUBLISHED_STRENGTHS = tuple(range(0, 151, 10))
-# Strengths of the scale-free penalty, which have no units.
-SCALE_FREE_STRENGTHS = (0, 1, 2, 3, 5, 8, 12, 20, 30)
-PUBLISHED_CHOICE = {"CCdCov": 40, "JdCov": 30}
-N_NULL = 20  # permutations for the mean JSD of groups that do not matter
-PUBLISHED_JSD = {"bandwidth": 0.15, "n_points": 1000}
 PENALTIES = {"CCdCov": CCDCovPenalty, "JdCov": JDCovPenalty}
-
-
-def published_row(values):
-    """A published tuple by name of column."""
-    return {name: value for name, value in zip(COLUMNS, values, strict=True) if value is not None}
-
 
 # ---------------------------------------------------------------------------------------------------------------------
 # pg15training
 # ---------------------------------------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class Policies:
-    """Policies of one part of the split."""
-
-    features: pd.DataFrame
-    claims: np.ndarray
-    exposure: np.ndarray
-    protected: pd.DataFrame
-
-    def part(self, rows):
-        """Some of the policies."""
-        return Policies(self.features.iloc[rows], self.claims[rows], self.exposure[rows], self.protected.iloc[rows])
-
-    def __len__(self):
-        return len(self.claims)
-
-
-def load_policies(n_policies=None):
-    """The portfolio, or a random part of it for a quick run."""
-    book = fetch_pg15training()
-    policies = Policies(
-        book.data, np.asarray(book.claims, float), np.asarray(book.exposure, float), book.sensitive_features
-    )
-    if n_policies is None:
-        return policies
-    return policies.part(np.random.default_rng(0).choice(len(policies), n_policies, replace=False))
-
-
-def strata(policies):
-    """Claims x gender x region; two and more claims together, and strata too rare to split by claims alone."""
-    claims = pd.Series(np.minimum(policies.claims, 2).astype(int).astype(str))
-    protected = policies.protected.astype(str)
-    crossed = claims + "|" + (protected["region"] + "|" + protected["gender"]).to_numpy()
-    return crossed.where(crossed.map(crossed.value_counts()) >= 10, claims).to_numpy(dtype=str)
-
-
-def split(policies, seed):
-    """The published recipe: 20 % to test, then 30 % of the rest to validate the sweep."""
-    rest, test = train_test_split(np.arange(len(policies)), test_size=0.2, random_state=seed, stratify=strata(policies))
-    train, validation = train_test_split(rest, test_size=0.3, random_state=seed, stratify=strata(policies.part(rest)))
-    return policies.part(train), policies.part(validation), policies.part(rest), policies.part(test)
-
-
-def tariff_columns():
-    """Splines of the five quantities, one column for each level of the four other factors."""
-    return ColumnTransformer(
-        [
-            (
-                "splines",
-                SplineTransformer(n_knots=8, knots="quantile", include_bias=False),
-                ["Age", "Bonus", "Poldur", "Value", "Density"],
-            ),
-            (
-                "levels",
-                OneHotEncoder(drop="first", handle_unknown="ignore", sparse_output=False),
-                ["Type", "Occupation", "Group1", "Category"],
-            ),
-        ]
-    )
-
-
-def measure_counts(policies, rate):
-    """The published columns on expected counts; JdCov without its S-only term, null level of JSD, and the balance."""
-    counts = rate * policies.exposure
-    protected = {"sensitive_features": policies.protected}
-    null = null_distribution(
-        js_divergence, None, counts, **PUBLISHED_JSD, **protected, n_permutations=N_NULL, random_state=0
-    )
-    return {
-        "RPS": rps(policies.claims, counts),
-        "deviance": mean_poisson_deviance(policies.claims, counts),
-        "CCdCov": ccdcov(None, counts, statistic="u", **protected),
-        "JdCov": jdcov(None, counts, statistic="u", net=False, **protected),
-        "JdCov net": jdcov(None, counts, statistic="u", **protected),
-        "JSD": null.observed,
-        "JSD null": null.mean,
-        "UF": unfairness_ratio(None, counts, **protected),
-        "total": counts.sum() / policies.claims.sum(),
-    }
+PUBLISHED_STRENGTHS = tuple(range(0, 151, 10))
+# Strengths of the scale-free penalty, which have no units.
+SCALE_FREE_STRENGTHS = (0, 1, 2, 3, 5, 8, 12, 20, 30)
 
 
 def path_metrics(train, held, penalty, strengths):
@@ -170,7 +70,7 @@ def path_metrics(train, held, penalty, strengths):
     models = list(
         DCovPoissonRegressor(penalty, alpha=ALPHA).strength_path(
             X,
-            train.claims / train.exposure,
+            train.target,
             strengths,
             sample_weight=train.exposure,
             sensitive_features=train.protected,
@@ -188,10 +88,10 @@ def first_that_meets(rows, column, limit):
 
 def run_policies_seed(policies, seed):
     """One split: the sweep on the validation policies, then fits on the rest measured on the test policies."""
-    train, validation, rest, test = split(policies, seed)
+    train, validation, rest, test = split_policies(policies, seed)
     result = {"validation": {}, "test": {}, "seconds": {}}
     for name, chosen in PUBLISHED_CHOICE.items():
-        limit = published_row(PUBLISHED_VALIDATION[name, 40])["CCdCov"]
+        limit = PUBLISHED_VALIDATION[name, 40]["CCdCov"]
         for form, penalty, strengths in (
             ("λ", PENALTIES[name](normalize=False), PUBLISHED_STRENGTHS),
             ("scale-free", PENALTIES[name](), SCALE_FREE_STRENGTHS),
@@ -213,17 +113,6 @@ def run_policies_seed(policies, seed):
 # COMPAS
 # ---------------------------------------------------------------------------------------------------------------------
 
-# ProPublica's three age groups. Only the group metrics need them, the penalty takes age in years.
-AGE_GROUPS = {"age": [0, 25, 46, 120]}
-GROUPINGS = {
-    "sex": ["sex"],
-    "race": ["race"],
-    "age": ["age"],
-    "sex × race": ["sex", "race"],
-    "sex × race × age": ["sex", "race", "age"],
-}
-# Of the 24 intersections some have five defendants in a test set; they are counted, but not compared.
-MIN_GROUP_SIZE = 10
 N_PERMUTATIONS = 200
 COMPAS_STRENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 14, 20, 40)
 # A record holds counts, so predicted probabilities lie on few values. Differences below five points do not count; the
@@ -231,19 +120,6 @@ COMPAS_STRENGTHS = (0, 1, 2, 3, 4, 5, 6, 7, 8, 10, 14, 20, 40)
 COMPAS_BANDWIDTH = 0.05
 # Asked for of the calibration: about half of what the unpenalised model shows.
 COMPAS_MAX_DIVERGENCE = 0.06
-
-
-def record_columns():
-    """Splines of the logarithm of prior convictions; the juvenile counts, nearly all 0, as logarithms; the charge."""
-    log = FunctionTransformer(np.log1p, feature_names_out="one-to-one")
-    spline = SplineTransformer(n_knots=5, knots="uniform", include_bias=False)
-    return ColumnTransformer(
-        [
-            ("priors", Pipeline([("log", log), ("spline", spline)]), ["priors_count"]),
-            ("juvenile", log, ["juv_fel_count", "juv_misd_count", "juv_other_count"]),
-            ("charge", OneHotEncoder(drop="first", sparse_output=False), ["c_charge_degree"]),
-        ]
-    )
 
 
 def measure_probabilities(target, probability, protected, seed):
@@ -275,7 +151,7 @@ def measure_probabilities(target, probability, protected, seed):
     return row
 
 
-def calibrate_compas(compas, rows, penalty, seed):
+def calibrate_compas(rows, penalty, seed):
     """A calibrator fitted by the threshold rule; the null level is read from its results."""
     calibrator = JSDivergenceCalibrator(
         Pipeline([("record", record_columns()), ("model", DCovLogisticRegression(penalty, alpha=1.0))]),
@@ -293,9 +169,7 @@ def calibrate_compas(compas, rows, penalty, seed):
     with warnings.catch_warnings():
         # Groups below MIN_GROUP_SIZE in a fold; a threshold below their null level (at strength 0 it is close).
         warnings.simplefilter("ignore", SensitiveFeaturesWarning)
-        return calibrator.fit(
-            compas.data.iloc[rows], compas.target[rows], sensitive_features=compas.sensitive_features.iloc[rows]
-        )
+        return calibrator.fit(rows.features, rows.target, sensitive_features=rows.protected)
 
 
 def smallest_within(results, limit):
@@ -304,17 +178,15 @@ def smallest_within(results, limit):
     return (int(met[0]), True) if len(met) else (int(np.argmin(results["mean_divergence"])), False)
 
 
-def run_compas_seed(compas, seed):
+def run_compas_seed(defendants, seed):
     """One split: calibrate on 70 % in cross-validation, measure on 30 %."""
-    protected, target = compas.sensitive_features, compas.target
-    cells = protected["sex"].astype(str) + "|" + protected["race"].astype(str) + "|" + target.astype(str)
-    train, test = train_test_split(np.arange(len(target)), test_size=0.3, random_state=seed, stratify=cells)
+    _, _, train, test = split_defendants(defendants, seed)
     columns = record_columns()
-    X, X_test = columns.fit_transform(compas.data.iloc[train]), columns.transform(compas.data.iloc[test])
+    X, X_test = columns.fit_transform(train.features), columns.transform(test.features)
     result = {"test": {}, "strength": {}, "met": {}, "seconds": {}}
     for name, penalty in PENALTIES.items():
         start = time.perf_counter()
-        calibrator = calibrate_compas(compas, train, penalty(), seed)
+        calibrator = calibrate_compas(train, penalty(), seed)
         result["seconds"][f"{name}, calibration"] = time.perf_counter() - start
         results = calibrator.calibration_results_
         strengths = results["strengths"]
@@ -322,14 +194,14 @@ def run_compas_seed(compas, seed):
         chosen["null level"], null_met = smallest_within(results, results["null_level"])
         models = list(
             DCovLogisticRegression(penalty(), alpha=1.0).strength_path(
-                X, target[train], strengths[: max(chosen.values()) + 1], sensitive_features=protected.iloc[train]
+                X, train.target, strengths[: max(chosen.values()) + 1], sensitive_features=train.protected
             )
         )
         picked = {f"{name}, {rule}": models[index] for rule, index in chosen.items()}
         for label, model in ({"no penalty": models[0]} | picked).items():
             if label not in result["test"]:
                 probability = model.predict_proba(X_test)[:, 1]
-                result["test"][label] = measure_probabilities(target[test], probability, protected.iloc[test], seed)
+                result["test"][label] = measure_probabilities(test.target, probability, test.protected, seed)
         result["strength"] |= {label: float(model.strength) for label, model in picked.items()}
         result["met"][f"{name}, threshold"] = bool(
             results["mean_divergence"][calibrator.best_index_] <= COMPAS_MAX_DIVERGENCE
@@ -343,24 +215,11 @@ def run_compas_seed(compas, seed):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-# Digits after the point; the others are printed with a power of ten.
-DIGITS = {"RPS": 5, "deviance": 5, "total": 4, "accuracy": 4, "Brier": 4, "AUC": 4, "log loss": 4}
-DIGITS |= {f"{what} {grouping}": 4 for what in ("JSD", "null") for grouping in GROUPINGS}
-
-
 def summarise(results, part):
     """Mean over the seeds and standard error of the mean, as frames of rows by columns."""
     frames = [pd.DataFrame(result[part]).T for result in results]
     grouped = pd.concat(frames).astype(float).groupby(level=0, sort=False)
     return grouped.mean(), grouped.std(ddof=1) / np.sqrt(len(frames))
-
-
-def number(value, column):
-    """A figure with as many digits as the paper prints."""
-    if value is None or np.isnan(value):
-        return ""
-    digits = DIGITS.get(column)
-    return f"{value:.3e}" if digits is None else f"{value:.{digits}f}"
 
 
 def with_error(mean, error, column):
@@ -369,22 +228,12 @@ def with_error(mean, error, column):
     return shown if np.isnan(error) else f"{shown} ± {error:.1g}"
 
 
-def print_table(header, rows):
-    """A Markdown table."""
-    print("| " + " | ".join(header) + " |")
-    print("|" + "---|" * len(header))
-    for row in rows:
-        print("| " + " | ".join(row) + " |")
-    print()
-
-
 def comparison_rows(pairs, mean, error):
     """The published row of each pair, where there is one, and the own row below it."""
     columns = [*COLUMNS, "JdCov net", "JSD null", "total"]
     for published, label in pairs:
         if published is not None:
-            values = published_row(published)
-            yield [f"published: {label}", *(number(values.get(column), column) for column in columns)]
+            yield [f"published: {label}", *(number(published.get(column), column) for column in columns)]
         own = [with_error(mean.loc[label, column], error.loc[label, column], column) for column in columns]
         strength = mean.loc[label].get("strength", np.nan)
         yield [f"own: {label}" + ("" if np.isnan(strength) else f" (mean {strength:.3g})"), *own]
@@ -426,8 +275,7 @@ def report_policies(results):
     )
     print("### Own against published on the test policies (smaller is better in every column)\n")
     rows = []
-    for choice, values in choices.items():
-        published = published_row(values)
+    for choice, published in choices.items():
         for label in own_rows[choice]:
             cells = [
                 verdict(mean.loc[label, column], error.loc[label, column], published[column]) for column in COLUMNS
@@ -498,8 +346,8 @@ def main(arguments=None):
             figures[name] = [run_policies_seed(policies, seed) for seed in range(options.seeds)]
             report_policies(figures[name])
         else:
-            compas = fetch_compas()
-            figures[name] = [run_compas_seed(compas, seed) for seed in range(options.seeds)]
+            defendants = load_defendants()
+            figures[name] = [run_compas_seed(defendants, seed) for seed in range(options.seeds)]
             report_compas(figures[name])
         steps = pd.DataFrame([result["seconds"] for result in figures[name]]).median()
         timed = "; ".join(f"{step} {seconds:.1f} s" for step, seconds in steps.items())

@@ -1,13 +1,16 @@
 """Configuration of the documentation; ``make docs`` builds it with warnings as errors."""
 
 import os
+import sys
 from importlib.metadata import version as installed_version
 from importlib.util import find_spec
+from pathlib import Path
 
 from docutils.nodes import doctest_block
 from sphinx.util.logging import getLogger
 
 os.environ["MPLBACKEND"] = "Agg"
+sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))  # the pages import what they show
 
 project = "fairdcov"
 author = "The fairdcov developers"

@@ -34,7 +34,7 @@ from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import group_summary, js_divergence, null_distribution
 from fairdcov.plots import CalibrationDisplay, FrontierDisplay, GroupDistributionDisplay
 
-parser = argparse.ArgumentParser(description="Risk scores on COMPAS, fair by sex, race and age.")
+parser = argparse.ArgumentParser(description="Risk scores on COMPAS with a penalty on dependence on sex, race and age.")
 parser.add_argument("--output", metavar="FOLDER", help="write the pictures there")
 # An editor or a documentation builder passes arguments of its own.
 options, _ = parser.parse_known_args()

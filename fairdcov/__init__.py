@@ -18,6 +18,7 @@ from fairdcov.inference import independence_test
 from fairdcov.linear_model import (
     DCovGammaRegressor,
     DCovLogisticRegression,
+    DCovNegativeBinomialRegressor,
     DCovPoissonRegressor,
     DCovRidge,
     DCovTweedieRegressor,
@@ -37,6 +38,7 @@ __all__ = [
     "DCovLGBMClassifier",
     "DCovLGBMRegressor",
     "DCovLogisticRegression",
+    "DCovNegativeBinomialRegressor",
     "DCovPenalty",
     "DCovPoissonRegressor",
     "DCovRidge",

@@ -1,6 +1,5 @@
 """Tests of independence between predictions and protected attributes, with an effect size beside the p-value."""
 
-import numbers
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
@@ -16,6 +15,7 @@ from fairdcov._checks import (
     check_finite_vector,
     check_positive_number,
     check_sample_weight,
+    check_whole_number,
     is_constant,
     resolve_n_threads,
 )
@@ -285,8 +285,7 @@ def independence_test(
     check_choice(hypothesis, "hypothesis", HYPOTHESES)
     check_choice(method, "method", METHODS)
     c = check_positive_number(c, "c", allow_zero=True)
-    if isinstance(n_permutations, bool) or not isinstance(n_permutations, numbers.Integral) or n_permutations < 1:
-        raise ValueError(f"n_permutations must be a whole number >= 1; found {n_permutations!r}")
+    check_whole_number(n_permutations, "n_permutations")
     if hypothesis == "mutual" and measure != "jdcov":
         raise ValueError(
             f"hypothesis='mutual' is defined for measure='jdcov', which measures dependence of every order; found "

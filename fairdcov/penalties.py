@@ -1,7 +1,12 @@
-"""Dependence penalties: small exchangeable objects that hold options, and what they become once bound to data."""
+"""Penalties: small exchangeable objects that hold options, and what they become once bound to data.
 
-from abc import abstractmethod
-from functools import cached_property, partial
+To the learners a penalty is this: :class:`Penalty` is bound to protected attributes and weights, and the
+:class:`BoundPenalty` that comes out gives value and gradient of a prediction. All else has defaults.
+"""
+
+import inspect
+from abc import ABC, abstractmethod
+from functools import cached_property
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
@@ -18,27 +23,114 @@ from fairdcov._checks import (
     within_counted,
     without_exponent,
 )
-from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, local_density, pull_bounds
+from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, local_density
 from fairdcov.encoding import (
     SensitiveEncoder,
     check_encoder,
     check_sensitive_features,
+    given_to,
     select_rows,
     warn_about_order,
     warn_of_attributes,
 )
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
-__all__ = ["BoundPenalty", "CCDCovPenalty", "DCovPenalty", "DependencePenalty", "JDCovPenalty", "resolve_penalty"]
-
-SCALES = ("response", "link", "total")
+__all__ = [
+    "BoundDependence",
+    "BoundPenalty",
+    "CCDCovPenalty",
+    "DCovPenalty",
+    "DependencePenalty",
+    "JDCovPenalty",
+    "Penalty",
+    "resolve_penalty",
+]
 
 # Of the inverse Gini mean difference: the least density of predictions that a curvature reckons with.
 _LEAST_DENSITY = 0.02
+# Steps of the power method for the curvature of a penalty that gives none, of this share of the standard deviation of
+# the predictions: far enough that the gradient of a piecewise linear penalty turns on the way.
+_CURVATURE_STEPS = 3
+_CURVATURE_REACH = 0.01
 
 
-class BoundPenalty:
+class BoundPenalty(ABC):
     """A penalty bound to protected attributes and weights: a function of the prediction alone.
+
+    A subclass provides :meth:`value_gradient`; all that the learners ask for beside it has a default.
+
+    Attributes
+    ----------
+    scale : {"response", "link"}, default="response"
+        Which prediction of the model to pass in.
+    scale_free : bool, default=False
+        Whether the value stays the same when all predictions are multiplied by a number.
+    shift_free : bool, default=False
+        Whether the value stays the same when a number is added to all predictions.
+    method : str, default="exact"
+        Algorithm in use.
+    error_bound : float, default=0.0
+        Bound on the approximation error of the value.
+
+    Notes
+    -----
+    ``scale_free`` and ``shift_free`` may always be False: learners that keep totals in balance then reckon with a
+    penalty that changes with them.
+
+    Examples
+    --------
+    The square of the difference between the means of two groups:
+
+    >>> import numpy as np
+    >>> from fairdcov.penalties import BoundPenalty
+    >>> class SquaredGap(BoundPenalty):
+    ...     def __init__(self, second):
+    ...         self.direction = np.where(second, 1 / second.sum(), -1 / (~second).sum())
+    ...
+    ...     def value_gradient(self, u):
+    ...         gap = self.direction @ u
+    ...         return gap**2, 2 * gap * self.direction
+    >>> float(SquaredGap(np.array([False, False, True, True])).value(np.array([1.0, 2.0, 2.0, 3.0])))
+    1.0
+    """
+
+    scale = "response"
+    scale_free = False
+    shift_free = False
+    method = "exact"
+    error_bound = 0.0
+
+    @abstractmethod
+    def value_gradient(self, u):
+        """Penalty of the predictions ``u`` (n,), finite float64, and its gradient (n,)."""
+
+    def value(self, u):
+        """Penalty of the predictions ``u`` (n,)."""
+        return self.value_gradient(u)[0]
+
+    def value_gradient_curvature(self, u):
+        """Penalty of the predictions ``u`` (n,), its gradient, and a curvature for each row, not negative (n,).
+
+        Boosting divides gradients by the curvature, of which it takes a quarter since the rows of a leaf move together,
+        and takes steps back that were too long all the same. The default is one number for all rows: the largest ratio
+        of a change of the gradient to a change of the predictions that a few steps of the power method find, the norm
+        of the Hessian where there is one. It costs three more gradients. A penalty that is not defined around ``u``
+        needs a method of its own.
+        """
+        value, gradient = self.value_gradient(u)
+        reach = _CURVATURE_REACH * float(np.std(u)) * np.sqrt(len(u))
+        direction, curvature = np.asarray(gradient), 0.0
+        for _ in range(_CURVATURE_STEPS if reach > 0 else 0):
+            length = np.linalg.norm(direction)
+            if not 0 < length < np.inf:
+                break
+            direction = gradient - self.value_gradient(u - (reach / length) * direction)[1]
+            curvature = max(curvature, np.linalg.norm(direction) / reach)
+        return value, gradient, np.full(len(u), curvature)
+
+
+class BoundDependence(BoundPenalty):
+    """A dependence penalty bound to protected attributes and weights.
 
     Predictions are vectors (n,), or columns (n, 1), of finite numbers, one for each row of the protected attributes;
     anything else raises a ValueError.
@@ -49,28 +141,21 @@ class BoundPenalty:
 
     Attributes
     ----------
-    scale : {"response", "link"}
-        Which prediction of the model to pass in.
+    scale, scale_free, shift_free, method, error_bound
+        As in :class:`BoundPenalty`; for the methods see :func:`fairdcov.distance_covariance`, and the bound is that of
+        the normalised value, 0 for exact methods.
     multiplier : (n,) array or None
         What predictions are multiplied by before they are compared: the weights for ``scale="total"``.
-    method : str
-        Algorithm in use, see :func:`fairdcov.distance_covariance`.
     n_profiles : int
         Distinct combinations of protected attributes.
     constant : float
         The part of the measure that depends on the attributes alone. It is left out of the value, since no model can
         change it.
-    error_bound : float
-        Bound on the approximation error of the normalised value; 0 for exact methods.
-    scale_free : bool
-        Whether the value stays the same when all predictions are multiplied by a number.
     encoder : SensitiveEncoder
         The fitted encoder.
     """
 
-    def __init__(
-        self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder, find_pulls, multiplier=None
-    ):
+    def __init__(self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder, multiplier=None):
         self.scale = scale
         self.multiplier = multiplier
         self.method = form.method
@@ -80,10 +165,10 @@ class BoundPenalty:
         self.encoder = encoder
         self._form = form
         self.scale_free = normalize
+        self.shift_free = multiplier is None
         self._statistic = statistic
         self._probabilities = probabilities
         self._counted = None if probabilities is None or probabilities.all() else probabilities > 0
-        self._find_pulls = find_pulls
 
     def value(self, u):
         """Penalty of the predictions ``u`` (n,), net of :attr:`constant`."""
@@ -156,39 +241,49 @@ class BoundPenalty:
 
     @cached_property
     def _pulls(self):
-        return self._find_pulls()
+        return self._form.pull_bounds()
 
 
-class DependencePenalty(BaseEstimator):
-    """Base of the penalties. Subclasses name the measure; :meth:`bind` does the work."""
+class Penalty(BaseEstimator):
+    """Base of the penalties: options, no data, and one way to read protected attributes and weights.
 
-    def __init__(
-        self,
-        statistic="v",
-        normalize=True,
-        weighted=True,
-        scale="response",
-        method="auto",
-        encoder=None,
-        n_components=256,
-        random_state=0,
-    ):
-        self.statistic = statistic
-        self.normalize = normalize
-        self.weighted = weighted
+    A subclass provides :meth:`bind_attributes`; options of its own are parameters of its ``__init__``, as in any
+    estimator of scikit-learn. The estimators take an object of it as ``penalty``.
+
+    Parameters
+    ----------
+    scale : {"response", "link"}, default="response"
+        Penalise the prediction itself or the linear predictor.
+    weighted : bool, default=True
+        Whether the ``sample_weight`` of the fit (exposure) also weights the penalty.
+    encoder : SensitiveEncoder, optional
+        Turns attributes into points; cloned before use.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov.penalties import BoundPenalty, Penalty
+    >>> class SquaredCovariance(Penalty):
+    ...     def bind_attributes(self, attributes, probabilities):
+    ...         first = attributes.points[0][attributes.codes, 0]
+    ...         return BoundSquare(probabilities * (first - probabilities @ first))
+    >>> class BoundSquare(BoundPenalty):
+    ...     def __init__(self, direction):
+    ...         self.direction = direction
+    ...
+    ...     def value_gradient(self, u):
+    ...         covariance = self.direction @ u
+    ...         return covariance**2, 2 * covariance * self.direction
+    >>> float(SquaredCovariance().bind(["f", "f", "m", "m"]).value(np.array([1.0, 1.0, 2.0, 2.0])))
+    0.0625
+    """
+
+    _scales: tuple = ("response", "link")
+
+    def __init__(self, scale="response", weighted=True, encoder=None):
         self.scale = scale
-        self.method = method
+        self.weighted = weighted
         self.encoder = encoder
-        self.n_components = n_components
-        self.random_state = random_state
-
-    @property
-    @abstractmethod
-    def _measure(self):
-        """Name of the measure in :data:`fairdcov.dependence.MEASURES`."""
-
-    def _measure_options(self):
-        return {}
 
     def bind(self, sensitive_features, sample_weight=None, *, n_threads=None):
         """Compute once all that depends on the protected attributes.
@@ -200,7 +295,7 @@ class DependencePenalty(BaseEstimator):
         sample_weight : (n,) array, optional
             Row weights such as exposure, ignored when ``weighted=False``.
         n_threads : int, optional
-            Threads of the tile kernels.
+            Threads that the penalty may use, such as those of the tile kernels.
 
         Returns
         -------
@@ -218,9 +313,46 @@ class DependencePenalty(BaseEstimator):
         -----
         SensitiveFeaturesWarning
             When the protected attributes are constant: there is nothing to penalise.
+
+        Notes
+        -----
+        What a fit knows of its rows beside attributes and weights comes as a keyword. Learners pass those keywords that
+        the user has given something for; a penalty whose ``bind`` does not name one of them raises a TypeError there,
+        but for ``n_threads``, which it may go without.
         """
-        check_choice(self.scale, "scale", SCALES)
-        normalize, weighted = check_flag(self.normalize, "normalize"), check_flag(self.weighted, "weighted")
+        encoder, blocks, weights, given_weights = self._read(sensitive_features, sample_weight)
+        return self._bind(encoder, blocks, weights, given_weights, n_threads)
+
+    def _bind(self, encoder, attributes, weights, given_weights, n_threads):
+        n_samples = attributes.n_samples
+        probabilities = np.full(n_samples, 1.0 / n_samples) if weights is None else row_probabilities(weights)
+        bound = self.bind_attributes(attributes, probabilities)
+        bound.scale = self.scale
+        return bound
+
+    def bind_attributes(self, attributes, probabilities):
+        """The penalty bound to checked and encoded attributes; what subclasses provide.
+
+        Parameters
+        ----------
+        attributes : object
+            ``points[b][codes]`` are the coordinates of the rows in attribute ``b``, (n, q), ``names[b]`` is its name:
+            rows with equal attributes share a profile, ``codes`` (n,) are the profiles of the rows and ``points`` a
+            tuple of coordinates of the profiles, (K, q) each.
+        probabilities : (n,) array
+            Row weights of sum 1.
+
+        Returns
+        -------
+        BoundPenalty
+            With the ``scale`` of this object, which :meth:`bind` sets.
+        """
+        raise NotImplementedError(f"{type(self).__name__} needs a method bind_attributes(attributes, probabilities)")
+
+    def _read(self, sensitive_features, sample_weight):
+        """The fitted encoder, the profiles, the weights of the rows (None where equal), and the weights as given."""
+        check_choice(self.scale, "scale", self._scales)
+        weighted = check_flag(self.weighted, "weighted")
         if self.encoder is not None:
             check_encoder(self.encoder)
         if sensitive_features is None:
@@ -233,50 +365,86 @@ class DependencePenalty(BaseEstimator):
         warn_about_order(sensitive_features=sensitive_features, sample_weight=sample_weight)
         n_samples = len(sensitive_features)
         check_sensitive_features(sensitive_features, n_samples)
-        weights = multiplier = None
+        weights = given = None
         if sample_weight is not None and (weighted or self.scale == "total"):
-            weights = check_sample_weight(sample_weight, n_samples, reference="sensitive_features")
-        if self.scale == "total":
-            # Totals of rows carry their weight themselves: the rows count once each.
-            weights, multiplier = None, weights
-        if weights is not None and (weights == weights[0]).all():
+            weights = given = check_sample_weight(sample_weight, n_samples, reference="sensitive_features")
+        # Totals of rows carry their weight themselves: the rows count once each.
+        if weights is not None and (self.scale == "total" or (weights == weights[0]).all()):
             weights = None
         encoder = SensitiveEncoder() if self.encoder is None else clone(self.encoder)
+        sensitive_features = given_to(encoder.fit_encode, sensitive_features)
         if weights is None or weights.all():
             blocks = encoder.fit_encode(sensitive_features, weights)
         else:
             # Rows of weight 0 must not bring in levels or stretch a scale; any profile will do for them.
             keep = weights > 0
             blocks = encoder.fit_encode(select_rows(sensitive_features, keep), weights[keep]).spread(keep)
+        if blocks.is_constant(weights):
+            warn_of_attributes(
+                f"the protected attributes {list(blocks.names)} are constant: there is nothing to penalise"
+            )
+        return encoder, blocks, weights, given
+
+
+class DependencePenalty(Penalty):
+    """Base of the distance-covariance penalties. Subclasses name the measure; :meth:`bind` does the work."""
+
+    _scales = (*Penalty._scales, "total")
+
+    def __init__(
+        self,
+        statistic="v",
+        normalize=True,
+        weighted=True,
+        scale="response",
+        method="auto",
+        encoder=None,
+        n_components=256,
+        random_state=0,
+    ):
+        super().__init__(scale, weighted, encoder)
+        self.statistic = statistic
+        self.normalize = normalize
+        self.method = method
+        self.n_components = n_components
+        self.random_state = random_state
+
+    @property
+    @abstractmethod
+    def _measure(self):
+        """Name of the measure in :data:`fairdcov.dependence.MEASURES`."""
+
+    def _measure_options(self):
+        return {}
+
+    def _bind(self, encoder, blocks, weights, given_weights, n_threads):
+        normalize = check_flag(self.normalize, "normalize")
         if weights is not None and self.statistic == "u":
             raise ValueError(
                 "a weighted U-statistic is not defined: use statistic='v', or weighted=False for an unweighted penalty "
                 "beside a weighted loss"
             )
-        if blocks.is_constant(weights):
-            warn_of_attributes(
-                f"the protected attributes {list(blocks.names)} are constant: there is nothing to penalise"
-            )
-        measure = {"statistic": self.statistic, "sample_weight": weights, **self._measure_options()}
         form = bind_dependence(
             blocks,
             self._measure,
+            statistic=self.statistic,
+            sample_weight=weights,
             method=self.method,
             n_threads=n_threads,
             n_components=self.n_components,
             random_state=self.random_state,
-            **measure,
+            **self._measure_options(),
         )
-        return BoundPenalty(
+        total = self.scale == "total"
+        return BoundDependence(
             form,
-            scale="response" if self.scale == "total" else self.scale,
-            multiplier=multiplier,
+            scale="response" if total else self.scale,
+            multiplier=given_weights if total else None,
             normalize=normalize,
             statistic=self.statistic,
             probabilities=None if weights is None else row_probabilities(weights),
             n_profiles=blocks.n_profiles,
             encoder=encoder,
-            find_pulls=partial(pull_bounds, blocks, self._measure, **measure),
         )
 
 
@@ -450,11 +618,73 @@ def resolve_penalty(penalty):
     )
 
 
-def bind_penalty(penalty, sensitive_features, sample_weight, *, n_threads=None):
-    """Bind a penalty for a fit, or raise the error that says what is missing."""
+def bind_penalty(penalty, sensitive_features, sample_weight, *, n_threads=None, **given):
+    """Bind a penalty for a learner, or raise the error that says what is missing, before the learner does any work.
+
+    Parameters
+    ----------
+    penalty : {"ccdcov", "jdcov", "dcov"} or penalty object
+        What the user passed.
+    sensitive_features, sample_weight
+        As in :meth:`Penalty.bind`.
+    n_threads : int, optional
+        Passed on where the penalty takes it.
+    **given
+        What else the user gave (None: nothing): a penalty that does not take it raises a TypeError.
+
+    Returns
+    -------
+    BoundPenalty
+        Also of penalties that are no :class:`Penalty`.
+    """
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError(
             "strength > 0 needs sensitive_features: pass fit(..., sensitive_features=S), name columns of X with "
             "sensitive_columns=[...], or set strength=0 for an unpenalised fit"
         )
-    return resolve_penalty(penalty).bind(sensitive_features, sample_weight, n_threads=n_threads)
+    penalty = resolve_penalty(penalty)
+    options = {name: value for name, value in given.items() if value is not None}
+    parameters = inspect.signature(penalty.bind).parameters.values()
+    taken = {parameter.name for parameter in parameters}
+    takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)
+    unknown = [name for name in options if name not in taken]
+    if unknown and not takes_all:
+        raise TypeError(f"{type(penalty).__name__}.bind does not take {', '.join(unknown)}: leave it out of the fit")
+    if takes_all or "n_threads" in taken:
+        options["n_threads"] = n_threads
+    return _as_bound_penalty(
+        penalty.bind(given_to(penalty.bind, sensitive_features), sample_weight, **options), penalty
+    )
+
+
+def _as_bound_penalty(bound, penalty):
+    """What a penalty became once bound, with the defaults of :class:`BoundPenalty` for all that it lacks."""
+    maker = f"{type(penalty).__name__}.bind"
+    if not callable(getattr(bound, "value_gradient", None)):
+        raise TypeError(
+            f"{maker} must return an object with a method value_gradient(u), as fairdcov.penalties.BoundPenalty "
+            f"describes it; found {type(bound).__name__} without"
+        )
+    if not isinstance(bound, BoundPenalty):
+        bound = _BoundElsewhere(bound)
+    if bound.scale not in Penalty._scales:
+        raise ValueError(f"{maker} must return an object with scale 'response' or 'link'; found {bound.scale!r}")
+    return bound
+
+
+# What BoundPenalty has beside the gradient.
+_DEFAULTS = ("scale", "scale_free", "shift_free", "method", "error_bound", "value", "value_gradient_curvature")
+
+
+class _BoundElsewhere(BoundPenalty):
+    """A bound penalty that derives from nothing of ours, with defaults for what it lacks."""
+
+    def __init__(self, bound):
+        for name in _DEFAULTS:
+            if hasattr(bound, name):
+                setattr(self, name, getattr(bound, name))
+        self._bound = bound
+
+    def value_gradient(self, u):
+        """See :meth:`BoundPenalty.value_gradient`."""
+        return self._bound.value_gradient(u)

@@ -6,9 +6,8 @@ from pathlib import Path
 
 # Two threads on any machine: the threaded paths run, and a large machine is not flooded. One where several processes
 # share the tests: those of threads ask for them by number.
-_threads = "1" if "PYTEST_XDIST_WORKER" in os.environ else "2"
-for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-    os.environ.setdefault(_variable, _threads)
+_UNSET = {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"} - set(os.environ)
+os.environ.update(dict.fromkeys(_UNSET, "2"))
 # Threads that wait leave the cores to those that work: of two processes with two threads each, and of any small test.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ["MPLBACKEND"] = "Agg"
@@ -20,8 +19,10 @@ import sklearn  # noqa: E402
 import fairdcov  # noqa: E402
 
 
-def pytest_configure():
+def pytest_configure(config):
     """Refuse to test another build than the one that FAIRDCOV_TEST_LOCATION names (see the Makefile)."""
+    if getattr(config.option, "numprocesses", None):
+        os.environ.update(dict.fromkeys(_UNSET, "1"))  # which the processes inherit
     wanted = os.environ.get("FAIRDCOV_TEST_LOCATION")
     found = Path(fairdcov.__file__).resolve()
     if wanted and Path(wanted).resolve() not in found.parents:

@@ -21,6 +21,7 @@ from fairdcov import (
     DCovLGBMClassifier,
     DCovLGBMRegressor,
     DCovLogisticRegression,
+    DCovNegativeBinomialRegressor,
     DCovPoissonRegressor,
     DCovRidge,
     DCovTweedieRegressor,
@@ -75,7 +76,14 @@ def penalised(estimator_class, attribute=first_column):
 TREES = {"n_estimators": 5, "n_fair_rounds": 3, "min_child_weight": 1e-3, "n_jobs": 1}
 LIGHTGBM = {"min_child_samples": 1, **TREES}
 NETWORK = {"hidden_layer_sizes": (5,), "max_epochs": 20, "max_iter": 5, "learning_rate_init": 0.02}
-LINEAR = (DCovGammaRegressor, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge, DCovTweedieRegressor)
+LINEAR = (
+    DCovGammaRegressor,
+    DCovLogisticRegression,
+    DCovNegativeBinomialRegressor,
+    DCovPoissonRegressor,
+    DCovRidge,
+    DCovTweedieRegressor,
+)
 CALIBRATION = {"strengths": [0, 1.0], "rule": "elbow", "cv": 2, "n_permutations": 1, "verbose": 0, "if_unmet": "warn"}
 
 # What the checks are run on, for each public class.
@@ -120,8 +128,14 @@ CASES[DCovLogisticRegression].append(
 )
 # Variants of these, left to the slow tests.
 SLOW_CASES = {
-    DCovLGBMRegressor: [lambda: penalised(DCovLGBMRegressor)(strength=1.0, objective="gamma", **LIGHTGBM)],
-    DCovXGBRegressor: [lambda: penalised(DCovXGBRegressor)(strength=1.0, objective="poisson", **TREES)],
+    DCovLGBMRegressor: [
+        lambda: penalised(DCovLGBMRegressor)(strength=1.0, objective="gamma", **LIGHTGBM),
+        lambda: penalised(DCovLGBMRegressor)(strength=1.0, objective="negative_binomial", **LIGHTGBM),
+    ],
+    DCovXGBRegressor: [
+        lambda: penalised(DCovXGBRegressor)(strength=1.0, objective="poisson", **TREES),
+        lambda: penalised(DCovXGBRegressor)(strength=1.0, objective="negative_binomial", **TREES),
+    ],
     JSDivergenceCalibrator: [
         lambda: penalised(JSDivergenceCalibrator, halves)(DCovLogisticRegression(), **CALIBRATION),
     ],

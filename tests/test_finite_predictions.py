@@ -67,7 +67,7 @@ BOOSTERS = [pytest.param(DCovLGBMRegressor, "lightgbm"), pytest.param(DCovXGBReg
 
 
 @pytest.mark.parametrize(("booster", "package"), BOOSTERS)
-@pytest.mark.parametrize("objective", ["squared_error", "poisson", "gamma", "tweedie"])
+@pytest.mark.parametrize("objective", ["squared_error", "poisson", "negative_binomial", "gamma", "tweedie"])
 def test_targets_beyond_single_precision_are_refused(booster, package, objective, rng):
     pytest.importorskip(package)
     X, y, S = rows(rng)
@@ -94,7 +94,7 @@ def test_targets_beyond_single_precision_are_refused(booster, package, objective
 
 
 @pytest.mark.parametrize(("booster", "package"), BOOSTERS)
-@pytest.mark.parametrize("objective", ["squared_error", "poisson", "gamma", "tweedie"])
+@pytest.mark.parametrize("objective", ["squared_error", "poisson", "negative_binomial", "gamma", "tweedie"])
 @pytest.mark.parametrize("constant", [1e-3, 0.1, 1 / 3, 7.0, 1e6])
 def test_a_constant_target_is_predicted(booster, package, objective, constant, rng):
     pytest.importorskip(package)

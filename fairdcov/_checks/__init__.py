@@ -1,6 +1,14 @@
 """Checks of what users pass, one place for each; ranges of floats; packages that come with an extra."""
 
-from fairdcov._checks._docstrings import fill_docstring
+from fairdcov._checks._deprecation import (
+    NOT_GIVEN,
+    parameter_value,
+    renamed_attribute,
+    renamed_class,
+    renamed_state,
+    warn_of_renamed,
+)
+from fairdcov._checks._docstrings import documented, fill_docstring
 from fairdcov._checks._optional import import_optional
 from fairdcov._checks._range import (
     is_constant,
@@ -19,5 +27,7 @@ from fairdcov._checks._validation import (
     check_positive_number,
     check_sample_weight,
     check_squarable,
+    check_whole_number,
     resolve_n_threads,
 )
+from fairdcov._checks._warning import warn_user

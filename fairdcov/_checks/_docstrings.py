@@ -1,6 +1,21 @@
 """Parts that several docstrings share: written once, put in where a docstring names them."""
 
-__all__ = ["fill_docstring"]
+__all__ = ["documented", "fill_docstring"]
+
+
+def documented(**parts):
+    """Decorator that puts texts where the docstring of a function or class says ``<name>``.
+
+    Parameters
+    ----------
+    **parts : str
+        As for :func:`fill_docstring`, in this order: a text may name one that comes later.
+
+    Returns
+    -------
+    callable
+    """
+    return lambda thing: fill_docstring(thing, **parts)
 
 
 def fill_docstring(thing, **parts):

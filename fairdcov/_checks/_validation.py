@@ -14,6 +14,7 @@ __all__ = [
     "check_positive_number",
     "check_sample_weight",
     "check_squarable",
+    "check_whole_number",
     "resolve_n_threads",
 ]
 
@@ -49,6 +50,13 @@ def check_positive_number(value, name, *, allow_zero=False):
         wanted = "a finite number >= 0" if allow_zero else "a finite number > 0"
         raise ValueError(f"{name} must be {wanted}; found {value!r}")
     return value
+
+
+def check_whole_number(value, name, least=1):
+    """Return ``value`` as an int if it is a whole number of at least ``least``, or raise a ValueError."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name} must be a whole number >= {least}; found {value!r}")
+    return int(value)
 
 
 def _as_floats(values, name, advice):

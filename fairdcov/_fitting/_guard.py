@@ -4,8 +4,7 @@ A scale-free penalty is also small for predictions that are constant but for a f
 differences outweigh the loss, and the optimum of the objective is a model that no one would use.
 """
 
-import warnings
-
+from fairdcov._checks import warn_user
 from fairdcov.exceptions import StrengthWarning
 
 __all__ = ["StrengthGuard", "largest_sensible_strength", "warn_of_level", "warn_of_strength"]
@@ -119,19 +118,18 @@ class StrengthGuard:
         return accepted, solution
 
 
-def warn_of_strength(estimator, strength, effective_strength, *, stacklevel):
+def warn_of_strength(estimator, strength, effective_strength):
     """Warn when a fit goes by another strength than the one that was asked for."""
     if effective_strength < strength:
-        warnings.warn(
+        warn_user(
             f"{type(estimator).__name__} was fitted with strength {effective_strength:.4g} (effective_strength_) "
             f"instead of strength={strength:g}: larger ones outweigh all that the model explains, for predictions that "
             "may end worse than a constant",
             StrengthWarning,
-            stacklevel=stacklevel + 1,
         )
 
 
-def warn_of_level(estimator, raw_objective, raw, effective_strength, *, stacklevel):
+def warn_of_level(estimator, raw_objective, raw, effective_strength):
     """Warn when a penalised model with a log link predicts twice, or half, the observed total of its training rows.
 
     A gamma loss hardly minds a few predictions that are far too high, and its equation of the intercept is not one of
@@ -146,10 +144,9 @@ def warn_of_level(estimator, raw_objective, raw, effective_strength, *, stacklev
     predicted = float(probabilities @ raw_objective.loss.response(raw()))
     observed = float(probabilities @ raw_objective.y)
     if not observed / _MOST_OFF_BALANCE <= predicted <= observed * _MOST_OFF_BALANCE:
-        warnings.warn(
+        warn_user(
             f"{type(estimator).__name__} with strength={effective_strength:g} predicts "
             f"{predicted / observed:.3g} times the observed total of its training rows: look at its largest "
             "predictions, take a smaller strength, and put the level right with fairdcov.actuarial.Rebalancer",
             StrengthWarning,
-            stacklevel=stacklevel + 1,
         )

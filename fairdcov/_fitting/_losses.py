@@ -9,10 +9,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from scipy.special import expit, logit, xlogy
 
-from fairdcov._checks import check_choice
-
-__all__ = ["OBJECTIVES", "HalfBinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "PointwiseLoss", "regression_loss"]
-
+__all__ = ["HalfBinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "PointwiseLoss", "balancing_shift"]
 
 # A total counts as balanced within this share of itself; bisection alone needs no more steps for that.
 _BALANCED = 1e-13
@@ -20,15 +17,21 @@ _MOST_STEPS = 100
 
 
 class PointwiseLoss(ABC):
-    """Loss of a target ``y`` and a raw (link-scale) prediction.
+    """Loss of a target ``y`` and a raw (link-scale) prediction: half a deviance.
 
     Attributes
     ----------
     link : {"identity", "log", "logit"}
         Name of the link function.
+    target_range : {"any", "not negative", "positive", "binary"}
+        What a target may be.
+    name : str
+        Name of the family in messages.
     """
 
     link = "identity"
+    target_range = "any"
+    name = ""
 
     def target_terms(self, y):
         """The part of the loss that depends on ``y`` alone, (n,) or 0; worth keeping where ``raw`` changes often."""
@@ -52,15 +55,68 @@ class PointwiseLoss(ABC):
 
     @abstractmethod
     def intercept(self, mean):
-        """Raw prediction of the constant model whose response is ``mean``."""
+        """Raw prediction whose response is ``mean``, such as that of a constant model."""
+
+    def deviance(self, y, prediction):
+        """Deviance of each row (n,), twice the loss, of predictions on the scale of ``y``; not finite out of range."""
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+            return 2.0 * self.loss_gradient(y, self.intercept(prediction))[0]
 
     def best_shift(self, y, raw, probabilities):
         """What added to all raw predictions gives the lowest mean loss; None where nothing does or it is not known."""
         return
 
     def check_target(self, y):
-        """Raise a ValueError if ``y`` has values outside the range of the family; here none is."""
-        return
+        """Raise a ValueError if ``y`` has values outside the range of the family, or none that the link can have."""
+        wrong = self.out_of_range(y)
+        if wrong.any():
+            least, found = (
+                ("y > 0", "value(s) at or below 0")
+                if self.target_range == "positive"
+                else ("y >= 0", "negative value(s)")
+            )
+            raise ValueError(
+                f"Some value(s) of y are out of the valid range: the {self.name} needs {least}; found "
+                f"{int(wrong.sum())} {found}, the smallest {y.min():g}"
+            )
+        if self.link == "log" and not y.mean() > 0:
+            raise ValueError(f"y must have a positive mean for a log link; found {y.mean():g}")
+
+    def out_of_range(self, y):
+        """Which targets the family does not have, (n,) bool array."""
+        if self.target_range == "positive":
+            return y <= 0
+        return y < 0 if self.target_range == "not negative" else np.zeros(len(y), dtype=bool)
+
+
+def balancing_shift(excess_slope, lowest, highest, size):
+    """Root of a rising function by Newton steps within a bracket, which is halved where a step would leave it.
+
+    Parameters
+    ----------
+    excess_slope : callable
+        ``excess_slope(shift)`` is the function and its derivative.
+    lowest, highest : float
+        Where it is not above, and not below, 0.
+    size : float
+        Size of the parts of the function: what is far below it counts as 0.
+
+    Returns
+    -------
+    float
+    """
+    shift = min(max(0.0, lowest), highest)
+    for _ in range(_MOST_STEPS):
+        excess, slope = excess_slope(shift)
+        if abs(excess) <= _BALANCED * size:
+            break
+        if excess > 0:
+            highest = shift
+        else:
+            lowest = shift
+        step = shift - excess / slope if slope > 0 else np.inf
+        shift = step if lowest < step < highest else 0.5 * (lowest + highest)
+    return float(shift)
 
 
 class HalfSquaredError(PointwiseLoss):
@@ -73,12 +129,16 @@ class HalfSquaredError(PointwiseLoss):
     (array([2.]), array([2.]))
     """
 
-    power = 0.0
+    name = "normal distribution"
 
     def loss_gradient(self, y, raw, target_terms=None):
         """See :class:`PointwiseLoss`."""
         residual = raw - y
         return 0.5 * residual**2, residual
+
+    def deviance(self, y, prediction):
+        """See :class:`PointwiseLoss`."""
+        return (y - prediction) ** 2
 
     def curvature(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
@@ -105,6 +165,8 @@ class HalfBinomialLoss(PointwiseLoss):
     """Log loss ``log(1 + exp(raw)) - y raw`` of a probability with logit link."""
 
     link = "logit"
+    target_range = "binary"
+    name = "Bernoulli distribution"
 
     def loss_gradient(self, y, raw, target_terms=None):
         """See :class:`PointwiseLoss`."""
@@ -126,27 +188,24 @@ class HalfBinomialLoss(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return logit(mean)
 
+    def deviance(self, y, prediction):
+        """See :class:`PointwiseLoss`; a certain prediction that is wrong costs as much as the smallest number."""
+        tiny = np.finfo(np.float64).tiny
+        return -2.0 * (y * np.log(np.maximum(prediction, tiny)) + xlogy(1.0 - y, np.maximum(1.0 - prediction, tiny)))
+
     def best_shift(self, y, raw, probabilities):
         """See :class:`PointwiseLoss`; the shift that balances the totals, by Newton steps within a bracket."""
         target = probabilities @ y
         if not 0 < target < 1:
             return None
+
+        def excess_slope(shift):
+            response = expit(raw + shift)
+            return probabilities @ response - target, probabilities @ (response * (1.0 - response))
+
         # With these shifts no probability is above, or below, the mean of y.
         lowest, highest = logit(target) - raw.max(), logit(target) - raw.min()
-        shift = min(max(0.0, lowest), highest)
-        for _ in range(_MOST_STEPS):
-            response = expit(raw + shift)
-            excess = probabilities @ response - target
-            if abs(excess) <= _BALANCED * target:
-                break
-            if excess > 0:
-                highest = shift
-            else:
-                lowest = shift
-            slope = probabilities @ (response * (1.0 - response))
-            step = shift - excess / slope if slope > 0 else np.inf
-            shift = step if lowest < step < highest else 0.5 * (lowest + highest)
-        return float(shift)
+        return balancing_shift(excess_slope, lowest, highest, target)
 
     def check_target(self, y):
         """See :class:`PointwiseLoss`."""
@@ -178,6 +237,27 @@ class HalfTweedieLoss(PointwiseLoss):
     def __init__(self, power, link="log"):
         self.power = power
         self.link = link
+        self.name = f"Tweedie family of power {power:g}"
+        if power >= 1:
+            self.target_range = "positive" if power >= 2 else "not negative"
+
+    def deviance(self, y, prediction):
+        """See :class:`PointwiseLoss`; by the prediction itself, which has more digits than its logarithm."""
+        p = self.power
+        with np.errstate(all="ignore"):
+            if p == 0:
+                return (y - prediction) ** 2
+            if p == 1:
+                deviance = 2.0 * (xlogy(y, y / prediction) - y + prediction)
+            elif p == 2:
+                deviance = 2.0 * (np.log(prediction / y) + y / prediction - 1.0)
+            else:
+                deviance = 2.0 * (
+                    np.maximum(y, 0.0) ** (2 - p) / ((1 - p) * (2 - p))
+                    - y * prediction ** (1 - p) / (1 - p)
+                    + prediction ** (2 - p) / (2 - p)
+                )
+        return np.where(prediction > 0, deviance, np.inf)
 
     def target_terms(self, y):
         """See :class:`PointwiseLoss`."""
@@ -255,21 +335,6 @@ class HalfTweedieLoss(PointwiseLoss):
             observed = probabilities @ (y * self._power(mu, raw, 1 - self.power))
             return float(np.log(observed / (probabilities @ self._power(mu, raw, 2 - self.power))))
 
-    def check_target(self, y):
-        """See :class:`PointwiseLoss`."""
-        if self.power >= 2 and (y <= 0).any():
-            raise ValueError(
-                f"Some value(s) of y are out of the valid range: the Tweedie family of power {self.power:g} needs "
-                f"y > 0; found {int((y <= 0).sum())} value(s) at or below 0, the smallest {y.min():g}"
-            )
-        if 1 <= self.power < 2 and (y < 0).any():
-            raise ValueError(
-                f"Some value(s) of y are out of the valid range: the Tweedie family of power {self.power:g} needs "
-                f"y >= 0; found {int((y < 0).sum())} negative value(s), the smallest {y.min():g}"
-            )
-        if self.link == "log" and not y.mean() > 0:
-            raise ValueError(f"y must have a positive mean for a log link; found {y.mean():g}")
-
     def _mu(self, raw, response=None):
         if self.link == "log":
             return np.exp(raw) if response is None else response, raw
@@ -284,45 +349,3 @@ class HalfTweedieLoss(PointwiseLoss):
         if self.power == 0:
             return mu**exponent
         return np.exp(exponent * log_mu)
-
-
-OBJECTIVES = ("squared_error", "poisson", "gamma", "tweedie")
-
-
-def regression_loss(objective, tweedie_power=1.5):
-    """Loss of a regressor by the name of its objective; all but the squared error have a log link.
-
-    Parameters
-    ----------
-    objective : {"squared_error", "poisson", "gamma", "tweedie"}
-        Family of the target.
-    tweedie_power : float, default=1.5
-        Power of the variance function for ``"tweedie"``, above 1 and below 2.
-
-    Returns
-    -------
-    PointwiseLoss
-        Its ``power`` is that of the deviance, as in ``sklearn.metrics.d2_tweedie_score``.
-
-    Raises
-    ------
-    ValueError
-        For another name or power.
-
-    Examples
-    --------
-    >>> from fairdcov._fitting._losses import regression_loss
-    >>> regression_loss("gamma").power
-    2.0
-    """
-    check_choice(objective, "objective", OBJECTIVES)
-    if objective == "squared_error":
-        return HalfSquaredError()
-    if objective == "tweedie":
-        if isinstance(tweedie_power, bool) or not 1 < tweedie_power < 2:
-            raise ValueError(
-                f"tweedie_power must be above 1 and below 2; found {tweedie_power!r} (1 is objective='poisson', 2 is "
-                "objective='gamma')"
-            )
-        return HalfTweedieLoss(float(tweedie_power))
-    return HalfTweedieLoss(1.0 if objective == "poisson" else 2.0)

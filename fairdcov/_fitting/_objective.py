@@ -10,10 +10,6 @@ import scipy.sparse as sp
 
 __all__ = ["CoefficientObjective", "Parts", "RawObjective"]
 
-# Of the bound on the curvature of the penalty. It is for rows that move one by one; those of a leaf move together and
-# have mixed attributes, so that most of it cancels.
-_SHARE_OF_BOUND = 0.25
-
 
 @dataclass(frozen=True)
 class Parts:
@@ -38,53 +34,28 @@ class RawObjective:
         Row weights of sum 1.
     penalty : BoundPenalty or None
         A function of all predictions.
-    strength : float
-        Multiplier of the penalty; 0 leaves it out.
     """
 
-    def __init__(self, loss, y, probabilities, penalty=None, strength=0.0):
+    def __init__(self, loss, y, probabilities, penalty=None):
         self.loss = loss
         self.y = y
         self.probabilities = probabilities
         self.penalty = penalty
-        self.strength = strength
         self._target_terms = loss.target_terms(y)
 
-    def terms(self, raw):
-        """Mean loss, penalty, and the gradient (n,) of ``loss + strength * penalty``; not finite where undefined."""
+    def terms(self, raw, strength=0.0):
+        """Mean loss, penalty, and the gradient (n,) of ``loss + strength * penalty``; not finite where undefined.
+
+        A strength of 0 leaves the penalty out, and says 0 for it.
+        """
         value, gradient = self._loss(raw)
-        if self.penalty is None or self.strength == 0 or not np.isfinite(value):
+        if self.penalty is None or strength == 0 or not np.isfinite(value):
             return value, 0.0, gradient
         prediction, chain = self._penalised(raw)
         if not np.isfinite(prediction).all():
             return value, np.nan, gradient
         penalty, slope = self.penalty.value_gradient(prediction)
-        return value, penalty, gradient + self.strength * (slope * chain)
-
-    def terms_curvature(self, raw):
-        """:meth:`terms` and a curvature (n,), never negative, for learners that divide the gradient by one.
-
-        The Fisher weights of the loss plus a quarter of the bound on the penalty's curvature, without the bend of the
-        inverse link.
-        """
-        value, gradient = self._loss(raw)
-        if self.penalty is None or self.strength == 0 or not np.isfinite(value):
-            return value, 0.0, gradient, self.loss.curvature(raw) * self.probabilities
-        prediction, chain = self._penalised(raw)
-        response = None if self.penalty.scale == "link" else prediction
-        curvature = self.loss.curvature(raw, response) * self.probabilities
-        if not np.isfinite(prediction).all():
-            return value, np.nan, gradient, curvature
-        penalty, slope, bend = self.penalty.value_gradient_curvature(prediction)
-        # In place where an array is ours: at this length a new one costs more than the arithmetic.
-        slope = slope * chain
-        slope *= self.strength
-        slope += gradient
-        bend = bend * chain
-        bend *= chain
-        bend *= _SHARE_OF_BOUND * self.strength
-        bend += curvature
-        return value, penalty, slope, bend
+        return value, penalty, gradient + strength * (slope * chain)
 
     def _loss(self, raw):
         losses, gradient = self.loss.loss_gradient(self.y, raw, self._target_terms)
@@ -98,50 +69,33 @@ class RawObjective:
         response = self.loss.response(raw)
         return response, self.loss.response_slope(raw, response)
 
-    def balanced_terms_curvature(self, raw):
-        """:meth:`terms_curvature` of the raw predictions plus :meth:`best_shift`, as functions of ``raw``; that shift.
-
-        The shift follows ``raw``. Where it moves the penalty, the gradient is that along predictions in balance: what
-        ``raw_i`` adds to the total is taken off all rows again.
-        """
-        shift = self.best_shift(raw)
-        raw = raw + shift
-        value, penalty, gradient, curvature = self.terms_curvature(raw)
-        if shift and self._shift_moves_penalty():
-            weights = self.loss.curvature(raw) * self.probabilities
-            gradient -= gradient.sum() / weights.sum() * weights
-        return shift, (value, penalty, gradient, curvature)
-
-    def best_shift(self, raw):
-        """What added to all raw predictions gives the lowest loss, 0 where that is not known.
-
-        It keeps totals in balance however far the penalty moves predictions, also where the penalty would gain from
-        lower ones.
-        """
-        shift = self.loss.best_shift(self.y, raw, self.probabilities)
-        return shift if shift is not None and np.isfinite(shift) else 0.0
-
-    def _shift_moves_penalty(self):
-        """Whether a shift of all raw predictions changes the penalty, if only a little where that is scale-free."""
-        if self.penalty is None or self.strength == 0 or self.penalty.scale == "link":
-            return False
-        if self.loss.link == "identity":
-            return self.penalty.multiplier is not None
-        return not (self.loss.link == "log" and self.penalty.scale_free)
-
     def mean_loss(self, raw):
         """Mean loss alone."""
         return self._loss(raw)[0]
 
+    def constant(self):
+        """Raw prediction of the best constant model."""
+        return float(self.loss.intercept(float(self.probabilities @ self.y)))
+
     def constant_loss(self):
         """Mean loss of the best constant model."""
-        return self.mean_loss(np.full(len(self.y), self.loss.intercept(float(self.probabilities @ self.y))))
+        return self.mean_loss(np.full(len(self.y), self.constant()))
 
     def penalty_value(self, raw):
-        """Penalty of raw predictions, also where ``strength`` is 0; NaN without a penalty."""
+        """Penalty of raw predictions; NaN without a penalty."""
         if self.penalty is None:
             return float("nan")
         return self.penalty.value(self._penalised(raw)[0])
+
+    def attributes(self, loss, penalty, total):
+        """Fitted attributes of a model by its terms of the objective."""
+        return {
+            "loss_value_": loss,
+            "penalty_value_": penalty,
+            "objective_value_": total,
+            "penalty_method_": None if self.penalty is None else self.penalty.method,
+            "penalty_error_bound_": None if self.penalty is None else self.penalty.error_bound,
+        }
 
 
 class CoefficientObjective:
@@ -174,19 +128,18 @@ class CoefficientObjective:
             raw = raw + parameters[-1]
         return raw
 
-    def parts_gradient(self, parameters):
+    def parts_gradient(self, parameters, strength=0.0):
         """Terms of the objective and its gradient (parameters,)."""
         coefficients = parameters[: self.n_features]
         ridge = 0.5 * self.ridge * float(coefficients @ coefficients)
         gradient = np.empty(self.n_parameters)
         # A line search may step out of the range of floats; what comes back is then not finite, and the solver knows.
         with np.errstate(over="ignore", invalid="ignore"):
-            loss, penalty, raw_gradient = self.raw_objective.terms(self.raw(parameters))
+            loss, penalty, raw_gradient = self.raw_objective.terms(self.raw(parameters), strength)
             gradient[: self.n_features] = self.X.T @ raw_gradient + self.ridge * coefficients
             if self.fit_intercept:
                 gradient[-1] = raw_gradient.sum()
-        total = loss + self.raw_objective.strength * penalty + ridge
-        return Parts(loss, penalty, ridge, total), gradient
+        return Parts(loss, penalty, ridge, loss + strength * penalty + ridge), gradient
 
     def hessian(self, parameters):
         """Expected Hessian of loss and ridge term; the penalty is piecewise linear and has none."""

@@ -1,13 +1,17 @@
 """What every penalised estimator does with its raw predictions, whatever gives them."""
 
+import warnings
+
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.metrics import d2_tweedie_score
+from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._fitting._losses import HalfBinomialLoss
+from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._fitting._families import FAMILIES, regression_family
+from fairdcov._fitting._training import encode_binary_target
 
-__all__ = ["BinaryClassifier", "DevianceRegressor"]
+__all__ = ["BinaryClassifier", "DevianceRegressor", "ObjectiveRegressor"]
 
 
 def _check_finite(raw, values, what):
@@ -25,7 +29,7 @@ def _check_finite(raw, values, what):
 class DevianceRegressor(RegressorMixin):
     """Regression with a link, scored by the share of deviance explained.
 
-    Subclasses provide ``_loss()``, a loss with a ``power``, and ``_raw_predict(X)``.
+    Subclasses provide ``_loss()`` and ``_raw_predict(X)``.
     """
 
     def predict(self, X):
@@ -67,13 +71,45 @@ class DevianceRegressor(RegressorMixin):
             1 at best; 0 for the constant model. Where ``y`` is the same in all rows nothing is to be explained: 1 for
             predictions that equal it and 0 for any others, as in ``sklearn.metrics.r2_score``.
         """
+        loss = self._loss()
+        # Of what predict gives, whoever has put it in the place of the model's own.
         prediction = self.predict(X)
-        target = column_or_1d(y, warn=True)
-        keep = slice(None) if sample_weight is None else np.asarray(sample_weight) > 0
-        counted = target[keep]
-        if len(counted) > 1 and (counted == counted[0]).all():
-            return float((prediction[keep] == counted).all())
-        return d2_tweedie_score(y, prediction, sample_weight=sample_weight, power=self._loss().power)
+        target = check_finite_vector(column_or_1d(y, warn=True), "y")
+        check_consistent_rows(len(prediction), target, "y")
+        weights = check_sample_weight(sample_weight, len(prediction))
+        keep = weights > 0
+        prediction, target, weights = prediction[keep], target[keep], weights[keep]
+        if len(target) < 2:
+            warnings.warn(
+                "D^2 score is not well-defined with less than two samples.", UndefinedMetricWarning, stacklevel=2
+            )
+            return float("nan")
+        if (target == target[0]).all():
+            return float((prediction == target).all())
+        loss.check_target(target)
+        deviances = loss.deviance(target, prediction)
+        if not np.isfinite(deviances).all():
+            _check_finite(self._raw_predict(X)[keep], deviances, "deviances")
+        mean = np.average(target, weights=weights)
+        constant = np.average(loss.deviance(target, mean), weights=weights)
+        if not np.isfinite(constant):
+            raise ValueError(f"y has a mean of {mean:g}, which the {loss.name} does not have")
+        return float(1 - np.average(deviances, weights=weights) / constant)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.positive_only = self._loss().target_range != "any"
+        return tags
+
+
+class ObjectiveRegressor(DevianceRegressor):
+    """Regression by a parameter ``objective``, the name of a family."""
+
+    def _family(self):
+        return regression_family(self.objective)
+
+    def _loss(self):
+        return self._family().loss_of(self)
 
 
 class BinaryClassifier(ClassifierMixin):
@@ -82,8 +118,22 @@ class BinaryClassifier(ClassifierMixin):
     Subclasses provide ``_raw_predict(X)``, log odds of the second of ``classes_``.
     """
 
+    def _family(self):
+        return FAMILIES["binomial"]
+
     def _loss(self):
-        return HalfBinomialLoss()
+        return self._family().loss()
+
+    def _encode_target(self, y):
+        self.classes_, target = encode_binary_target(y)
+        return target
+
+    def _encode_known_target(self, y):
+        y = column_or_1d(y, warn=True)
+        unknown = np.setdiff1d(y, self.classes_)
+        if len(unknown):
+            raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
+        return (y == self.classes_[1]).astype(np.float64)
 
     def decision_function(self, X):
         """Log odds of the second class.

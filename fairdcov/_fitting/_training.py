@@ -1,39 +1,22 @@
 """What every penalised estimator does with the input of ``fit``, whatever it then fits."""
 
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.base import clone
+from sklearn.base import is_regressor
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._checks import check_positive_number, check_sample_weight
+from fairdcov._checks import check_sample_weight
 from fairdcov.encoding import check_sensitive_features, read_sensitive_columns, select_rows, warn_about_order
+from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.penalties import bind_penalty
 
-__all__ = [
-    "TrainingData",
-    "check_strengths",
-    "encode_binary_target",
-    "fitted_clone",
-    "read_training_data",
-    "unchanged_on_error",
-]
+__all__ = ["TrainingData", "encode_binary_target", "read_evaluation_data", "read_training_data"]
 
 LEAST_PENALISED_ROWS = 4
-
-
-@contextmanager
-def unchanged_on_error(estimator):
-    """Put the attributes of an estimator back when the block raises: no half-fitted estimators."""
-    before = estimator.__dict__.copy()
-    try:
-        yield
-    except BaseException:
-        estimator.__dict__.clear()
-        estimator.__dict__.update(before)
-        raise
+_NAMES = ("X", "y", "sample_weight", "sensitive_features")
+_EVALUATION_NAMES = ("X of eval_set", "y of eval_set", "eval_sample_weight", "eval_sensitive_features")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +26,7 @@ class TrainingData:
     Attributes
     ----------
     X : array, sparse matrix or DataFrame, (n, p)
-        Features, as the estimator's ``validate`` returns them.
+        Features, as the estimator's ``_validate`` returns them.
     y : (n,) float64 array
         Target; 0 and 1 for a classifier.
     weights : (n,) float64 array
@@ -52,8 +35,6 @@ class TrainingData:
         Protected attributes.
     weighted : bool
         Whether a ``sample_weight`` was passed.
-    keep : (m,) bool array
-        Which rows of the input these are.
     """
 
     X: object
@@ -61,12 +42,24 @@ class TrainingData:
     weights: np.ndarray
     sensitive_features: object
     weighted: bool
-    keep: np.ndarray
 
     @property
     def probabilities(self):
         """Row weights of sum 1, (n,)."""
         return self.weights / self.weights.sum()
+
+    def part(self, keep):
+        """Some of the rows, by a mask."""
+        sensitive_features = self.sensitive_features
+        if sensitive_features is not None:
+            sensitive_features = select_rows(sensitive_features, keep)
+        return replace(
+            self,
+            X=select_rows(self.X, keep),
+            y=self.y[keep],
+            weights=self.weights[keep],
+            sensitive_features=sensitive_features,
+        )
 
     def bind(self, penalty, *, penalised, n_threads=None):
         """The penalty bound to these rows; None when it is not needed and there are no protected attributes."""
@@ -76,55 +69,97 @@ class TrainingData:
         return bind_penalty(penalty, self.sensitive_features, weights, n_threads=n_threads)
 
 
-def read_training_data(estimator, X, y, sample_weight, sensitive_features, *, penalised, validate, encode_target=None):
+def read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, *, penalised):
     """Check the input of a fit and leave out the rows of weight 0.
 
     Parameters
     ----------
-    estimator : estimator
-        With ``sensitive_columns`` and ``drop_sensitive_columns``.
+    estimator : PenalisedEstimator
+        Estimator; it learns the number and names of features, and the classes.
     X, y, sample_weight, sensitive_features
         As passed to ``fit``.
+    loss : PointwiseLoss
+        Loss that the target is checked by.
     penalised : bool
         Whether a penalty will be evaluated, which needs at least four rows.
-    validate : callable
-        ``validate(X, y, ensure_min_samples=...)`` returns the features and the target that the estimator takes.
-    encode_target : callable, optional
-        Turns the target into floats.
 
     Returns
     -------
     TrainingData
     """
-    warn_about_order(X=X, y=y, sample_weight=sample_weight, sensitive_features=sensitive_features)
+    least = LEAST_PENALISED_ROWS if penalised else 1
+    data = _read_rows(estimator, (X, y, sample_weight, sensitive_features), _NAMES, least)
+    if len(data.y) < least:
+        raise ValueError(f"a penalised fit needs at least {least} rows of positive sample_weight; found {len(data.y)}")
+    loss.check_target(data.y)
+    return data
+
+
+def read_evaluation_data(estimator, eval_set, sample_weight, sensitive_features, loss, *, penalised):
+    """Check the rows to watch that were passed to ``fit``; None without any.
+
+    Parameters
+    ----------
+    estimator : PenalisedEstimator
+        Estimator that has learnt what the training rows look like.
+    eval_set : tuple (X, y), or list of one, or None
+        Features and target.
+    sample_weight, sensitive_features : optional
+        Theirs, each as it is or in a list of one, as LightGBM and XGBoost take weights.
+    loss : PointwiseLoss
+        Loss that the target is checked by.
+    penalised : bool
+        Whether their penalty will be evaluated.
+
+    Returns
+    -------
+    TrainingData or None
+    """
+    if eval_set is None:
+        if sample_weight is not None or sensitive_features is not None:
+            raise ValueError("eval_sample_weight and eval_sensitive_features need an eval_set; found none")
+        return None
+    pair = eval_set
+    if isinstance(eval_set, list) and len(eval_set) == 1:
+        pair = tuple(eval_set[0]) if isinstance(eval_set[0], list) else eval_set[0]
+    if not isinstance(pair, tuple) or len(pair) != 2:
+        raise ValueError(f"eval_set must be one pair (X, y), or a list of one; found {type(eval_set).__name__}")
+    sample_weight, sensitive_features = _only(sample_weight), _only(sensitive_features)
+    if penalised and sensitive_features is None and estimator.sensitive_columns is None:
+        raise MissingSensitiveFeaturesError(
+            "eval_set needs protected attributes of its own when strength > 0: pass eval_sensitive_features, or leave "
+            "eval_set out"
+        )
+    try:
+        data = _read_rows(estimator, (*pair, sample_weight, sensitive_features), _EVALUATION_NAMES, 1)
+        if is_regressor(estimator):
+            loss.check_target(data.y)
+    except ValueError as error:
+        raise type(error)(f"eval_set: {error}") from error
+    return data
+
+
+def _only(values):
+    """The entry of a list of one entry that holds rows itself; anything else as it is."""
+    return values[0] if isinstance(values, list) and len(values) == 1 and np.ndim(values[0]) else values
+
+
+def _read_rows(estimator, given, names, least):
+    warn_about_order(**dict(zip(names, given, strict=True)))
+    X, y, sample_weight, sensitive_features = given
     X, sensitive_features = read_sensitive_columns(
         X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns
     )
-    X, y = validate(X, y, ensure_min_samples=LEAST_PENALISED_ROWS if penalised else 1)
+    first = names is _NAMES
+    X, y = estimator._validate(X, y, ensure_min_samples=least, reset=first)
     n_samples = X.shape[0]
-    weights = check_sample_weight(sample_weight, n_samples)
-    y = y.astype(np.float64, copy=False) if encode_target is None else encode_target(y)
+    weights = check_sample_weight(sample_weight, n_samples, name=names[2], reference=names[0])
+    y = estimator._encode_target(y) if first else estimator._encode_known_target(y)
     if sensitive_features is not None:
-        check_sensitive_features(sensitive_features, n_samples)
+        check_sensitive_features(sensitive_features, n_samples, reference=names[0])
+    data = TrainingData(X, y, weights, sensitive_features, sample_weight is not None)
     # Rows of weight 0 take no part in anything: neither in the loss nor in the penalty or its encoder.
-    keep = weights > 0
-    if penalised and keep.sum() < LEAST_PENALISED_ROWS:
-        raise ValueError(
-            f"a penalised fit needs at least {LEAST_PENALISED_ROWS} rows of positive sample_weight; found {keep.sum()}"
-        )
-    if not keep.all():
-        X, y, weights = select_rows(X, keep), y[keep], weights[keep]
-        if sensitive_features is not None:
-            sensitive_features = select_rows(sensitive_features, keep)
-    return TrainingData(X, y, weights, sensitive_features, sample_weight is not None, keep)
-
-
-def check_strengths(strengths, name="strengths"):
-    """Return strengths as floats, at least one and none negative, or raise."""
-    strengths = [check_positive_number(strength, name, allow_zero=True) for strength in strengths]
-    if not strengths:
-        raise ValueError(f"{name} must have at least one value; found none")
-    return strengths
+    return data if weights.all() else data.part(weights > 0)
 
 
 def encode_binary_target(y):
@@ -154,11 +189,3 @@ def encode_binary_target(y):
     if len(classes) < 2:
         raise ValueError(f"y must have two classes; found one class, {classes[0]!r}")
     return classes, (y == classes[1]).astype(np.float64)
-
-
-def fitted_clone(estimator, strength, attributes):
-    """A clone with another strength and with fitted attributes, beside what validation found out about X and y."""
-    model = clone(estimator).set_params(strength=strength)
-    learnt = {name: value for name, value in vars(estimator).items() if name.endswith("_")}
-    model.__dict__.update(learnt, **attributes)
-    return model

@@ -1,6 +1,5 @@
 """Who pays more and who pays less after a change of tariff."""
 
-import numbers
 import warnings
 from itertools import pairwise
 
@@ -8,11 +7,10 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from fairdcov._checks import check_choice, check_positive_number, fill_docstring
+from fairdcov._checks import check_choice, check_positive_number, check_whole_number, fill_docstring
 from fairdcov.actuarial._book import check_positive_baseline, read_book
-from fairdcov.actuarial._experience import ALL, level_tables
-from fairdcov.actuarial._factors import factors_of
-from fairdcov.encoding import DEFAULT_BINS, read_frame, warn_about_order
+from fairdcov.actuarial._experience import level_tables
+from fairdcov.encoding import DEFAULT_FACTOR_BINS, Attributes, read_frame, warn_about_order
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import group_predictions
 
@@ -128,7 +126,7 @@ def _summary(book, change, thresholds):
     index="``factor`` and ``level`` (the first row is the whole book), ",
 )
 def premium_changes(
-    y_pred, baseline, sensitive_features=None, *, sample_weight=None, bins=DEFAULT_BINS, thresholds=THRESHOLDS
+    y_pred, baseline, sensitive_features=None, *, sample_weight=None, bins=DEFAULT_FACTOR_BINS, thresholds=THRESHOLDS
 ):
     """Distribution of the change from one tariff to another, of all rows and by the levels of each attribute.
 
@@ -155,13 +153,7 @@ def premium_changes(
     thresholds = _check_thresholds(thresholds)
     book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
     columns_of = _summary(book, _changes_of(book), thresholds)
-    whole = pd.DataFrame(columns_of(np.zeros(len(book.rows), dtype=np.int64), 1))
-    whole.insert(0, "factor", ALL)
-    whole.insert(1, "level", pd.Series([ALL], dtype=object))
-    if sensitive_features is None:
-        return whole
-    factors = factors_of(sensitive_features, "sensitive_features", bins, book)
-    return pd.concat([whole, level_tables(factors, columns_of)], ignore_index=True)
+    return level_tables(book, columns_of, sensitive_features, "sensitive_features", bins, whole=True)
 
 
 @_document(
@@ -196,7 +188,9 @@ def premium_change_by_group(
     book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
     change = _changes_of(book)
     warn_about_order(**book.row_labels, sensitive_features=sensitive_features)
-    attributes = read_frame(sensitive_features, "sensitive_features", book.n_samples).to_native()
+    attributes = sensitive_features
+    if not isinstance(attributes, Attributes):
+        attributes = read_frame(sensitive_features, "sensitive_features", book.n_samples).to_native()
     with warnings.catch_warnings():
         # Groups of zero exposure do not count here as rows of zero exposure do not.
         warnings.simplefilter("ignore", SensitiveFeaturesWarning)
@@ -248,8 +242,7 @@ def largest_dislocations(y_pred, baseline, features=None, *, sample_weight=None,
     """
     check_choice(by, "by", ("relative", "absolute"))
     check_choice(direction, "direction", ("both", "up", "down"))
-    if isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 1:
-        raise ValueError(f"n must be a whole number >= 1; found {n!r}")
+    check_whole_number(n, "n")
     book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
     change = _changes_of(book)
     before, after = book.predictions["baseline"], book.predictions["y_pred"]

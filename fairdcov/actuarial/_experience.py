@@ -1,13 +1,12 @@
 """Observed against predicted: by factor, by group, and by bins of the prediction."""
 
-import numbers
-
 import numpy as np
 import pandas as pd
 
+from fairdcov._checks import check_whole_number
 from fairdcov.actuarial._book import check_positive_baseline, experience, exposure_bins, read_book
 from fairdcov.actuarial._factors import factors_of
-from fairdcov.encoding import DEFAULT_BINS
+from fairdcov.encoding import DEFAULT_FACTOR_BINS
 
 __all__ = ["ALL", "balance_table", "double_lift_table", "level_tables", "lift_table", "one_way"]
 
@@ -15,20 +14,30 @@ __all__ = ["ALL", "balance_table", "double_lift_table", "level_tables", "lift_ta
 ALL = "all rows"
 
 
-def level_tables(factors, columns_of):
-    """One table of the levels of all factors, below each other."""
+def level_tables(book, columns_of, data, argument, bins, *, whole=False):
+    """One table of the levels of all factors in ``data``, below each other and below the whole book if wanted."""
+    parts = [(ALL, np.zeros(len(book.rows), dtype=np.int64), [ALL])] if whole else []
+    if data is not None or not whole:
+        parts += [(factor.name, factor.codes, factor.levels) for factor in factors_of(data, argument, bins, book)]
     tables = []
-    for factor in factors:
-        levels = pd.Series(factor.levels, dtype=object)
-        table = pd.DataFrame(columns_of(factor.codes, len(factor.levels)))
-        table.insert(0, "factor", factor.name)
-        table.insert(1, "level", levels)
+    for name, codes, levels in parts:
+        table = pd.DataFrame(columns_of(codes, len(levels)))
+        table.insert(0, "factor", name)
+        table.insert(1, "level", pd.Series(levels, dtype=object))
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
 
 def one_way(
-    y_true, y_pred, features, *, sample_weight=None, baseline=None, bins=DEFAULT_BINS, confidence=0.95, interval="auto"
+    y_true,
+    y_pred,
+    features,
+    *,
+    sample_weight=None,
+    baseline=None,
+    bins=DEFAULT_FACTOR_BINS,
+    confidence=0.95,
+    interval="auto",
 ):
     """Observed and predicted values by the levels of each factor, whether or not it is in the model.
 
@@ -96,7 +105,6 @@ def one_way(
     [0.121, 3.612]
     """
     book = read_book(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
-    factors = factors_of(features, "features", bins, book)
     kinds = set()
 
     def columns_of(codes, n_levels):
@@ -109,7 +117,7 @@ def one_way(
             columns["baseline"], columns["actual_to_baseline"] = against["predicted"], against["actual_to_expected"]
         return columns
 
-    table = level_tables(factors, columns_of)
+    table = level_tables(book, columns_of, features, "features", bins)
     table.attrs["interval"] = kinds.pop()
     return table
 
@@ -120,7 +128,7 @@ def balance_table(
     sensitive_features=None,
     *,
     sample_weight=None,
-    bins=DEFAULT_BINS,
+    bins=DEFAULT_FACTOR_BINS,
     confidence=0.95,
     interval="auto",
 ):
@@ -165,19 +173,7 @@ def balance_table(
         first = {name: columns.pop(name) for name in ("rows", "exposure", "share")}
         return first | totals | columns
 
-    whole = pd.DataFrame(columns_of(np.zeros(len(book.rows), dtype=np.int64), 1))
-    whole.insert(0, "factor", ALL)
-    whole.insert(1, "level", pd.Series([ALL], dtype=object))
-    if sensitive_features is None:
-        return whole
-    factors = factors_of(sensitive_features, "sensitive_features", bins, book)
-    return pd.concat([whole, level_tables(factors, columns_of)], ignore_index=True)
-
-
-def _check_n_bins(n_bins):
-    if isinstance(n_bins, bool) or not isinstance(n_bins, numbers.Integral) or n_bins < 1:
-        raise ValueError(f"n_bins must be a whole number >= 1; found {n_bins!r}")
-    return int(n_bins)
+    return level_tables(book, columns_of, sensitive_features, "sensitive_features", bins, whole=True)
 
 
 def _extremes(values, codes, n_levels):
@@ -224,7 +220,7 @@ def lift_table(y_true, y_pred, *, sample_weight=None, n_bins=10, confidence=0.95
     0    1       2.0       0.5       0.75  0.333333
     1    2       2.0       2.5       2.25  1.666667
     """
-    n_bins = _check_n_bins(n_bins)
+    n_bins = check_whole_number(n_bins, "n_bins")
     book = read_book(y_true, sample_weight, y_pred=y_pred)
     predicted = book.predictions["y_pred"]
     codes = exposure_bins(predicted, book.exposure, n_bins)
@@ -286,7 +282,7 @@ def double_lift_table(y_true, y_pred, baseline, *, sample_weight=None, n_bins=10
     0    0.6       0.5       0.75      1.25
     1    2.0       2.5       2.50      1.25
     """
-    n_bins = _check_n_bins(n_bins)
+    n_bins = check_whole_number(n_bins, "n_bins")
     book = read_book(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
     before = check_positive_baseline(book)
     ratio = book.predictions["y_pred"] / before

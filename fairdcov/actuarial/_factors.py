@@ -1,6 +1,7 @@
 """Factors of a table, for the rows of a book that count."""
 
-from fairdcov.encoding import bins_of, read_factor, read_frame, warn_about_order
+from fairdcov._checks import check_consistent_rows
+from fairdcov.encoding import Attributes, bins_of, read_factor, read_frame, warn_about_order
 
 __all__ = ["factors_of"]
 
@@ -10,7 +11,7 @@ def factors_of(data, argument, bins, book):
 
     Parameters
     ----------
-    data : DataFrame, Series, array or dict, (n,) or (n, d)
+    data : Attributes, DataFrame, Series, array or dict, (n,) or (n, d)
         A column for each factor.
     argument : str
         Name of the argument, for errors.
@@ -24,6 +25,11 @@ def factors_of(data, argument, bins, book):
     list of Factor
     """
     warn_about_order(**book.row_labels, **{argument: data})
+    if isinstance(data, Attributes):
+        check_consistent_rows(book.n_samples, data, argument, reference="y_pred")
+        chosen = bins_of(bins, data.names)
+        rows = data if len(book.rows) == book.n_samples else data.rows(book.rows)
+        return [rows.factor(name, chosen[name], book.exposure) for name in data.names]
     frame = read_frame(data, argument, book.n_samples)
     chosen = bins_of(bins, frame.columns)
     frame = book.take(frame)

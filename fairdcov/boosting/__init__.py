@@ -4,6 +4,8 @@ An unpenalised booster first, then *fair rounds*: trees grown on loss plus penal
 for the penalty, so that no strength makes them diverge. Importing this package loads neither learner.
 """
 
+from fairdcov.boosting._base import BoostedRegressor
+from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._lightgbm import DCovLGBMClassifier, DCovLGBMRegressor
 from fairdcov.boosting._xgboost import DCovXGBRegressor
 

@@ -1,7 +1,6 @@
-"""What the penalised boosters share: the fit in numbered stages, the path over strengths, and predictions."""
+"""What the penalised boosters share: the fit in numbered stages, and the features that they take."""
 
 import numbers
-import warnings
 from functools import partial
 from itertools import pairwise
 
@@ -9,34 +8,29 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn.base import BaseEstimator, clone, is_regressor
+from sklearn.base import is_regressor
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from fairdcov._checks import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov._checks import check_choice, check_positive_number, check_whole_number, fill_docstring, warn_user
 from fairdcov._fitting import (
+    FIT_PARTS,
     BinaryClassifier,
-    DevianceRegressor,
+    ObjectiveRegressor,
+    PenalisedEstimator,
     RawObjective,
     StrengthGuard,
     TrainingData,
-    check_strengths,
-    encode_binary_target,
-    fitted_clone,
+    read_evaluation_data,
     read_training_data,
-    regression_loss,
-    unchanged_on_error,
     warn_of_level,
     warn_of_strength,
 )
 from fairdcov.boosting._fair_rounds import FairRounds, Monitor
-from fairdcov.encoding import drop_sensitive_columns, read_sensitive_columns, warn_about_order
-from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError
+from fairdcov.boosting._objective import BalancedObjective
+from fairdcov.exceptions import ConvergenceWarning
 
-__all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds"]
-
-# What the learners read beside data frames: numbers that may be missing.
-_NUMBERS = {"accept_sparse": "csr", "dtype": [np.float64, np.float32], "ensure_all_finite": "allow-nan"}
+__all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds", "own_gradients"]
 
 # Both learners hold targets and weights in single precision.
 _LEAST_NUMBER, _LARGEST_NUMBER = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -54,15 +48,6 @@ def as_features(X):
     if isinstance(frame, nw.DataFrame) and not isinstance(X, pd.DataFrame):
         return frame.to_pandas()
     return X
-
-
-def read_further_features(estimator, X):
-    """Features beside those of the fit, with the same columns, as the learner takes them."""
-    X = as_features(X)
-    if isinstance(X, pd.DataFrame):
-        validate_data(estimator, X, skip_check_array=True, reset=False)
-        return X
-    return _as_matrix(validate_data(estimator, X, reset=False, **_NUMBERS))
 
 
 def _as_matrix(X):
@@ -94,197 +79,20 @@ def fair_bounds(loss, parameters):
     return {"max_delta_step": _LARGEST_LEAF}
 
 
-class PenalisedBooster(BaseEstimator):
-    """Trees grown on ``mean loss + strength * penalty``, after an unpenalised booster.
+def own_gradients(objective, total_weight):
+    """Custom objective for a learner that does not have the family: gradient and Fisher weights of the loss.
 
-    Subclasses say which learner grows them.
+    Learners apply no row weights to the gradients of a custom objective, and their thresholds mean sums over rows.
     """
 
-    # Requested by the class, so that pipelines and searches route them without set_fit_request.
-    __metadata_request__fit = {  # noqa: RUF012
-        "sensitive_features": True,
-        "sample_weight": True,
-        "eval_set": True,
-        "eval_sample_weight": True,
-        "eval_sensitive_features": True,
-        "callbacks": True,
-    }
-    __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
+    def gradients(raw, rows):
+        _, _, gradient, curvature = objective.terms_curvature(raw.astype(np.float64))
+        return total_weight * gradient, total_weight * curvature
 
-    # -- what subclasses provide ---------------------------------------------------------------------------------------
-
-    def _loss(self):
-        """Pointwise loss of the family."""
-        raise NotImplementedError
-
-    def _encode_target(self, y, classes=None):
-        """Target as floats; ``classes`` are those of the fit for a target beside it."""
-        raise NotImplementedError
-
-    def _check_learner(self):
-        """Raise for parameters that the learner does not combine with a penalty."""
-        return
-
-    def _start(self, data, monitored, seed, callbacks):
-        """Fit the unpenalised booster; what grows trees on it."""
-        raise NotImplementedError
-
-    # -- fit -----------------------------------------------------------------------------------------------------------
-
-    def fit(
-        self,
-        X,
-        y,
-        sample_weight=None,
-        *,
-        sensitive_features=None,
-        eval_set=None,
-        eval_sample_weight=None,
-        eval_sensitive_features=None,
-        callbacks=None,
-    ):
-        """Fit the unpenalised booster and, for ``strength > 0``, the fair rounds.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features, with missing values and, in data frames, categorical columns as the learner takes them.
-        y : (n,) array
-            Target. For a claim frequency: claims / exposure, with exposure as ``sample_weight``.
-        sample_weight : (n,) array, optional
-            Row weights of the loss and (unless the penalty says ``weighted=False``) of the penalty. Rows of weight 0
-            take no part.
-        sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
-            Protected attributes of any type, needed when ``strength > 0`` and never in ``predict``.
-        eval_set : tuple (X, y), or list of one such tuple, optional
-            Rows to watch the objective on; with ``early_stopping_rounds`` they end both phases of the training.
-        eval_sample_weight : (m,) array, optional
-            Row weights of ``eval_set``.
-        eval_sensitive_features : DataFrame, Series or array, (m,) or (m, d), optional
-            Protected attributes of ``eval_set``, needed when ``strength > 0``.
-        callbacks : list of callables, optional
-            Callbacks of the learner. They see two trainings: the unpenalised rounds, then the fair ones with
-            ``objective``, ``loss`` and ``penalty`` as metrics.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For invalid values anywhere; ``MissingSensitiveFeaturesError`` when a penalty lacks its attributes. A fit
-            that fails leaves the estimator as it was.
-        ImportError
-            When the learner is not installed.
-
-        Warns
-        -----
-        StrengthWarning
-            When a smaller strength was taken, since the penalty of the unpenalised model would outweigh ten times what
-            it explains.
-        ConvergenceWarning
-            When the learner's own rounds end worse than a constant.
-        """
-        with unchanged_on_error(self):
-            check_positive_number(self.strength, "strength", allow_zero=True)
-            problem = _Problem(
-                self,
-                X,
-                y,
-                sample_weight,
-                sensitive_features,
-                [self.strength],
-                eval_set=eval_set,
-                eval_sample_weight=eval_sample_weight,
-                eval_sensitive_features=eval_sensitive_features,
-                callbacks=callbacks,
-            )
-            self.__dict__.update(problem.solve(self.strength))
-        return self
-
-    def strength_path(self, X, y, strengths, sample_weight=None, *, sensitive_features=None, **fit_params):
-        """Fit a model for each strength, each by fair rounds on top of the one before.
-
-        The unpenalised booster is fitted once for the whole path. A model further along has more trees.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-        y : (n,) array
-            Target.
-        strengths : sequence of float
-            Increasing strengths.
-        sample_weight : (n,) array, optional
-            Row weights, as in :meth:`fit`.
-        sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
-            Protected attributes; needed unless all strengths are 0.
-        **fit_params
-            ``eval_set`` and its companions, and ``callbacks``, as in :meth:`fit`.
-
-        Returns
-        -------
-        iterator of estimators
-            Fitted clones of this estimator that differ in ``strength``, made as they are asked for.
-
-        Raises
-        ------
-        ValueError
-            At once, for invalid input as in :meth:`fit`, and for strengths that are empty, negative or do not increase.
-        """
-        strengths = check_strengths(strengths)
-        if any(later <= earlier for earlier, later in pairwise(strengths)):
-            raise ValueError(f"strengths must increase along a path of fair rounds; found {strengths}")
-        problem = _Problem(clone(self), X, y, sample_weight, sensitive_features, strengths, **fit_params)
-        return self._follow(problem, strengths)
-
-    def _follow(self, problem, strengths):
-        for strength in strengths:
-            yield fitted_clone(problem.estimator, strength, problem.solve(strength))
-
-    def _validate_training(self, X, y, *, ensure_min_samples):
-        X = as_features(X)
-        if isinstance(X, pd.DataFrame):
-            validate_data(self, X, skip_check_array=True)
-            y = column_or_1d(y, warn=True)
-            if is_regressor(self):
-                y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
-            check_consistent_length(X, y)
-            if len(X) < ensure_min_samples:
-                raise ValueError(f"X must have at least {ensure_min_samples} rows; found {len(X)}")
-            return X, y
-        X, y = validate_data(
-            self,
-            X,
-            y,
-            y_numeric=is_regressor(self),
-            ensure_min_samples=max(ensure_min_samples, 2),
-            **_NUMBERS,
-        )
-        return _as_matrix(X), y
-
-    # -- predict -------------------------------------------------------------------------------------------------------
-
-    def _features(self, X):
-        """Features as the fitted booster takes them."""
-        check_is_fitted(self, "booster_")
-        if self.drop_sensitive_columns:
-            X = drop_sensitive_columns(X, self.sensitive_columns, self.n_features_in_)
-        return read_further_features(self, X)
-
-    def _raw_predict(self, X):
-        """Raw (link-scale) predictions, the initial score of the training included, (n,)."""
-        raise NotImplementedError
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.input_tags.allow_nan = True
-        return tags
+    return gradients
 
 
-class _Problem:
+class Problem:
     """All of a fit that does not depend on the strength: checked data, bound penalties and the unpenalised booster."""
 
     def __init__(
@@ -304,11 +112,11 @@ class _Problem:
         # 1. Parameters.
         self.estimator = estimator
         for name in ("n_estimators", "n_fair_rounds"):
-            _check_count(getattr(estimator, name), name)
+            check_whole_number(getattr(estimator, name), name)
         for name in ("learning_rate", "fair_learning_rate"):
             check_positive_number(getattr(estimator, name), name)
         if estimator.early_stopping_rounds is not None:
-            _check_count(estimator.early_stopping_rounds, "early_stopping_rounds")
+            check_whole_number(estimator.early_stopping_rounds, "early_stopping_rounds")
             if eval_set is None:
                 raise ValueError(
                     f"early_stopping_rounds={estimator.early_stopping_rounds} needs rows to watch: pass "
@@ -320,28 +128,18 @@ class _Problem:
 
         # 2. Data.
         loss = estimator._loss()
-        data = read_training_data(
-            estimator,
-            X,
-            y,
-            sample_weight,
-            sensitive_features,
-            penalised=penalised,
-            validate=estimator._validate_training,
-            encode_target=estimator._encode_target,
+        data = read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, penalised=penalised)
+        monitored = read_evaluation_data(
+            estimator, eval_set, eval_sample_weight, eval_sensitive_features, loss, penalised=penalised
         )
-        loss.check_target(data.y)
-        check_single_precision(data.y, "y", positive=getattr(loss, "power", 0) >= 2)
-        check_single_precision(data.weights, "sample_weight")
-        monitored = None
-        if eval_set is not None:
-            monitored = self._read_monitored(
-                eval_set, eval_sample_weight, eval_sensitive_features, loss, penalised=penalised
-            )
+        for part, names in ((data, ("y", "sample_weight")), (monitored, ("y of eval_set", "eval_sample_weight"))):
+            if part is not None:
+                check_single_precision(part.y, names[0], positive=loss.target_range == "positive")
+                check_single_precision(part.weights, names[1])
 
         # 3. What depends on the protected attributes alone.
         bind = partial(TrainingData.bind, penalty=estimator.penalty, penalised=penalised, n_threads=estimator.n_jobs)
-        self.objective = RawObjective(loss, data.y, data.probabilities, bind(data))
+        self.objective = BalancedObjective(loss, data.y, data.probabilities, bind(data))
         monitor = None
         if monitored is not None:
             objective = RawObjective(loss, monitored.y, monitored.probabilities, bind(monitored))
@@ -352,10 +150,9 @@ class _Problem:
         if seed is not None and not isinstance(seed, numbers.Integral):
             seed = int(check_random_state(seed).randint(np.iinfo(np.int32).max))
         self.callbacks = list(callbacks or ())
-        self.grower = estimator._start(data, monitored, seed, self.callbacks)
-        # A mean that is missed by a share e costs e^2 / 2 of its power 2 - p.
-        size = data.probabilities @ np.abs(data.y) ** (2.0 - getattr(loss, "power", 2.0))
-        self._guard = StrengthGuard(self.objective.constant_loss(), slack=size * _SHARE_MISSED**2 / 2)
+        watched = None if monitor is None else monitor.objective
+        self.grower = estimator._start(data, monitored, seed, self.callbacks, self.objective, watched)
+        self._guard = StrengthGuard(self.objective.constant_loss(), slack=_slack(self.objective))
         self._take_diverged_rounds_back()
         self.n_unpenalised = self.grower.n_trees()
 
@@ -365,7 +162,7 @@ class _Problem:
             raw = self.grower.raw()
             target = loss.response(raw + self.objective.best_shift(raw))
         self.rounds = FairRounds(
-            RawObjective(loss, target, self.objective.probabilities, self.objective.penalty),
+            BalancedObjective(loss, target, self.objective.probabilities, self.objective.penalty),
             self.grower,
             data.weights.sum(),
             float(estimator.fair_learning_rate),
@@ -388,54 +185,14 @@ class _Problem:
                 )
             self.grower.drop()
         if self.grower.n_trees() < n_rounds:
-            warnings.warn(
+            warn_user(
                 f"the unpenalised rounds diverged: predictions were worse than a constant after {n_rounds} rounds, and "
                 f"{self.grower.n_trees()} were kept; set max_delta_step=1, a smaller learning_rate or larger leaves, "
                 "and check y for extreme values",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
-    def _read_monitored(self, eval_set, sample_weight, sensitive_features, loss, *, penalised):
-        """Rows to watch, checked as the training rows are."""
-        estimator = self.estimator
-        sets = [eval_set] if isinstance(eval_set, tuple) else list(eval_set)
-        if len(sets) != 1 or len(sets[0]) != 2:
-            raise ValueError(f"eval_set must be one pair (X, y), or a list of one; found {len(sets)} set(s)")
-        if isinstance(sample_weight, list) and len(sample_weight) == 1 and np.ndim(sample_weight[0]) == 1:
-            (sample_weight,) = sample_weight
-        if isinstance(sensitive_features, list) and len(sensitive_features) == 1:
-            (sensitive_features,) = sensitive_features
-        X, y = sets[0]
-        warn_about_order(
-            **{"X of eval_set": X, "y of eval_set": y},
-            eval_sample_weight=sample_weight,
-            eval_sensitive_features=sensitive_features,
-        )
-        X, sensitive_features = read_sensitive_columns(
-            X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns
-        )
-        if penalised and sensitive_features is None:
-            raise MissingSensitiveFeaturesError(
-                "strength > 0 and eval_set need eval_sensitive_features: pass fit(..., eval_sensitive_features=S), or "
-                "leave eval_set out"
-            )
-        X = read_further_features(estimator, X)
-        y = estimator._encode_target(column_or_1d(y), getattr(estimator, "classes_", None))
-        n_samples = X.shape[0]
-        check_consistent_rows(n_samples, y, "y of eval_set", reference="X of eval_set")
-        if not np.isfinite(y).all():
-            raise ValueError(f"y of eval_set must be finite; found {int((~np.isfinite(y)).sum())} NaN or infinite")
-        loss.check_target(y)
-        check_single_precision(y, "y of eval_set", positive=getattr(loss, "power", 0) >= 2)
-        weights = check_sample_weight(sample_weight, n_samples, name="eval_sample_weight", reference="X of eval_set")
-        check_single_precision(weights, "eval_sample_weight")
-        if sensitive_features is not None:
-            check_consistent_rows(n_samples, sensitive_features, "eval_sensitive_features", reference="X of eval_set")
-        keep = np.ones(n_samples, dtype=bool)
-        return TrainingData(X, y, weights, sensitive_features, sample_weight is not None, keep)
-
-    def solve(self, strength):
+    def solve(self, strength, start=None):
         """Fitted attributes at a strength: fair rounds on top of what is there."""
         estimator = self.estimator
         shift = 0.0
@@ -446,64 +203,168 @@ class _Problem:
             self._n_fair += n_rounds
         raw = self.grower.raw() + shift
         loss, penalty = self.objective.mean_loss(raw), self.objective.penalty_value(raw)
-        bound = self.objective.penalty
         if not self._guard.admits(loss):
-            warnings.warn(
+            warn_user(
                 f"{type(estimator).__name__} has a loss of {loss:.6g} on its training rows, above the "
                 f"{self._guard.highest_loss:.6g} of a constant: it needs more rounds than "
                 f"n_estimators={estimator.n_estimators}, or a larger learning_rate than {estimator.learning_rate:g}",
                 ConvergenceWarning,
-                stacklevel=3,
             )
         effective = self.rounds.effective_strength(strength) if strength > 0 else 0.0
-        warn_of_strength(estimator, strength, effective, stacklevel=3)
-        warn_of_level(estimator, self.objective, lambda: raw, effective, stacklevel=3)
+        warn_of_strength(estimator, strength, effective)
+        warn_of_level(estimator, self.objective, lambda: raw, effective)
         if estimator.verbose:
             print(
                 f"strength {strength:g}: {self._n_fair} fair rounds, loss {loss:.8g}, penalty {penalty:.4g}", flush=True
             )
-        return {
+        return None, {
             "booster_": self.grower.snapshot(shift),
             "n_unpenalised_rounds_": self.n_unpenalised,
             "n_fair_rounds_": self._n_fair,
             "effective_strength_": effective,
-            "loss_value_": loss,
-            "penalty_value_": penalty,
-            "objective_value_": loss + (effective * penalty if strength > 0 else 0.0),
-            "penalty_method_": None if bound is None else bound.method,
-            "penalty_error_bound_": None if bound is None else bound.error_bound,
+            **self.objective.attributes(loss, penalty, loss + (effective * penalty if strength > 0 else 0.0)),
             "history_": {name: np.array(values) for name, values in self.rounds.history.items()},
         }
 
 
-def _check_count(value, name):
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < 1:
-        raise ValueError(f"{name} must be a whole number >= 1; found {value!r}")
+def _slack(objective):
+    """What a constant costs at most that is missed by rounding in single precision."""
+    link, level = objective.loss.link, objective.constant()
+    # Half the square of the miss on the link scale, times the curvature there.
+    size = 1.0
+    if link == "identity":
+        size = float(objective.probabilities @ objective.y**2)
+    elif link == "log":
+        size = float(objective.loss.curvature(np.array([level]))[0])
+    return size * _SHARE_MISSED**2 / 2
 
 
-class BoostedRegressor(DevianceRegressor, PenalisedBooster):
-    """Regression by objective; scores by the share of deviance explained."""
+class PenalisedBooster(PenalisedEstimator):
+    """Trees grown on ``mean loss + strength * penalty``, after an unpenalised booster.
 
-    def _loss(self):
-        return regression_loss(self.objective, self.tweedie_power)
+    Subclasses say which learner grows them.
+    """
 
-    def _encode_target(self, y, classes=None):
-        return y.astype(np.float64)
+    __metadata_request__fit = {  # noqa: RUF012
+        "eval_set": True,
+        "eval_sample_weight": True,
+        "eval_sensitive_features": True,
+        "callbacks": True,
+    }
+
+    _problem_class = Problem
+    _learnt = "booster_"
+    # What the learners read beside data frames: numbers that may be missing.
+    _input = {  # noqa: RUF012
+        "accept_sparse": "csr",
+        "dtype": [np.float64, np.float32],
+        "ensure_all_finite": "allow-nan",
+    }
+
+    # -- what subclasses provide ---------------------------------------------------------------------------------------
+
+    def _check_learner(self):
+        """Raise for parameters that the learner does not combine with a penalty."""
+        return
+
+    def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
+        """Fit the unpenalised booster; what grows trees on it.
+
+        The objectives are of the rows to train on and of those to watch, for families that the learner does not have.
+        """
+        raise NotImplementedError
+
+    # -- fit -----------------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        X,
+        y,
+        sample_weight=None,
+        *,
+        sensitive_features=None,
+        eval_set=None,
+        eval_sample_weight=None,
+        eval_sensitive_features=None,
+        callbacks=None,
+    ):
+        """Fit the unpenalised booster and, for ``strength > 0``, the fair rounds.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features, with missing values and, in data frames, categorical columns as the learner takes them.
+        <rows>
+        <evaluation>
+        callbacks : list of callables, optional
+            Callbacks of the learner. They see two trainings: the unpenalised rounds, then the fair ones with
+            ``objective``, ``loss`` and ``penalty`` as metrics.
+
+        <outcome>
+        ImportError
+            When the learner is not installed.
+
+        Warns
+        -----
+        StrengthWarning
+            When a smaller strength was taken, since the penalty of the unpenalised model would outweigh ten times what
+            it explains.
+        ConvergenceWarning
+            When the learner's own rounds end worse than a constant.
+        """
+        return self._fit(
+            X,
+            y,
+            sample_weight,
+            sensitive_features,
+            eval_set=eval_set,
+            eval_sample_weight=eval_sample_weight,
+            eval_sensitive_features=eval_sensitive_features,
+            callbacks=callbacks,
+        )
+
+    _USE = "Rows to watch the objective on; with ``early_stopping_rounds`` they end both phases of the training."
+    fill_docstring(fit, **FIT_PARTS, **{"use of eval_set": _USE})
+
+    def _check_path(self, strengths):
+        if any(later <= earlier for earlier, later in pairwise(strengths)):
+            raise ValueError(f"strengths must increase along a path of fair rounds; found {strengths}")
+
+    def _validate(self, X, y, *, ensure_min_samples, reset):
+        X = as_features(X)
+        if not isinstance(X, pd.DataFrame):
+            least = max(ensure_min_samples, 2) if reset else ensure_min_samples
+            X, y = super()._validate(X, y, ensure_min_samples=least, reset=reset)
+            return _as_matrix(X), y
+        validate_data(self, X, skip_check_array=True, reset=reset)
+        y = column_or_1d(y, warn=True)
+        if is_regressor(self):
+            y = check_array(y, ensure_2d=False, dtype="numeric", input_name="y")
+        check_consistent_length(X, y)
+        if len(X) < ensure_min_samples:
+            raise ValueError(f"X must have at least {ensure_min_samples} rows; found {len(X)}")
+        return X, y
+
+    def _validate_features(self, X):
+        X = as_features(X)
+        if isinstance(X, pd.DataFrame):
+            validate_data(self, X, skip_check_array=True, reset=False)
+            return X
+        return _as_matrix(super()._validate_features(X))
+
+    def _raw_predict(self, X):
+        """Raw (link-scale) predictions, the initial score of the training included, (n,)."""
+        raise NotImplementedError
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = self.objective != "squared_error"
+        tags.input_tags.allow_nan = True
         return tags
+
+
+class BoostedRegressor(ObjectiveRegressor, PenalisedBooster):
+    """Regression by objective; scores by the share of deviance explained."""
 
 
 class BoostedClassifier(BinaryClassifier, PenalisedBooster):
     """Two classes by the log loss."""
-
-    def _encode_target(self, y, classes=None):
-        if classes is None:
-            self.classes_, target = encode_binary_target(y)
-            return target
-        unknown = np.setdiff1d(y, classes)
-        if len(unknown):
-            raise ValueError(f"y of eval_set has labels that y does not have: {unknown.tolist()}")
-        return (y == classes[1]).astype(np.float64)

@@ -4,7 +4,7 @@ Starts from the raw predictions of an unpenalised booster. The loss is that of a
 predictions of the unpenalised booster, so that more rounds mean a better approximation and nothing else, or the
 observed target, which they then go on fitting. In each round a tree is grown on the gradient of the full
 objective, with the curvature that :meth:`fairdcov.penalties.BoundPenalty.value_gradient_curvature` gives the penalty
-besides that of the loss, and it is kept only if the exact objective of the whole sample falls; otherwise it is dropped
+beside that of the loss, and it is kept only if the exact objective of the whole sample falls; otherwise it is dropped
 and grown again with half the learning rate.
 """
 
@@ -47,14 +47,13 @@ class Monitor:
 
     def restart(self, raw, strength):
         """Begin to watch at a strength, from the raw predictions ``raw``."""
-        self.objective.strength = strength
         self.best, self.best_round = np.inf, 0
-        return self.update(0, raw)
+        return self.update(0, raw, strength)
 
-    def update(self, round_number, raw):
+    def update(self, round_number, raw, strength):
         """Mean loss, penalty and objective of these rows after a round."""
-        loss, penalty, _ = self.objective.terms(raw)
-        total = loss + self.objective.strength * penalty
+        loss, penalty, _ = self.objective.terms(raw, strength)
+        total = loss + strength * penalty
         if total < self.best:
             self.best, self.best_round = total, round_number
         return loss, penalty, total
@@ -86,12 +85,10 @@ class FairRounds:
 
     Parameters
     ----------
-    objective : RawObjective
-        Loss of the target, penalty and strength on the training rows.
-    grower : object
-        ``grow(gradient, curvature, learning_rate)`` adds a tree and says whether it has a split; ``drop()`` takes the
-        last one away; ``raw()`` gives the raw predictions of the training rows, ``monitored_raw()`` those of the rows
-        that the monitor watches.
+    objective : BalancedObjective
+        Loss of the target and penalty on the training rows.
+    grower : Grower
+        The unpenalised booster, and how it grows further trees.
     total_weight : float
         Sum of the row weights: the learner's own thresholds mean sums over rows, the objective is a mean.
     learning_rate : float
@@ -151,8 +148,8 @@ class FairRounds:
         constant_loss = self.objective.constant_loss()
         if self.largest_strength is None:
             self.largest_strength = self._find_largest_strength(strength, constant_loss)
-        self.objective.strength = self.effective_strength(strength)
-        state = self._state()
+        strength = self.effective_strength(strength)
+        state = self._state(strength)
         # A model worse than the constant one is none, whatever its penalty: at huge strengths it would be preferred.
         highest_loss = max(state.loss, constant_loss)
         # What a smaller strength has reached is not given up for a better loss.
@@ -160,10 +157,10 @@ class FairRounds:
         kept, failures, learning_rate = [state], 0, self.learning_rate
         monitored = None
         if self.monitor is not None:
-            monitored = self.monitor.restart(self.grower.monitored_raw() + state.shift, self.objective.strength)
+            monitored = self.monitor.restart(self.grower.monitored_raw() + state.shift, strength)
         self._record(state, monitored)
         while len(kept) <= n_rounds and failures < _MOST_FAILURES:
-            following, learning_rate = self._round(state, learning_rate, highest_loss, highest_penalty)
+            following, learning_rate = self._round(state, strength, learning_rate, highest_loss, highest_penalty)
             if following is None:
                 failures += 1
                 learning_rate = self.learning_rate
@@ -174,7 +171,7 @@ class FairRounds:
             learning_rate = min(self.learning_rate, 1.5 * learning_rate)
             number = len(kept) - 1
             if self.monitor is not None:
-                monitored = self.monitor.update(number, self.grower.monitored_raw() + state.shift)
+                monitored = self.monitor.update(number, self.grower.monitored_raw() + state.shift, strength)
             self._record(state, monitored)
             if after_round is not None and after_round(number, {name: row[-1] for name, row in self.history.items()}):
                 break
@@ -187,20 +184,19 @@ class FairRounds:
         return len(kept) - 1, kept[-1].shift
 
     def _find_largest_strength(self, strength, constant_loss):
-        self.objective.strength = strength
         if not self.objective.penalty.scale_free:
             return np.inf
-        start = self._state()
+        start = self._state(strength)
         return largest_sensible_strength(constant_loss, start.loss, start.penalty)
 
-    def _round(self, state, learning_rate, highest_loss, highest_penalty):
+    def _round(self, state, strength, learning_rate, highest_loss, highest_penalty):
         """State after one more tree and the learning rate it took; no state where no rate lowers the objective."""
         gradient, curvature = self.total_weight * state.gradient, self.total_weight * state.curvature
         noise = _RELATIVE_NOISE * max(abs(state.total), 1.0)
         for _ in range(_MOST_HALVINGS):
             if not self.grower.grow(gradient, curvature, learning_rate):
                 return None, learning_rate
-            following = self._state()
+            following = self._state(strength)
             # Written so that an objective that is not a number counts as no improvement.
             within = following.loss <= highest_loss and following.penalty <= highest_penalty
             if within and following.total < state.total - noise:
@@ -209,9 +205,10 @@ class FairRounds:
             learning_rate /= 2
         return None, learning_rate
 
-    def _state(self):
-        shift, (loss, penalty, gradient, curvature) = self.objective.balanced_terms_curvature(self.grower.raw())
-        return State(loss, penalty, loss + self.objective.strength * penalty, gradient, curvature, shift)
+    def _state(self, strength):
+        raw = self.grower.raw()
+        shift, (loss, penalty, gradient, curvature) = self.objective.balanced_terms_curvature(raw, strength)
+        return State(loss, penalty, loss + strength * penalty, gradient, curvature, shift)
 
     def _record(self, state, monitored):
         row = {"objective": state.total, "loss": state.loss, "penalty": state.penalty}

@@ -3,14 +3,17 @@
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import fill_docstring, import_optional, resolve_n_threads
-from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds
+from fairdcov._checks import import_optional, resolve_n_threads
+from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds, own_gradients
+from fairdcov.boosting._docs import OBJECTIVE, describe
+from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters
 
 __all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
 
-_OBJECTIVES = {"squared_error": "regression", "poisson": "poisson", "gamma": "gamma", "tweedie": "tweedie"}
+# What a finished booster is said to have been grown on, by its link, where that is not the name it was trained by.
+_OBJECTIVE_OF_LINK = {"identity": "regression", "log": "poisson", "logit": "binary sigmoid:1"}
 _REFUSED = {
     "fobj": "the fair rounds have their own objective",
     "application": "use objective",
@@ -28,7 +31,7 @@ _REFUSED = {
 }
 
 
-class LightGBMGrower:
+class LightGBMGrower(Grower):
     """Adds trees to a LightGBM booster on gradients of our own.
 
     Parameters
@@ -50,26 +53,26 @@ class LightGBMGrower:
         booster.reset_parameter({"objective": "none"})
 
     def n_trees(self):
-        """Trees so far."""
+        """See :meth:`Grower.n_trees`."""
         return self.booster.current_iteration()
 
     def grow(self, gradient, curvature, learning_rate):
-        """Add a tree; False if it would not have split."""
+        """See :meth:`Grower.grow`."""
         if learning_rate != self._learning_rate:
             self.booster.reset_parameter({"learning_rate": learning_rate, **self._bounds})
             self._learning_rate = learning_rate
         return not self.booster.update(fobj=lambda raw, data: (gradient, curvature))
 
     def drop(self):
-        """Take the last tree away."""
+        """See :meth:`Grower.drop`."""
         self.booster.rollback_one_iter()
 
     def raw(self):
-        """Raw predictions of the training rows, (n,)."""
+        """See :meth:`Grower.raw`."""
         return self._scores(self.booster.eval_train)
 
     def monitored_raw(self):
-        """Raw predictions of the second data set, (m,)."""
+        """See :meth:`Grower.monitored_raw`."""
         return self._scores(self.booster.eval_valid)
 
     @staticmethod
@@ -85,7 +88,7 @@ class LightGBMGrower:
         return seen[-1]
 
     def after_round(self, callbacks, n_rounds):
-        """What is to be called after a fair round: the callbacks, with objective, loss and penalty as metrics."""
+        """See :meth:`Grower.after_round`."""
         callbacks = [callback for callback in callbacks if not getattr(callback, "before_iteration", False)]
         if not callbacks:
             return None
@@ -156,11 +159,11 @@ class ConstantGrower(LightGBMGrower):
         return False
 
     def raw(self):
-        """Raw predictions of the training rows, (n,)."""
+        """See :meth:`Grower.raw`."""
         return np.full(self._n_rows, self.booster.predict(self._row, raw_score=True).item())
 
     def monitored_raw(self):
-        """Raw predictions of the rows to watch, (m,)."""
+        """See :meth:`Grower.monitored_raw`."""
         return np.full(self._n_monitored, self.booster.predict(self._row, raw_score=True).item())
 
 
@@ -174,6 +177,63 @@ def _result(data_name, metric, value):
 
 class _LightGBMModel(PassThroughParameters):
     """What the regressor and the classifier share."""
+
+    def __init__(
+        self,
+        penalty="ccdcov",
+        strength=1.0,
+        *,
+        n_estimators=100,
+        learning_rate=0.1,
+        n_fair_rounds=100,
+        fair_learning_rate=0.5,
+        fair_target="unpenalised",
+        early_stopping_rounds=None,
+        boosting_type="gbdt",
+        num_leaves=31,
+        max_depth=-1,
+        min_split_gain=0.0,
+        min_child_weight=1e-3,
+        min_child_samples=20,
+        subsample=1.0,
+        subsample_freq=0,
+        colsample_bytree=1.0,
+        reg_alpha=0.0,
+        reg_lambda=0.0,
+        random_state=None,
+        n_jobs=None,
+        importance_type="split",
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        verbose=0,
+        **lightgbm_parameters,
+    ):
+        self.penalty = penalty
+        self.strength = strength
+        self.n_estimators = n_estimators
+        self.learning_rate = learning_rate
+        self.n_fair_rounds = n_fair_rounds
+        self.fair_learning_rate = fair_learning_rate
+        self.fair_target = fair_target
+        self.early_stopping_rounds = early_stopping_rounds
+        self.boosting_type = boosting_type
+        self.num_leaves = num_leaves
+        self.max_depth = max_depth
+        self.min_split_gain = min_split_gain
+        self.min_child_weight = min_child_weight
+        self.min_child_samples = min_child_samples
+        self.subsample = subsample
+        self.subsample_freq = subsample_freq
+        self.colsample_bytree = colsample_bytree
+        self.reg_alpha = reg_alpha
+        self.reg_lambda = reg_lambda
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.importance_type = importance_type
+        self.sensitive_columns = sensitive_columns
+        self.drop_sensitive_columns = drop_sensitive_columns
+        self.verbose = verbose
+        self._set_further(lightgbm_parameters)
 
     def _learner_parameters(self, seed):
         parameters = {
@@ -191,7 +251,7 @@ class _LightGBMModel(PassThroughParameters):
             "reg_lambda": self.reg_lambda,
             "num_threads": resolve_n_threads(self.n_jobs),
             "verbosity": 1 if self.verbose > 1 else -1,
-            **self._learner_objective(),
+            **self._family().parameter_of_learner(self),
             **self._further_parameters(),
         }
         if seed is not None:
@@ -206,37 +266,52 @@ class _LightGBMModel(PassThroughParameters):
             )
         self._check_further(_REFUSED)
 
-    def _start(self, data, monitored, seed, callbacks):
+    def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         lightgbm = import_optional("lightgbm", type(self).__name__)
-        parameters = self._learner_parameters(seed)
-        train = lightgbm.Dataset(data.X, data.y, weight=data.weights if data.weighted else None, params=parameters)
+        parameters, known, loss = self._learner_parameters(seed), self._family().lightgbm, objective.loss
         callbacks = list(callbacks)
-        watched = []
-        if monitored is None:
+
+        def rows_of(part, **options):
+            return lightgbm.Dataset(part.X, part.y, weight=part.weights if part.weighted else None, **options)
+
+        train = rows_of(data, params=parameters).construct()
+        n_features = train.num_feature()
+        tells_nothing = all(train.feature_num_bin(position) < 2 for position in range(n_features))
+        watched = [] if monitored is None else [rows_of(monitored, reference=train)]
+        finished = known if known and loss.link != "logit" else _OBJECTIVE_OF_LINK[loss.link]
+        # The best constant is the same for all families of a link; without a feature LightGBM takes no gradients.
+        learner_objective, metric, own = known or finished, None, known is None and not tells_nothing
+        if own:
+            # It starts from a raw score of 0 then, unless it is told another.
+            level, learner_objective = objective.constant(), own_gradients(objective, data.weights.sum())
+            for rows, part in zip([train, *watched], [data, monitored], strict=False):
+                rows.set_init_score(np.full(len(part.y), level))
+            parameters.update(fair_bounds(loss, parameters))
+            metric = lambda raw, rows: ("loss", watched_objective.mean_loss(raw), False)  # noqa: E731
+        if own or monitored is None:
             parameters.setdefault("metric", "none")
-        else:
-            watched = [
-                lightgbm.Dataset(
-                    monitored.X, monitored.y, weight=monitored.weights if monitored.weighted else None, reference=train
-                )
-            ]
-            if self.early_stopping_rounds is not None:
-                callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
+        if self.early_stopping_rounds is not None:
+            callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
         booster = lightgbm.train(
-            parameters,
+            {**parameters, "objective": learner_objective},
             train,
             self.n_estimators,
             valid_sets=watched,
+            feval=metric,
             callbacks=callbacks,
             keep_training_booster=True,
         )
         for _ in range(booster.current_iteration() - booster.best_iteration if booster.best_iteration > 0 else 0):
             booster.rollback_one_iter()
-        n_features = train.num_feature()
-        if all(train.feature_num_bin(position) < 2 for position in range(n_features)):
+        if own:
+            # The trees are to predict it too; the scores of the rows in training have it already.
+            (first,) = booster.dump_model(num_iteration=1)["tree_info"]
+            for leaf in range(first["num_leaves"]):
+                booster.set_leaf_output(0, leaf, booster.get_leaf_output(0, leaf) + level)
+        if tells_nothing:
             n_monitored = 0 if monitored is None else len(monitored.y)
-            return ConstantGrower(booster, self._finished_objective(), n_features, len(data.y), n_monitored)
-        return LightGBMGrower(booster, self._finished_objective(), fair_bounds(self._loss(), parameters))
+            return ConstantGrower(booster, finished, n_features, len(data.y), n_monitored)
+        return LightGBMGrower(booster, finished, fair_bounds(loss, parameters))
 
     def __getstate__(self):
         """Attributes with the booster as LightGBM's text, so that a saved model holds no object of LightGBM."""
@@ -286,95 +361,25 @@ class _LightGBMModel(PassThroughParameters):
         return self.booster_.predict(X, pred_contrib=True, num_threads=resolve_n_threads(self.n_jobs))
 
 
-_PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
-        Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
-    strength : float, default=1.0
-        Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives LightGBM's
-        model. Where a scale-free penalty of the start would weigh more than 10 times what the start explains of the
-        loss, it counts as if it weighed that: see ``effective_strength_``.
-    <objective>
-    n_estimators : int, default=100
-        Unpenalised rounds.
-    learning_rate : float, default=0.1
-        Of the unpenalised rounds.
-    n_fair_rounds : int, default=100
-        Rounds on loss plus penalty that follow, at most; for each strength of a path.
-    fair_learning_rate : float, default=0.5
-        Share of a Newton step that a fair round takes.
-    fair_target : {"unpenalised", "observed"}, default="unpenalised"
-        What fair rounds keep close to: the predictions of the unpenalised rounds, so that however many there are they
-        fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go on
-        fitting; that wants few unpenalised rounds or early stopping.
-    early_stopping_rounds : int, optional
+_OWN = {
+    "rate": "0.1",
+    "importances": '{"split", "gain"}, default="split"',
+    "booster": "lightgbm.Booster",
+    "sum": "",
+    "further": """early_stopping_rounds : int, optional
         Rounds without improvement on ``eval_set`` that end the unpenalised rounds (by LightGBM's metric) and the fair
         rounds (by loss plus penalty on ``eval_set``); both go back to their best round.
     boosting_type : {"gbdt", "goss"}, default="gbdt"
         How LightGBM samples rows.
     num_leaves, max_depth, min_split_gain, min_child_weight, min_child_samples, subsample, subsample_freq, \
 colsample_bytree, reg_alpha, reg_lambda
-        As in ``lightgbm.LGBMModel``, in all rounds.
-    random_state : int, RandomState or None, default=None
-        Seed of LightGBM.
-    n_jobs : int, optional
-        Threads of LightGBM and of the tile kernels; all available for None.
-    importance_type : {"split", "gain"}, default="split"
-        Of ``feature_importances_``.
-    sensitive_columns : list of str or int, optional
-        Columns of X that hold the protected attributes, instead of ``sensitive_features``.
-    drop_sensitive_columns : bool, default=True
-        Whether these columns are no features. They are then not needed in ``predict``.
-    verbose : int, default=0
-        1 prints a line for each strength, 2 LightGBM's messages as well.
-    **lightgbm_parameters
-        Any other parameter of LightGBM, by its name there."""
-
-_ATTRIBUTES = """booster_ : lightgbm.Booster
-        All trees. Its own ``predict`` is on the scale of the target.
-    n_unpenalised_rounds_ : int
-        Trees of the unpenalised start.
-    n_fair_rounds_ : int
-        Trees grown on loss plus penalty.
-    effective_strength_ : float
-        Strength that the fair rounds went by: ``strength``, or the largest that is told apart from larger ones.
-    loss_value_ : float
-        Weighted mean loss (half deviance) on the training rows.
-    penalty_value_ : float
-        Penalty on the training rows, before ``strength`` and net of the terms without predictions; NaN when fitted
-        without protected attributes.
-    objective_value_ : float
-        ``loss_value_ + effective_strength_ * penalty_value_``.
-    penalty_method_ : str or None
-        Algorithm the penalty used.
-    penalty_error_bound_ : float or None
-        Bound on the error of the normalised penalty; 0 unless ``penalty_method_`` is ``"approximate"``.
-    history_ : dict of arrays
-        ``objective``, ``loss`` and ``penalty`` at the start of each strength and after each fair round; the loss is
-        that of ``fair_target``. With ``eval_set`` the same with the prefix ``validation_``, by the observed target.
-    feature_importances_ : (p,) array
-        Importance of each feature.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : (p,) array of str
-        Names of the features, where X had names."""
+        As in ``lightgbm.LGBMModel``, in all rounds.""",
+    "others": """**lightgbm_parameters
+        Any other parameter of LightGBM, by its name there.""",
+}
 
 
-def _document(objective):
-    """Describe the common parameters and attributes in one place."""
-
-    def decorate(cls):
-        parameters = _PARAMETERS.replace("\n    <objective>", objective)
-        return fill_docstring(cls, parameters=parameters, attributes=_ATTRIBUTES)
-
-    return decorate
-
-
-@_document(
-    """
-    objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
-        Family of the target; all but the first have a log link.
-    tweedie_power : float, default=1.5
-        Power of the variance function for ``objective="tweedie"``."""
-)
+@describe("LightGBM", objective=OBJECTIVE, **_OWN)
 class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
     """LightGBM regression whose predictions do not depend on protected attributes.
 
@@ -438,6 +443,7 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         *,
         objective="squared_error",
         tweedie_power=1.5,
+        dispersion=1.0,
         n_estimators=100,
         learning_rate=0.1,
         n_fair_rounds=100,
@@ -463,47 +469,40 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         verbose=0,
         **lightgbm_parameters,
     ):
-        self.penalty = penalty
-        self.strength = strength
+        super().__init__(
+            penalty,
+            strength,
+            n_estimators=n_estimators,
+            learning_rate=learning_rate,
+            n_fair_rounds=n_fair_rounds,
+            fair_learning_rate=fair_learning_rate,
+            fair_target=fair_target,
+            early_stopping_rounds=early_stopping_rounds,
+            boosting_type=boosting_type,
+            num_leaves=num_leaves,
+            max_depth=max_depth,
+            min_split_gain=min_split_gain,
+            min_child_weight=min_child_weight,
+            min_child_samples=min_child_samples,
+            subsample=subsample,
+            subsample_freq=subsample_freq,
+            colsample_bytree=colsample_bytree,
+            reg_alpha=reg_alpha,
+            reg_lambda=reg_lambda,
+            random_state=random_state,
+            n_jobs=n_jobs,
+            importance_type=importance_type,
+            sensitive_columns=sensitive_columns,
+            drop_sensitive_columns=drop_sensitive_columns,
+            verbose=verbose,
+            **lightgbm_parameters,
+        )
         self.objective = objective
         self.tweedie_power = tweedie_power
-        self.n_estimators = n_estimators
-        self.learning_rate = learning_rate
-        self.n_fair_rounds = n_fair_rounds
-        self.fair_learning_rate = fair_learning_rate
-        self.fair_target = fair_target
-        self.early_stopping_rounds = early_stopping_rounds
-        self.boosting_type = boosting_type
-        self.num_leaves = num_leaves
-        self.max_depth = max_depth
-        self.min_split_gain = min_split_gain
-        self.min_child_weight = min_child_weight
-        self.min_child_samples = min_child_samples
-        self.subsample = subsample
-        self.subsample_freq = subsample_freq
-        self.colsample_bytree = colsample_bytree
-        self.reg_alpha = reg_alpha
-        self.reg_lambda = reg_lambda
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.importance_type = importance_type
-        self.sensitive_columns = sensitive_columns
-        self.drop_sensitive_columns = drop_sensitive_columns
-        self.verbose = verbose
-        self._set_further(lightgbm_parameters)
-
-    def _learner_objective(self):
-        parameters = {"objective": _OBJECTIVES[self.objective]}
-        if self.objective == "tweedie":
-            parameters["tweedie_variance_power"] = self.tweedie_power
-        return parameters
-
-    def _finished_objective(self):
-        # Also for Tweedie the power plays no part in predictions.
-        return _OBJECTIVES[self.objective]
+        self.dispersion = dispersion
 
 
-@_document("")
+@describe("LightGBM", **_OWN)
 class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
     """LightGBM classification of two classes whose probabilities do not depend on protected attributes.
 
@@ -537,66 +536,3 @@ class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
     >>> model.fit(X, y, sensitive_features=gender).predict_proba(X).shape
     (500, 2)
     """
-
-    def __init__(
-        self,
-        penalty="ccdcov",
-        strength=1.0,
-        *,
-        n_estimators=100,
-        learning_rate=0.1,
-        n_fair_rounds=100,
-        fair_learning_rate=0.5,
-        fair_target="unpenalised",
-        early_stopping_rounds=None,
-        boosting_type="gbdt",
-        num_leaves=31,
-        max_depth=-1,
-        min_split_gain=0.0,
-        min_child_weight=1e-3,
-        min_child_samples=20,
-        subsample=1.0,
-        subsample_freq=0,
-        colsample_bytree=1.0,
-        reg_alpha=0.0,
-        reg_lambda=0.0,
-        random_state=None,
-        n_jobs=None,
-        importance_type="split",
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        verbose=0,
-        **lightgbm_parameters,
-    ):
-        self.penalty = penalty
-        self.strength = strength
-        self.n_estimators = n_estimators
-        self.learning_rate = learning_rate
-        self.n_fair_rounds = n_fair_rounds
-        self.fair_learning_rate = fair_learning_rate
-        self.fair_target = fair_target
-        self.early_stopping_rounds = early_stopping_rounds
-        self.boosting_type = boosting_type
-        self.num_leaves = num_leaves
-        self.max_depth = max_depth
-        self.min_split_gain = min_split_gain
-        self.min_child_weight = min_child_weight
-        self.min_child_samples = min_child_samples
-        self.subsample = subsample
-        self.subsample_freq = subsample_freq
-        self.colsample_bytree = colsample_bytree
-        self.reg_alpha = reg_alpha
-        self.reg_lambda = reg_lambda
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-        self.importance_type = importance_type
-        self.sensitive_columns = sensitive_columns
-        self.drop_sensitive_columns = drop_sensitive_columns
-        self.verbose = verbose
-        self._set_further(lightgbm_parameters)
-
-    def _learner_objective(self):
-        return {"objective": "binary"}
-
-    def _finished_objective(self):
-        return "binary sigmoid:1"

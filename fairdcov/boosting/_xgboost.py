@@ -6,17 +6,15 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import import_optional, resolve_n_threads
-from fairdcov.boosting._base import BoostedRegressor, fair_bounds
+from fairdcov.boosting._base import BoostedRegressor, fair_bounds, own_gradients
+from fairdcov.boosting._docs import OBJECTIVE, describe
+from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._parameters import PassThroughParameters
 
 __all__ = ["DCovXGBRegressor"]
 
-_OBJECTIVES = {
-    "squared_error": "reg:squarederror",
-    "poisson": "count:poisson",
-    "gamma": "reg:gamma",
-    "tweedie": "reg:tweedie",
-}
+# Of a booster grown on gradients of ours: how its sums become predictions.
+_OBJECTIVE_OF_LINK = {"identity": "reg:squarederror", "log": "count:poisson"}
 _REFUSED = {
     "eta": "use learning_rate and fair_learning_rate",
     "obj": "the fair rounds have their own objective",
@@ -29,7 +27,7 @@ _REFUSED = {
 }
 
 
-class XGBoostGrower:
+class XGBoostGrower(Grower):
     """Adds trees to an XGBoost booster on gradients of our own.
 
     Parameters
@@ -54,11 +52,11 @@ class XGBoostGrower:
         self._monitored = monitored
 
     def n_trees(self):
-        """Trees so far."""
+        """See :meth:`Grower.n_trees`."""
         return self.booster.num_boosted_rounds()
 
     def grow(self, gradient, curvature, learning_rate):
-        """Add a tree; False if it does not split."""
+        """See :meth:`Grower.grow`."""
         self.booster.set_param({"learning_rate": learning_rate, **self._bounds})
         self.booster.boost(self._train, self.n_trees(), grad=gradient, hess=curvature)
         if _splits(self.booster, self.n_trees() - 1):
@@ -67,19 +65,19 @@ class XGBoostGrower:
         return False
 
     def drop(self):
-        """Take the last tree away."""
+        """See :meth:`Grower.drop`."""
         self.booster = self.booster[: self.n_trees() - 1]
 
     def raw(self):
-        """Raw predictions of the training rows, (n,)."""
+        """See :meth:`Grower.raw`."""
         return self.booster.predict(self._train, output_margin=True).astype(np.float64)
 
     def monitored_raw(self):
-        """Raw predictions of the monitored rows, (m,)."""
+        """See :meth:`Grower.monitored_raw`."""
         return self.booster.predict(self._monitored, output_margin=True).astype(np.float64)
 
     def after_round(self, callbacks, n_rounds):
-        """What is to be called after a fair round: the callbacks, with objective, loss and penalty as metrics."""
+        """See :meth:`Grower.after_round`."""
         if not callbacks:
             return None
         first, log = self.n_trees(), {}
@@ -111,6 +109,20 @@ def _splits(booster, position):
     return "[" in tree
 
 
+@describe(
+    "XGBoost",
+    objective=OBJECTIVE,
+    rate="0.3",
+    importances='{"gain", "weight", "cover", "total_gain", "total_cover"}, default="gain"',
+    booster="xgboost.Booster",
+    sum=", of sum 1",
+    further="""early_stopping_rounds : int, optional
+        Rounds without improvement on ``eval_set`` that end either phase; both go back to their best round.
+    max_depth, min_child_weight, subsample, colsample_bytree, reg_alpha, reg_lambda
+        As in ``xgboost.XGBModel``, in all rounds.""",
+    others="""**xgboost_parameters
+        Any other parameter of ``xgboost.train``, by its name there.""",
+)
 class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
     """XGBoost regression whose predictions do not depend on protected attributes.
 
@@ -118,70 +130,11 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
 
     Parameters
     ----------
-    penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
-        Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
-    strength : float, default=1.0
-        Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives XGBoost's
-        model. Where a scale-free penalty of the start would weigh more than 10 times what the start explains of the
-        loss, it counts as if it weighed that: see ``effective_strength_``.
-    objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
-        Family of the target; all but the first have a log link.
-    tweedie_power : float, default=1.5
-        Power of the variance function for ``objective="tweedie"``.
-    n_estimators : int, default=100
-        Unpenalised rounds.
-    learning_rate : float, default=0.3
-        Of the unpenalised rounds.
-    n_fair_rounds : int, default=100
-        Rounds on loss plus penalty that follow, at most; for each strength of a path.
-    fair_learning_rate : float, default=0.5
-        Share of a Newton step that a fair round takes.
-    fair_target : {"unpenalised", "observed"}, default="unpenalised"
-        What fair rounds keep close to: the predictions of the unpenalised rounds, so that however many there are they
-        fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go on
-        fitting; that wants few unpenalised rounds or early stopping.
-    early_stopping_rounds : int, optional
-        Rounds without improvement on ``eval_set`` that end either phase; both go back to their best round.
-    max_depth, min_child_weight, subsample, colsample_bytree, reg_alpha, reg_lambda
-        As in ``xgboost.XGBModel``, in all rounds.
-    random_state : int, RandomState or None, default=None
-        Seed of XGBoost.
-    n_jobs : int, optional
-        Threads of XGBoost and of the tile kernels; all available for None.
-    importance_type : {"gain", "weight", "cover", "total_gain", "total_cover"}, default="gain"
-        Of ``feature_importances_``.
-    sensitive_columns : list of str or int, optional
-        Columns of X that hold the protected attributes, instead of ``sensitive_features``.
-    drop_sensitive_columns : bool, default=True
-        Whether these columns are no features. They are then not needed in ``predict``.
-    verbose : int, default=0
-        1 prints a line for each strength, 2 XGBoost's messages as well.
-    **xgboost_parameters
-        Any other parameter of ``xgboost.train``, by its name there.
+    <parameters>
 
     Attributes
     ----------
-    booster_ : xgboost.Booster
-        All trees. Its own ``predict`` is on the scale of the target.
-    n_unpenalised_rounds_, n_fair_rounds_ : int
-        Trees of the unpenalised start, and those grown on loss plus penalty.
-    effective_strength_ : float
-        As in :class:`DCovLGBMRegressor`.
-    loss_value_, penalty_value_, objective_value_ : float
-        On the training rows, as in :class:`DCovLGBMRegressor`.
-    penalty_method_ : str or None
-        Algorithm the penalty used.
-    penalty_error_bound_ : float or None
-        Bound on the error of the normalised penalty.
-    history_ : dict of arrays
-        ``objective``, ``loss`` and ``penalty`` at the start of each strength and after each fair round; the loss is
-        that of ``fair_target``. With ``eval_set`` the same with the prefix ``validation_``, by the observed target.
-    feature_importances_ : (p,) array
-        Importance of each feature, of sum 1.
-    n_features_in_ : int
-        Number of features.
-    feature_names_in_ : (p,) array of str
-        Names of the features, where X had names.
+    <attributes>
 
     See Also
     --------
@@ -215,6 +168,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         *,
         objective="squared_error",
         tweedie_power=1.5,
+        dispersion=1.0,
         n_estimators=100,
         learning_rate=0.3,
         n_fair_rounds=100,
@@ -239,6 +193,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         self.strength = strength
         self.objective = objective
         self.tweedie_power = tweedie_power
+        self.dispersion = dispersion
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
         self.n_fair_rounds = n_fair_rounds
@@ -265,10 +220,11 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             raise ValueError(f"booster must be 'gbtree': fair rounds add trees; found {further['booster']!r}")
         self._check_further(_REFUSED)
 
-    def _start(self, data, monitored, seed, callbacks):
+    def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         xgboost = import_optional("xgboost", type(self).__name__)
+        family, loss = self._family(), objective.loss
         parameters = {
-            "objective": _OBJECTIVES[self.objective],
+            "objective": family.xgboost or _OBJECTIVE_OF_LINK[loss.link],
             "learning_rate": self.learning_rate,
             "max_depth": self.max_depth,
             "min_child_weight": self.min_child_weight,
@@ -279,20 +235,24 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             "nthread": resolve_n_threads(self.n_jobs),
             "verbosity": 2 if self.verbose > 1 else 0,
             **self._further_parameters(),
+            **family.parameter_of_learner(self),
         }
-        if self.objective == "tweedie":
-            parameters["tweedie_variance_power"] = self.tweedie_power
         if seed is not None:
             parameters["seed"] = seed
-        train = xgboost.DMatrix(data.X, data.y, weight=data.weights if data.weighted else None, enable_categorical=True)
-        watched = None
-        if monitored is not None:
-            watched = xgboost.DMatrix(
-                monitored.X,
-                monitored.y,
-                weight=monitored.weights if monitored.weighted else None,
-                enable_categorical=True,
-            )
+        bounds, custom = fair_bounds(loss, parameters), {}
+        if family.xgboost is None:
+            # XGBoost starts anywhere with gradients of ours, and would stop by the metric of the objective above.
+            mean = float(objective.probabilities @ objective.y)
+            parameters = {"base_score": mean, "disable_default_eval_metric": True, **bounds, **parameters}
+            custom["obj"] = own_gradients(objective, data.weights.sum())
+            custom["custom_metric"] = lambda raw, rows: ("loss", watched_objective.mean_loss(raw.astype(np.float64)))
+
+        def rows_of(part):
+            weights = part.weights if part.weighted else None
+            return xgboost.DMatrix(part.X, part.y, weight=weights, enable_categorical=True)
+
+        train = rows_of(data)
+        watched = None if monitored is None else rows_of(monitored)
         booster = xgboost.train(
             parameters,
             train,
@@ -301,10 +261,11 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             early_stopping_rounds=self.early_stopping_rounds,
             callbacks=list(callbacks) or None,
             verbose_eval=False,
+            **custom,
         )
         if self.early_stopping_rounds is not None:
             booster = booster[: booster.best_iteration + 1]
-        return XGBoostGrower(booster, train, watched, self._loss().link, fair_bounds(self._loss(), parameters))
+        return XGBoostGrower(booster, train, watched, loss.link, bounds)
 
     def _rows(self, X):
         """Features for predictions; XGBoost itself would read numbers as positions of categories."""

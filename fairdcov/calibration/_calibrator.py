@@ -18,7 +18,13 @@ from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from tqdm import tqdm
 
-from fairdcov._checks import check_choice, check_consistent_rows, check_positive_number, check_sample_weight
+from fairdcov._checks import (
+    check_choice,
+    check_consistent_rows,
+    check_positive_number,
+    check_sample_weight,
+    check_whole_number,
+)
 from fairdcov._fitting import check_strengths
 from fairdcov.calibration._rules import RULES, apply_rule
 from fairdcov.calibration._sweep import (
@@ -31,10 +37,10 @@ from fairdcov.calibration._sweep import (
     summarise_folds,
 )
 from fairdcov.encoding import (
+    Attributes,
+    as_given,
     check_sensitive_features,
     describe_groups,
-    fixed_bins,
-    make_groups,
     read_sensitive_columns,
     warn_about_order,
 )
@@ -328,8 +334,9 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         check_consistent_rows(n_samples, y, "y")
         weights = None if sample_weight is None else check_sample_weight(sample_weight, n_samples)
         # Edges from all rows, so that every fold compares the same groups.
-        bins = fixed_bins(sensitive_features, self.bins, weights)
-        codes, labels, _ = make_groups(sensitive_features, bins)
+        attributes = Attributes.read(sensitive_features)
+        bins = attributes.edges(self.bins, weights)
+        codes, labels, _ = attributes.groups(bins, weights)
         if len(labels) < 2:
             raise ValueError(
                 f"sensitive_features has a single group, {labels[0]}: there is nothing to calibrate; fit the estimator "
@@ -338,17 +345,17 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         # Before routing, which would use up a generator of splits.
         splitter = None if self._n_folds() else check_cv(self.cv)
         scorer = check_scoring(self.estimator, scoring=self.scoring)
-        given = {"sensitive_features": sensitive_features, "sample_weight": weights, **fit_params}
+        given = {"sensitive_features": attributes, "sample_weight": weights, **fit_params}
         params, score_params, split_params = self._route(scorer, given)
         sweep = Sweep(self.estimator, param_name, params)
         if self.scoring is None:
             score_params = sweep.own_score_params(score_params)
-        data = Data(X, y, sensitive_features, weights, params, score_params)
+        data = Data(X, y, attributes, weights, params, score_params)
 
         if splitter is None:
             splits = self._stratified_splits(codes)
         else:
-            splits = list(splitter.split(X, y, **split_params))
+            splits = list(splitter.split(X, y, **{name: as_given(value) for name, value in split_params.items()}))
         counted = np.ones(n_samples, dtype=bool) if weights is None else weights > 0
         self._check_groups_in_folds(splits, codes, labels, counted)
         _check_targets_in_folds(splits, y, counted)
@@ -402,9 +409,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         if not 0 < self.null_quantile < 1:
             raise ValueError(f"null_quantile must be between 0 and 1; found {self.null_quantile!r}")
         for name, least in (("n_permutations", 1), ("n_seeds", 1), ("n_strengths", 3), ("min_group_size", 1)):
-            value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-                raise ValueError(f"{name} must be a whole number >= {least}; found {value!r}")
+            check_whole_number(getattr(self, name), name, least)
         if self.n_seeds > 1 and self._seed_name() is None:
             raise ValueError(
                 f"n_seeds={self.n_seeds} needs an estimator with a random_state; "

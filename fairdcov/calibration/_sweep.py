@@ -9,19 +9,18 @@ import time
 import warnings
 from dataclasses import dataclass
 
-import narwhals.stable.v2 as nw
 import numpy as np
-import scipy.sparse as sp
 import sklearn
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
-from fairdcov.calibration._constant import score_of_constant
+from fairdcov.calibration._stand_in import predicting_once, score_of_constant
+from fairdcov.encoding import given_to, take_rows
 from fairdcov.exceptions import SensitiveFeaturesWarning, StrengthWarning
 from fairdcov.metrics import js_divergence, null_distribution, predictions_of
 
-__all__ = ["Data", "Sweep", "count_rows", "find_range", "measure_fold", "route_to", "summarise_folds", "take_rows"]
+__all__ = ["Data", "Sweep", "count_rows", "find_range", "measure_fold", "summarise_folds"]
 
 # Decades tried on each side of 1 when the range of strengths is looked for.
 _MOST_DECADES = 8
@@ -37,19 +36,6 @@ _UNCHANGED = 0.03
 def count_rows(X):
     """Number of rows of a frame, matrix or list."""
     return X.shape[0] if hasattr(X, "shape") else len(X)
-
-
-def take_rows(data, rows):
-    """Rows of a frame, matrix, vector or list by position, in the type they came in."""
-    frame = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
-    if isinstance(frame, nw.Series):
-        return frame[rows].to_native()
-    if isinstance(frame, nw.DataFrame):
-        return frame[rows, :].to_native()
-    if isinstance(data, list | tuple):
-        # An array would make text of numbers beside text.
-        return [data[row] for row in rows]
-    return data[rows] if sp.issparse(data) else np.asarray(data)[rows]
 
 
 def _is_per_row(value, n_samples):
@@ -71,13 +57,18 @@ def route_to(consumer, method, params):
     return dict(router.route_params(caller="fit", params=params)["consumer"][method])
 
 
+def _handed_to(function, params):
+    """Metadata for a function: protected attributes as the user gave them unless it is one of this package."""
+    return {name: given_to(function, value) for name, value in params.items()}
+
+
 @dataclass(frozen=True)
 class Data:
     """Rows with their metadata, for ``fit`` and for the scorer."""
 
     X: object
     y: object
-    sensitive_features: object
+    attributes: object
     sample_weight: object
     fit_params: dict
     score_params: dict
@@ -88,7 +79,7 @@ class Data:
         return Data(
             take_rows(self.X, rows),
             take_rows(self.y, rows),
-            take_rows(self.sensitive_features, rows),
+            self.attributes.rows(rows),
             None if self.sample_weight is None else self.sample_weight[rows],
             take_metadata(self.fit_params, rows, n_samples),
             take_metadata(self.score_params, rows, n_samples),
@@ -164,12 +155,15 @@ class Sweep:
     def models(self, X, y, strengths, params):
         """Fitted models, one for each strength, made as they are asked for."""
         if self._last is None:
+            # What holds an estimator of the user's hands on to it what it gets.
+            params = _handed_to(None if hasattr(self.estimator, "estimator") else self.estimator.fit, params)
             for strength in strengths:
                 yield clone(self.estimator).set_params(**{self.param_name: strength}).fit(X, y, **params)
             return
         head, last = self._split(params)
         if self._head is not None:
-            X = self._head.fit_transform(X, y, **head)
+            X = self._head.fit_transform(X, y, **_handed_to(None, head))
+        last = _handed_to(self._last.strength_path, last)
         yield from clone(self._last).strength_path(X, y, strengths, **last)
 
     def prepare(self, X):
@@ -223,6 +217,7 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
     function of the strength.
     """
     fitted, held = (data.part(rows) for rows in split)
+    score_params = _handed_to(scorer, held.score_params)
     rows, prepared = [], None
     start = time.perf_counter()
     with warnings.catch_warnings():
@@ -236,13 +231,14 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
             if prepared is None:
                 prepared = sweep.prepare(held.X)
                 constant_score = score_of_constant(
-                    model, scorer, fitted.y, fitted.sample_weight, (prepared, held.y), held.score_params
+                    model, scorer, fitted.y, fitted.sample_weight, (prepared, held.y), score_params
                 )
+            model = predicting_once(model, prepared)
             null = null_distribution(
                 js_divergence,
                 None,
                 predictions_of(model, prepared),
-                sensitive_features=held.sensitive_features,
+                sensitive_features=held.attributes,
                 sample_weight=held.sample_weight,
                 n_permutations=n_permutations,
                 random_state=seed,
@@ -252,7 +248,7 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
                 {
                     "divergence": null.observed,
                     "permuted": null.values,
-                    "score": float(scorer(model, prepared, held.y, **held.score_params)),
+                    "score": float(scorer(model, prepared, held.y, **score_params)),
                     "seconds": seconds,
                     "capped": effective_strength(model, strength) < strength,
                 }

@@ -8,10 +8,10 @@ import pandas as pd
 import fairdcov
 from fairdcov._checks import import_optional
 from fairdcov.cli._experience import attribute_bins, groups_without_claims, read_experience, read_sensitive
+from fairdcov.cli._files import file_sha256, open_table
 from fairdcov.cli._inventory import notes_on_levels, print_columns, take_stock
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
-from fairdcov.cli._tables import file_sha256, open_table
 
 __all__ = ["audit_predictions", "run_audit", "write_report"]
 

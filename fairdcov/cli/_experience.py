@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from fairdcov.encoding import make_groups
+from fairdcov.encoding import DEFAULT_GROUPS, MAX_NUMERIC_LEVELS, make_groups
 
 __all__ = [
     "Experience",
@@ -18,8 +18,6 @@ __all__ = [
 
 # Groups that a remark names.
 _SHOWN = 8
-# Quantile groups of a protected number that nobody has said how to cut.
-DEFAULT_BINS = 4
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,7 @@ def read_sensitive(table, names, rows):
 
 
 def attribute_bins(sensitive, given):
-    """How each numeric attribute is cut where groups are compared: as given, or into quarters.
+    """How each numeric attribute is cut where groups are compared: as given, or into the default number of quantiles.
 
     Parameters
     ----------
@@ -126,7 +124,7 @@ def attribute_bins(sensitive, given):
     dict of str to int or list of float
     """
     numeric = [name for name in sensitive if not isinstance(sensitive[name].dtype, pd.CategoricalDtype)]
-    bins: dict[str, int | list[float]] = dict.fromkeys(numeric, DEFAULT_BINS)
+    bins: dict[str, int | list[float]] = dict.fromkeys(numeric, DEFAULT_GROUPS)
     for text in given or []:
         name, equals, values = text.rpartition("=")
         if not equals:
@@ -140,7 +138,7 @@ def attribute_bins(sensitive, given):
         bins[name] = int(edges[0]) if len(edges) == 1 and edges[0].is_integer() else edges
     # Few values stay as they are unless something else was asked for.
     asked = {text.rpartition("=")[0] for text in given or []}
-    return {name: cut for name, cut in bins.items() if name in asked or sensitive[name].nunique() > 20}
+    return {name: cut for name, cut in bins.items() if name in asked or sensitive[name].nunique() > MAX_NUMERIC_LEVELS}
 
 
 def crossed_strata(claims, sensitive):

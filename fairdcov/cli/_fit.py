@@ -9,10 +9,10 @@ from sklearn.base import clone
 from sklearn.model_selection import train_test_split
 
 import fairdcov
-from fairdcov import JSDivergenceCalibrator
 from fairdcov._checks import import_optional
 from fairdcov.actuarial import relativities, write_csv
 from fairdcov.cli._audit import audit_predictions, write_report
+from fairdcov.cli._calibration import Rows, calibrate, calibration_table, calibration_text
 from fairdcov.cli._experience import (
     attribute_bins,
     crossed_strata,
@@ -21,17 +21,17 @@ from fairdcov.cli._experience import (
     read_sensitive,
 )
 from fairdcov.cli._features import is_quantity, level_columns
+from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, take_stock
 from fairdcov.cli._leakage import notes_on_leakage
 from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
 from fairdcov.cli._output import check_output_folder, output_folder
-from fairdcov.cli._pictures import CALIBRATION_COLUMNS, draw_calibrations
-from fairdcov.cli._remarks import kept_text, notes_of_warnings, say_notes
+from fairdcov.cli._pictures import draw_calibrations
+from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
 from fairdcov.cli._settings import MODEL_FILE, SETTINGS_FILE, versions, write_settings
-from fairdcov.cli._tables import Source, Table, file_format, file_sha256, open_table
+from fairdcov.cli._table import Source, Table
 from fairdcov.encoding import fixed_bins, make_groups
-from fairdcov.exceptions import CalibrationError
 from fairdcov.metrics import js_divergence
 
 __all__ = ["run_fit"]
@@ -42,32 +42,6 @@ _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "skops")
 _UNRECORDED = {"book", "command", "force", "output", "quiet", "version"}
 # Text with more levels than this, in more than every second row another one, is a name of the row.
 _LEAST_NAMES = 100
-
-
-@dataclass(frozen=True)
-class _Data:
-    """Rows that are fitted or held back, all in the same order."""
-
-    features: pd.DataFrame
-    sensitive: pd.DataFrame
-    target: np.ndarray
-    exposure: np.ndarray
-    weighted: bool
-
-    @property
-    def weights(self):
-        """Weights to pass on, None without an exposure."""
-        return self.exposure if self.weighted else None
-
-    def part(self, rows):
-        """Some of the rows."""
-        return _Data(
-            self.features.iloc[rows].reset_index(drop=True),
-            self.sensitive.iloc[rows].reset_index(drop=True),
-            self.target[rows],
-            self.exposure[rows],
-            self.weighted,
-        )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -90,6 +64,8 @@ def _check_options(options):
         raise ValueError("--family binomial takes a target of 0 and 1 for each row, without --exposure")
     if options.family == "tweedie" and not 1 < options.power < 2:
         raise ValueError(f"--power must be between 1 and 2; found {options.power:g}")
+    if options.family == "negative_binomial" and not 0 < options.dispersion < np.inf:
+        raise ValueError(f"--dispersion must be above 0; found {options.dispersion:g}")
 
 
 def _feature_names(source, options):
@@ -172,38 +148,6 @@ def _split(data, bins, *, test_size, seed):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _calibrate(pipeline, data, bins, family, options):
-    calibrator = JSDivergenceCalibrator(
-        pipeline,
-        strengths=options.strengths or "auto",
-        n_strengths=10,
-        rule=options.rule,
-        max_divergence=options.max_divergence,
-        score_budget=options.score_budget,
-        if_unmet=options.if_unmet,
-        scoring=family.scoring,
-        cv=options.folds,
-        bins=bins,
-        n_jobs=options.n_jobs,
-        random_state=options.seed,
-        verbose=not options.quiet,
-    )
-    try:
-        with notes_of_warnings(options.command, level_columns(pipeline)):
-            calibrator.fit(data.features, data.target, data.weights, sensitive_features=data.sensitive)
-    except CalibrationError as error:
-        # What was computed shows which rule could be met.
-        print(_calibration_table(error.calibration_results).to_string(index=False, float_format="{:.5g}".format))
-        raise
-    return calibrator
-
-
-def _calibration_table(results, best_index=None):
-    """Table of a calibration, a row for each strength."""
-    table = pd.DataFrame({name: results[name] for name in CALIBRATION_COLUMNS})
-    return table if best_index is None else table.assign(chosen=np.arange(len(table)) == best_index)
-
-
 def _fit_unpenalised(pipeline, data, options):
     """The same model with strength 0, for comparison."""
     own = {} if data.weights is None else {"model__sample_weight": data.weights}
@@ -226,15 +170,6 @@ def _feature_settings(features):
     return settings
 
 
-def _print_calibration(calibrator, family):
-    results, best = calibrator.calibration_results_, calibrator.best_index_
-    print(
-        f"  strength {calibrator.best_strength_:g}: divergence {results['mean_divergence'][0]:.4f} -> "
-        f"{results['mean_divergence'][best]:.4f} (null level {results['null_level'][best]:.4f}), {family.score} "
-        f"{results['mean_score'][0]:.4f} -> {results['mean_score'][best]:.4f}: {kept_text(results['kept'][best])}"
-    )
-
-
 def _compare(held, before, after, bins, family, options):
     """Table of both models on the rows held back."""
     rows = []
@@ -242,9 +177,7 @@ def _compare(held, before, after, bins, family, options):
         rows.append(
             {
                 "model": name,
-                "deviance" if family.power is not None else "log loss": family.deviance(
-                    held.target, prediction, held.exposure, options.power if family.objective == "tweedie" else None
-                ),
+                family.measure: family.deviance(held.target, prediction, held.exposure, family.parameter(options)),
                 "divergence": js_divergence(
                     held.target,
                     prediction,
@@ -259,7 +192,7 @@ def _compare(held, before, after, bins, family, options):
 
 
 @dataclass(frozen=True)
-class _Book:
+class _ReadBook:
     """What was read of the book, and which of its rows are fitted and which held back."""
 
     source: Source
@@ -267,7 +200,7 @@ class _Book:
     columns: list
     names: list
     rows: np.ndarray
-    data: _Data
+    data: Rows
     bins: dict | None
     fitted_rows: np.ndarray
     held_rows: np.ndarray
@@ -320,18 +253,18 @@ def _read_book(options, family):
     say_notes(experience.remarks)
     if len(experience.rows) < LEAST_ROWS:
         raise ValueError(f"{source.path} must have at least {LEAST_ROWS} rows to fit; found {len(experience.rows)}")
-    family.check_target(options.family, experience.target)
+    family.check_target(experience.target)
     features, notes = _fitted_features(_read_features(table, names), experience.rows)
     sensitive = read_sensitive(table, options.sensitive, experience.rows)
     with notes_of_warnings(options.command):
         bins = fixed_bins(sensitive, attribute_bins(sensitive, options.bins), experience.exposure)
     bins = {name: [float(edge) for edge in edges] for name, edges in bins.items() if edges is not None} or None
-    if family.least == 0.0:
+    if family.log_link:
         notes += groups_without_claims(experience, sensitive, bins)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
-    data = _Data(features, sensitive, experience.target, experience.exposure, experience.weighted)
+    data = Rows(features, sensitive, experience.target, experience.exposure, experience.weighted)
     split = _split(data, bins, test_size=options.test_size, seed=options.seed)
-    return _Book(source, table, columns, names, experience.rows, data, bins, *split)
+    return _ReadBook(source, table, columns, names, experience.rows, data, bins, *split)
 
 
 def _describe(book, options):
@@ -378,7 +311,7 @@ def _settings(options, book, calibrator):
 
 def _record(options, book, calibrator, family):
     """What a report says of the model beside its figures, the strengths that were tried among it."""
-    table = _calibration_table(calibrator.calibration_results_, calibrator.best_index_)
+    table = calibration_table(calibrator.calibration_results_, calibrator.best_index_)
     return {
         "model": f"{options.family} {options.model} with penalty {options.penalty}",
         "strength": calibrator.best_strength_,
@@ -405,7 +338,7 @@ def _record(options, book, calibrator, family):
 
 
 def _write_tables(folder, options, family, book, model, calibrator, comparison):
-    table = _calibration_table(calibrator.calibration_results_, calibrator.best_index_)
+    table = calibration_table(calibrator.calibration_results_, calibrator.best_index_)
     write_csv(table, folder / "calibration.csv")
     write_csv(comparison, folder / "held_back.csv")
     if MODELS[options.model].rating_table and family.log_link:
@@ -439,7 +372,7 @@ def run_fit(options):
         family,
         book.data.features,
         penalty=options.penalty,
-        power=options.power,
+        parameter=family.parameter(options),
         model_options=options.model_option,
         random_state=options.seed,
     )
@@ -449,8 +382,22 @@ def run_fit(options):
     fitted, held = book.fitted, book.held
     what = f"{options.penalty} of a {options.family} {options.model}"
     print(f"calibrating {what} ({options.folds} folds, rule {options.rule})")
-    calibrator = _calibrate(pipeline, fitted, book.bins, family, options)
-    _print_calibration(calibrator, family)
+    calibrator = calibrate(
+        pipeline,
+        fitted,
+        book.bins,
+        options,
+        strengths=options.strengths or "auto",
+        n_strengths=10,
+        rule=options.rule,
+        max_divergence=options.max_divergence,
+        score_budget=options.score_budget,
+        if_unmet=options.if_unmet,
+        scoring=family.scoring,
+        cv=options.folds,
+        n_jobs=options.n_jobs,
+    )
+    print(f"  {calibration_text(calibrator, family.score)}")
     model = calibrator.best_estimator_
     unpenalised = _fit_unpenalised(pipeline, fitted, options)
 

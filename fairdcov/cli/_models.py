@@ -13,10 +13,12 @@ from sklearn.pipeline import Pipeline
 import fairdcov
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov._checks import import_optional
+from fairdcov._fitting import FAMILIES as _FAMILIES
+from fairdcov._fitting import Family
 from fairdcov.cli._features import QuantityColumns, feature_columns
 from fairdcov.cli._model_file import check_model_file
 from fairdcov.encoding import nearest_name
-from fairdcov.metrics import binary_log_loss, mean_deviance
+from fairdcov.metrics import binary_log_loss
 
 __all__ = ["FAMILIES", "MODELS", "PENALTIES", "build_model", "load_model", "response", "trusted_types"]
 
@@ -29,76 +31,70 @@ PENALTIES = {"ccdcov": CCDCovPenalty, "jdcov": JDCovPenalty, "dcov": DCovPenalty
 
 
 @dataclass(frozen=True)
-class Family:
-    """Distribution of the target.
+class FamilyOption:
+    """A family in the words of the command line.
 
     Attributes
     ----------
-    glm : str
-        Estimator of :mod:`fairdcov` that fits it as a generalised linear model.
-    objective : str or None
-        Name of the loss for boosted trees; None for a classifier.
-    power : float or None
-        Of the Tweedie deviance that is reported; None for the log loss.
-    log_link : bool
-        Whether the model is multiplicative.
-    task : str
-        Its name in :func:`fairdcov.report.audit`.
-    least : float
-        Smallest target that is allowed; it is not allowed itself where ``open`` is set.
+    family : Family
+        What learners know of it.
     score : str
         Name of the score that the calibration reports.
     scoring : str or None
         Scorer, the estimator's own for None.
+    measure : str
+        What the comparison on the rows held back calls it.
     """
 
-    glm: str
-    objective: str | None
-    power: float | None
-    log_link: bool
-    task: str
-    least: float = -np.inf
-    open: bool = False
+    family: Family
     score: str = "D²"
     scoring: str | None = None
+    measure: str = "deviance"
 
-    def check_target(self, name, target):
-        """Raise for values that the family does not have; ``name`` is the one on the command line."""
-        wrong = target <= self.least if self.open else target < self.least
+    @property
+    def task(self):
+        """Its name in :func:`fairdcov.report.audit`."""
+        return self.family.task
+
+    @property
+    def log_link(self):
+        """Whether the model is multiplicative."""
+        return self.family.loss().link == "log"
+
+    def parameter(self, options):
+        """What its option was set to; None without one."""
+        return self.family.option and getattr(options, self.family.option)
+
+    def check_target(self, target):
+        """Raise for values that the family does not have."""
+        name, loss = self.family.name, self.family.loss()
+        wrong = loss.out_of_range(target)
         if wrong.any():
-            bound = "above 0" if self.open else "at least 0"
+            positive = loss.target_range == "positive"
             raise ValueError(
-                f"--family {name} needs a target {bound}; found {target[wrong].min():g}, and {int(wrong.sum()):,} such "
-                "row(s) in all" + (": rows without claims have no severity, leave them out" if self.open else "")
+                f"--family {name} needs a target {'above 0' if positive else 'at least 0'}; found "
+                f"{target[wrong].min():g}, and {int(wrong.sum()):,} such row(s) in all"
+                + (": rows without claims have no severity, leave them out" if positive else "")
             )
-        if self.objective is None and not np.array_equal(np.unique(target), [0.0, 1.0]):
+        if loss.target_range == "binary" and not np.array_equal(np.unique(target), [0.0, 1.0]):
             found = ", ".join(f"{value:g}" for value in np.unique(target)[:5])
             raise ValueError(f"--family {name} needs a target of 0 and 1, both present; found {found}")
         if target.min() == target.max():
             raise ValueError(f"--target is {target[0]:g} in every row: there is nothing to fit")
 
-    def deviance(self, y_true, y_pred, sample_weight, power=None):
+    def deviance(self, y_true, y_pred, sample_weight, parameter):
         """Mean deviance, or log loss, weighted."""
-        if self.power is None:
+        if self.family.objective is None:
             return binary_log_loss(y_true, y_pred, sample_weight=sample_weight)
-        return mean_deviance(y_true, y_pred, sample_weight=sample_weight, power=power or self.power)
+        deviances = self.family.loss(parameter).deviance(y_true, y_pred)
+        return float(np.average(deviances, weights=sample_weight))
 
 
-FAMILIES = {
-    "poisson": Family("DCovPoissonRegressor", "poisson", 1.0, True, "frequency", 0.0),
-    "gamma": Family("DCovGammaRegressor", "gamma", 2.0, True, "severity", 0.0, True),
-    "tweedie": Family("DCovTweedieRegressor", "tweedie", 1.5, True, "pure_premium", 0.0),
-    "gaussian": Family("DCovRidge", "squared_error", 0.0, False, "regression", score="R²"),
-    "binomial": Family(
-        "DCovLogisticRegression",
-        None,
-        None,
-        False,
-        "classification",
-        score="log loss (negative)",
-        scoring="neg_log_loss",
-    ),
+_WORDS = {
+    "gaussian": {"score": "R²"},
+    "binomial": {"score": "log loss (negative)", "scoring": "neg_log_loss", "measure": "log loss"},
 }
+FAMILIES = {name: FamilyOption(family, **_WORDS.get(name, {})) for name, family in _FAMILIES.items()}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -106,14 +102,14 @@ FAMILIES = {
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _glm(family, features, *, power, random_state):
+def _glm(family, features, *, parameter, random_state):
     """Splines and levels, and a penalised linear model with next to no shrinkage."""
-    options = {"power": power} if family.objective == "tweedie" else {}
+    options = {family.option: parameter} if family.option else {}
     model = getattr(fairdcov, family.glm)(alpha=1e-5, **options)
     return Pipeline([("features", feature_columns(features)), ("model", model)])
 
 
-def _lightgbm(family, features, *, power, random_state):
+def _lightgbm(family, features, *, parameter, random_state):
     """Boosted trees on numbers and categories as they are."""
     import_optional("lightgbm", "--model lightgbm")
     from fairdcov.boosting import DCovLGBMClassifier, DCovLGBMRegressor
@@ -122,7 +118,7 @@ def _lightgbm(family, features, *, power, random_state):
     if family.objective is None:
         model = DCovLGBMClassifier(**options)
     else:
-        options |= {"tweedie_power": power} if family.objective == "tweedie" else {}
+        options |= {family.parameter: parameter} if family.parameter else {}
         model = DCovLGBMRegressor(objective=family.objective, **options)
     return Pipeline([("model", model)])
 
@@ -134,8 +130,8 @@ class Model:
     Attributes
     ----------
     build : callable
-        ``build(family, features, power=..., random_state=...)`` returns a Pipeline whose step ``model`` has ``penalty``
-        and ``strength``.
+        ``build(family, features, parameter=..., random_state=...)`` returns a Pipeline whose step ``model`` has
+        ``penalty`` and ``strength``.
     rating_table : bool
         Whether its predictions are a product of relativities when the family has a logarithmic link.
     module : str
@@ -165,7 +161,7 @@ MODELS = {
         _glm,
         rating_table=True,
         module="fairdcov.linear_model",
-        estimators=tuple(sorted({family.glm for family in FAMILIES.values()})),
+        estimators=tuple(sorted({family.glm for family in _FAMILIES.values()})),
         levels_of_numbers=True,
     ),
     # A booster is kept as LightGBM's own text, which its estimator checks before LightGBM reads it.
@@ -178,21 +174,21 @@ MODELS = {
 }
 
 
-def build_model(name, family, features, *, penalty, power, model_options, random_state):
+def build_model(name, family, features, *, penalty, parameter, model_options, random_state):
     """Unfitted pipeline of one of ``MODELS``.
 
     Parameters
     ----------
     name : str
         Key of ``MODELS``.
-    family : Family
+    family : FamilyOption
         What is modelled.
     features : DataFrame
         Rating factors, from which knots and levels are taken.
     penalty : str
         Key of ``PENALTIES``.
-    power : float
-        Of the Tweedie family.
+    parameter : float or None
+        That of the family.
     model_options : list of str
         ``NAME=VALUE`` for parameters of the estimator.
     random_state : int
@@ -208,7 +204,7 @@ def build_model(name, family, features, *, penalty, power, model_options, random
         For options that the estimator does not have.
     """
     model = MODELS[name]
-    pipeline = model.build(family, features, power=power, random_state=random_state)
+    pipeline = model.build(family.family, features, parameter=parameter, random_state=random_state)
     final = pipeline[-1]
     known = set(final.get_params()) - {"penalty", "strength", "sensitive_columns", "drop_sensitive_columns"}
     chosen = {}

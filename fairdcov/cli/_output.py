@@ -11,7 +11,7 @@ import shutil
 from contextlib import contextmanager
 from pathlib import Path
 
-from fairdcov.cli._tables import file_sha256
+from fairdcov.cli._files import file_sha256
 
 __all__ = ["MANIFEST", "check_output_file", "check_output_folder", "output_folder"]
 

@@ -46,7 +46,7 @@ def _add_attribute_options(command):
         nargs="+",
         metavar="COLUMN=EDGES",
         help="how a protected number is cut where groups are compared, as in age=0,25,40,120; a single number gives so "
-        "many quantiles; into quarters by default when it has more than 20 values",
+        "many quantiles; into 5 by default when it has more than 20 values",
     )
     command.add_argument(
         "--categorical",
@@ -67,7 +67,7 @@ def _add_demo(commands):
     demo = _add_command(
         commands,
         "demo",
-        summary="fit a fair motor tariff and write scored policies, the chosen model and a picture of the trade-off",
+        summary="fit penalised claim frequencies to an example; write scored policies, the chosen model and pictures",
         description="Calibrates the strength of each dependence penalty of a claim frequency model by "
         "cross-validation, fits the paths of strengths, compares them on policies held back, and writes the results "
         "to a folder.",
@@ -127,11 +127,14 @@ def _add_fit(commands):
     fit.add_argument("--model", choices=["glm", "lightgbm"], default="glm", help="learner (%(default)s)")
     fit.add_argument(
         "--family",
-        choices=["poisson", "gamma", "tweedie", "gaussian", "binomial"],
+        choices=["poisson", "negative_binomial", "gamma", "tweedie", "gaussian", "binomial"],
         default="poisson",
         help="distribution of the target (%(default)s); binomial takes 0 and 1, without --exposure",
     )
     fit.add_argument("--power", type=float, default=1.5, help="of the tweedie family, between 1 and 2 (%(default)s)")
+    fit.add_argument(
+        "--dispersion", type=float, default=1.0, help="of the negative_binomial family, above 0 (%(default)s)"
+    )
     fit.add_argument(
         "--model-option",
         nargs="+",
@@ -148,7 +151,7 @@ def _add_fit(commands):
         default="null_level",
         help="which strength is taken: the smallest at which groups cannot be told from permuted ones (null_level, the "
         "default), the smallest with a divergence of at most --max-divergence (threshold), the bend of the curve "
-        "(elbow), the fairest within --score-budget of the unpenalised score (score_budget)",
+        "(elbow), the lowest divergence within --score-budget of the unpenalised score (score_budget)",
     )
     calibration.add_argument(
         "--max-divergence", type=float, metavar="BITS", help="of Jensen and Shannon, for threshold"
@@ -160,7 +163,7 @@ def _add_fit(commands):
         "--if-unmet",
         choices=["raise", "warn"],
         default="raise",
-        help="when no strength meets the rule: end with code 3, or say so and take the fairest (%(default)s)",
+        help="when no strength meets the rule: end with code 3, or say so and take the lowest divergence (%(default)s)",
     )
     calibration.add_argument(
         "--strengths", nargs="+", type=float, metavar="STRENGTH", help="increasing; looked for by default"

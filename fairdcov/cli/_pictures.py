@@ -1,21 +1,9 @@
-"""What the commands write of a calibration: columns of its table, and pictures."""
+"""Pictures of a calibration."""
 
 from fairdcov._checks import import_optional
 from fairdcov.plots import CalibrationDisplay, FrontierDisplay, GroupDistributionDisplay
 
-__all__ = ["CALIBRATION_COLUMNS", "draw_calibrations", "save"]
-
-# Of ``calibration_results_``, in the order of calibration.csv.
-CALIBRATION_COLUMNS = (
-    "strengths",
-    "mean_divergence",
-    "std_error_divergence",
-    "null_level",
-    "mean_score",
-    "std_error_score",
-    "mean_explained",
-    "kept",
-)
+__all__ = ["draw_calibrations", "save"]
 
 
 def save(figure, file):

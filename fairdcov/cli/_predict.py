@@ -7,13 +7,13 @@ import numpy as np
 import pandas as pd
 
 from fairdcov.cli._features import level_columns
+from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import column_read, print_columns
 from fairdcov.cli._models import MODELS, load_model, response
 from fairdcov.cli._output import check_output_file
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
 from fairdcov.cli._settings import MODEL_FILE, SETTINGS_FILE, other_versions, read_settings
-from fairdcov.cli._tables import file_format, file_sha256, open_table
 from fairdcov.encoding import MISSING, nearest_name
 
 __all__ = ["run_predict"]

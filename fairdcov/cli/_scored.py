@@ -6,8 +6,9 @@ import numpy as np
 
 from fairdcov._checks import import_optional
 from fairdcov.actuarial import armed, disarmed, whole_file
+from fairdcov.cli._files import file_format
 from fairdcov.cli._meaning import is_text, matches, number_pattern, plain_numbers
-from fairdcov.cli._tables import date_text, file_format, one_chunk
+from fairdcov.cli._table import date_text, one_chunk
 
 __all__ = ["write_table"]
 

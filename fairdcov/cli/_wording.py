@@ -58,6 +58,7 @@ _ARGUMENTS = {
         "rule": "--rule",
         "penalty": "--penalty",
         "tweedie_power": "--power",
+        "dispersion": "--dispersion",
         "cv": "--folds",
         "n_jobs": "--n-jobs",
         "legitimate_features": "--legitimate",
@@ -103,7 +104,7 @@ def in_options(message, command, columns=()):
     message : str
         Of an error or a warning.
     command : str
-        ``"fit"``, ``"audit"`` or ``"predict"``.
+        ``"fit"``, ``"audit"`` or ``"predict"``; another one has no options for what the library takes.
     columns : list of str, default=()
         Columns that are levels to a generalised linear model, in its order.
 
@@ -111,6 +112,8 @@ def in_options(message, command, columns=()):
     -------
     str
     """
+    if command not in _ARGUMENTS:
+        return message
     unknown = _UNKNOWN_LEVELS.fullmatch(message)
     if unknown and columns:
         names = ", ".join(columns[int(position)] for position in unknown["positions"].split(","))

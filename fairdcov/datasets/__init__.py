@@ -2,5 +2,6 @@
 
 from fairdcov.datasets._fetch import fetch_compas, fetch_pg15training
 from fairdcov.datasets._motor import make_motor_portfolio
+from fairdcov.datasets._published import load_published_results
 
-__all__ = ["fetch_compas", "fetch_pg15training", "make_motor_portfolio"]
+__all__ = ["fetch_compas", "fetch_pg15training", "load_published_results", "make_motor_portfolio"]

@@ -1,7 +1,6 @@
 """Public data sets: downloaded once and checked, or read from a folder."""
 
 import hashlib
-import numbers
 import os
 import uuid
 import warnings
@@ -14,7 +13,7 @@ import pandas as pd
 from sklearn.datasets import fetch_file
 from sklearn.utils import Bunch
 
-from fairdcov._checks import import_optional
+from fairdcov._checks import check_whole_number, import_optional
 from fairdcov.exceptions import IntegrityError
 
 __all__ = ["fetch_compas", "fetch_pg15training"]
@@ -227,9 +226,7 @@ def fetch_pg15training(*, data_home=None, download_if_missing=True, drop_first=2
     >>> book.data.shape  # doctest: +SKIP
     (100000, 9)
     """
-    if isinstance(drop_first, bool) or not isinstance(drop_first, numbers.Integral) or drop_first < 0:
-        raise ValueError(f"drop_first must be a whole number >= 0; found {drop_first!r}")
-    drop_first = int(drop_first)
+    drop_first = check_whole_number(drop_first, "drop_first", 0)
     rdata = import_optional("rdata", "fetch_pg15training")
     path = locate(PG15TRAINING, data_home, download_if_missing)
     frame = rdata.read_rda(path)["pg15training"]

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from fairdcov._checks import check_positive_number
+from fairdcov._checks import check_positive_number, check_whole_number
 
 __all__ = ["make_motor_portfolio"]
 
@@ -119,8 +119,7 @@ def make_motor_portfolio(n_policies=20_000, *, intersectional_bias=0.4, proxy_st
     >>> bool(north["female"] / north["male"] > 2)
     True
     """
-    if isinstance(n_policies, bool) or not isinstance(n_policies, numbers.Integral) or n_policies < 10:
-        raise ValueError(f"n_policies must be a whole number >= 10; found {n_policies!r}")
+    check_whole_number(n_policies, "n_policies", 10)
     bias = _check_option(intersectional_bias, "intersectional_bias")
     proxy = _check_option(proxy_strength, "proxy_strength")
     rng = _generator(random_state)

@@ -8,7 +8,7 @@ view of the same thing. This is the only package that calls the kernels.
 
 from fairdcov._kernels import ascending_order
 from fairdcov.dependence._binding import MEASURES, METHODS, bind_dependence
-from fairdcov.dependence._curvature import local_density, pull_bounds
+from fairdcov.dependence._curvature import local_density
 from fairdcov.dependence._forms import DependenceForm
 from fairdcov.dependence._functions import (
     concatenated_distance_covariance,
@@ -30,5 +30,4 @@ __all__ = [
     "gini_mean_difference",
     "joint_distance_covariance",
     "local_density",
-    "pull_bounds",
 ]

@@ -17,18 +17,24 @@ from fairdcov._checks import (
     within_range,
 )
 from fairdcov.dependence._forms import ROUNDING, FeatureForm, ProfileForm, SumForm, TileForm, UnivariateForm
-from fairdcov.dependence._sample import STATISTICS, Factor, Sample, distance_factor, distances, product_of_factors
+from fairdcov.dependence._sample import (
+    FEW_PROFILES,
+    STATISTICS,
+    Factor,
+    Sample,
+    distance_factor,
+    distances,
+    product_of_factors,
+)
 from fairdcov.encoding import SensitiveBlocks, combine_codes, factorise
 
-__all__ = ["FEW_PROFILES", "MEASURES", "METHODS", "bind_dependence"]
+__all__ = ["MEASURES", "METHODS", "bind_dependence"]
 
 MEASURES = ("dcov", "jdcov", "ccdcov")
 METHODS = ("auto", "profiles", "univariate", "tiles", "approximate")
 
 # Up to this many profiles the plain definition is quicker than anything clever.
 _HANDFUL = 64
-# Up to this many profiles a K x K matrix is small change (2 MiB) whatever the number of rows.
-FEW_PROFILES = 512
 # Up to this many (32 MiB) it is worth it as soon as profiles repeat at all, beyond only where they repeat a lot.
 _MANY_PROFILES = 2048
 # Beyond this many rows a penalised fit no longer pays O(n^2) tiles for every evaluation.
@@ -151,7 +157,7 @@ def _bind_summed(blocks, sample, options):
         block = blocks.single(b)
         block_sample = Sample(block, sample.statistic, None if sample.uniform else sample.q)
         forms.append(_bind_distance(block, block_sample, options))
-    return SumForm(forms)
+    return SumForm(forms, sample)
 
 
 def _bind_joint(blocks, sample, c, scale_invariant, options):

@@ -7,10 +7,12 @@ import numpy as np
 
 from fairdcov import _kernels
 from fairdcov._checks import product_about_mean
-from fairdcov.dependence._sample import pivoted_cholesky
+from fairdcov.dependence._sample import FEW_PROFILES, Factor, distances, pivoted_cholesky, product_of_factors
 
 # A centred W this small beside W itself is rounding: nothing can depend on such attributes.
 ROUNDING = 1e-13
+# Rows that stand for all where the profiles are too many for their matrix.
+_PART = 512
 
 __all__ = ["DependenceForm", "FeatureForm", "ProfileForm", "SumForm", "TileForm", "UnivariateForm"]
 
@@ -69,6 +71,25 @@ class DependenceForm(ABC):
         the distance variance. It is 0 where nothing can depend on the attributes.
         """
 
+    @abstractmethod
+    def between(self, rows):
+        """W between two different rows with the profiles of ``rows`` each, up to what centring takes off, (m, m)."""
+
+    def pull_bounds(self, random_state=0):
+        """``sum_j |M_ij|`` for every row, (n,): no component of the gradient is more than twice that.
+
+        Exact for up to 512 profiles; else the row weight times the mean over 512 rows, drawn by weight with the seed
+        ``random_state``.
+        """
+        sample = self._sample
+        if sample.n_profiles <= FEW_PROFILES:
+            _, first = np.unique(sample.codes, return_index=True)
+            return abs(self.factor) * ProfileForm(sample, self.between(first)).absolute_row_sums()
+        probabilities = np.full(self.n_samples, 1.0 / self.n_samples) if sample.uniform else sample.q
+        rows = np.random.default_rng(random_state).choice(self.n_samples, _PART, p=probabilities)
+        part, first = sample.part(rows)
+        return abs(self.factor) * probabilities * ProfileForm(part, self.between(first)).absolute_row_sums().sum()
+
     def sorted_value(self, u, rows):
         """Value without the constant for predictions ``u`` in ascending order that belong to the rows ``rows``.
 
@@ -80,10 +101,14 @@ class DependenceForm(ABC):
         moved[rows] = u
         return self.value_gradient(moved, rows)[0]
 
+    def sorted_values(self, u, lines):
+        """:meth:`sorted_value` for each line of ``lines`` (B, n), (B,)."""
+        return np.array([self.sorted_value(u, rows) for rows in lines])
+
     def permuted_values(self, u, n_permutations, generator):
         """:meth:`sorted_value` of random permutations, (n_permutations,)."""
         rows = np.arange(self.n_samples)
-        return np.array([self.sorted_value(u, generator.permuted(rows)) for _ in range(n_permutations)])
+        return self.sorted_values(u, (generator.permuted(rows) for _ in range(n_permutations)))
 
 
 class ProfileForm(DependenceForm):
@@ -124,13 +149,29 @@ class ProfileForm(DependenceForm):
         norm = np.sqrt(sample.scale * max(total, 0.0))
         return float(self.factor * norm) if norm > ROUNDING * self._largest else 0.0
 
+    def between(self, rows):
+        """See :meth:`DependenceForm.between`."""
+        codes, sample = self._codes[rows], self._sample
+        return self._matrix[np.ix_(codes, codes)] / (-sample.scale * (sample.q[0] ** 2 if sample.uniform else 1.0))
+
+    def pull_bounds(self, random_state=0):
+        """See :meth:`DependenceForm.pull_bounds`."""
+        few = len(self._matrix) <= FEW_PROFILES
+        return self.absolute_row_sums() if few else super().pull_bounds(random_state)
+
     def sorted_value(self, u, rows):
         """See :meth:`DependenceForm.sorted_value`."""
-        return float(self.factor * _kernels.profile_values(u - u.mean(), self._codes[rows][None], self._matrix)[0])
+        return float(self.sorted_values(u, rows[None])[0])
+
+    def sorted_values(self, u, lines):
+        """See :meth:`DependenceForm.sorted_values`."""
+        return self._values(u, self._codes[lines])
 
     def permuted_values(self, u, n_permutations, generator):
         """See :meth:`DependenceForm.permuted_values`; profiles are permuted instead of rows."""
-        codes = generator.permuted(np.tile(self._codes, (n_permutations, 1)), axis=1)
+        return self._values(u, generator.permuted(np.tile(self._codes, (n_permutations, 1)), axis=1))
+
+    def _values(self, u, codes):
         return self.factor * _kernels.profile_values(u - u.mean(), codes, self._matrix)
 
     def absolute_row_sums(self):
@@ -155,6 +196,7 @@ class RowForm(DependenceForm):
         """``row_sums`` are ``sum_{j != i} q_j W_ij``, ``diagonal`` is ``W_ii``."""
         n = sample.n_samples
         self.n_samples = n
+        self._sample = sample
         self._statistic = sample.statistic
         self._q = sample.q
         self._unit = sample.q[0] if sample.uniform else 1.0
@@ -215,6 +257,10 @@ class UnivariateForm(RowForm):
     def _signed_products(self, u, order):
         return -_kernels.univariate_signed_distances(u, self._z, self._ranks, self._q, self._distance_sums, order=order)
 
+    def between(self, rows):
+        """See :meth:`DependenceForm.between`."""
+        return -distances(self._z[rows, None], self._z[rows, None])
+
     def _squared_sum(self, diagonal):
         total = self._q.sum()
         return 2 * total * (self._q @ (self._z - self._q @ self._z / total) ** 2)
@@ -237,6 +283,11 @@ class TileForm(RowForm):
         return _kernels.tile_signed_products(
             u, self._points, self._half, self._scales, self._q, n_threads=self._n_threads, order=order
         )
+
+    def between(self, rows):
+        """See :meth:`DependenceForm.between`."""
+        of_rows = zip(self._points, self._half, self._scales, strict=True)
+        return product_of_factors([Factor(points[rows], half[rows], scale) for points, half, scale in of_rows])
 
     def _squared_sum(self, diagonal):
         points, half, scales = self._points * 2, np.vstack([self._half] * 2), np.tile(self._scales, 2)
@@ -261,6 +312,7 @@ class FeatureForm(RowForm):
         features, residual = pivoted_cholesky(
             factors, sample.profile_probabilities, n_components, np.random.default_rng(random_state)
         )
+        self._factors = factors
         self._residual = residual
         self.n_components = features.shape[1]
         self._features = _kernels.pad_columns(features)
@@ -285,6 +337,10 @@ class FeatureForm(RowForm):
     def _signed_products(self, u, order):
         return _kernels.feature_signed_products(u, self._codes, self._features, self._q, order=order)
 
+    def between(self, rows):
+        """See :meth:`DependenceForm.between`; not approximated."""
+        return product_of_factors(self._factors, self._codes[rows], self._codes[rows])
+
     def _squared_sum(self, diagonal):
         gram = (self._features.T * self._profile_weights) @ self._features
         total = (gram**2).sum()
@@ -297,8 +353,10 @@ class FeatureForm(RowForm):
 class SumForm(DependenceForm):
     """Sum of several forms over the same rows."""
 
-    def __init__(self, forms):
-        self.n_samples = forms[0].n_samples
+    def __init__(self, forms, sample):
+        """``sample`` has the profiles of all blocks together."""
+        self.n_samples = sample.n_samples
+        self._sample = sample
         self.constant = sum(form.constant for form in forms)
         self.error_bound = sum(form.error_bound for form in forms)
         self.method = " + ".join(dict.fromkeys(form.method for form in forms))
@@ -312,6 +370,10 @@ class SumForm(DependenceForm):
     def norm(self):
         """Sum of the norms of the forms, which by the triangle inequality is not less than that of their sum."""
         return self.factor * sum(form.norm() for form in self._forms)
+
+    def between(self, rows):
+        """See :meth:`DependenceForm.between`."""
+        return sum(form.factor * form.between(rows) for form in self._forms)
 
     def sorted_value(self, u, rows):
         """See :meth:`DependenceForm.sorted_value`."""

@@ -1,18 +1,23 @@
 """Values of a measure after rows of the protected attributes have been permuted against the predictions."""
 
+from itertools import islice
+
 import numpy as np
 
 from fairdcov._checks import row_probabilities, without_exponent
 from fairdcov._kernels import ascending_order
-from fairdcov.dependence._binding import FEW_PROFILES, bind_dependence
+from fairdcov.dependence._binding import bind_dependence
 from fairdcov.dependence._forms import FeatureForm
-from fairdcov.dependence._sample import Sample
+from fairdcov.dependence._functions import gini_mean_difference
+from fairdcov.dependence._sample import FEW_PROFILES, Sample
 from fairdcov.encoding import SensitiveBlocks, combine_codes
 
 __all__ = ["PermutableDependence"]
 
 # Beyond this many pairs of rows over all permutations (half a minute) "auto" prefers an approximation to tiles.
 _MANY_PAIRS = 2e10
+# Given permutations are evaluated together, about so many rows in all: enough to make a call of the kernels worth it.
+_ROWS_AT_A_TIME = 2**20
 
 
 class PermutableDependence:
@@ -36,9 +41,14 @@ class PermutableDependence:
     sample_weight : (n,) array, optional
         Row weights of the V-statistic, which belong to ``u``.
     mutual : bool, default=False
-        Permute every block on its own, and let :meth:`value` contain the terms without ``u``.
+        Permute every block on its own.
+    net : bool, optional
+        Whether values are without the terms of the attributes alone; by default unless ``mutual``.
+    normalize : bool, default=False
+        Divide the part that depends on the prediction by the Gini mean difference of ``u``.
     n_permutations : int, default=1
-        How many are planned; with ``method="auto"`` many of them make the approximation preferable to tiles.
+        How many are planned, 0 where the value alone is wanted; with ``method="auto"`` many of them make the
+        approximation preferable to tiles.
     method, n_threads, random_state, c :
         See :func:`bind_dependence`.
 
@@ -71,6 +81,8 @@ class PermutableDependence:
         statistic="v",
         sample_weight=None,
         mutual=False,
+        net=None,
+        normalize=False,
         n_permutations=1,
         c=1.0,
         method="auto",
@@ -80,6 +92,7 @@ class PermutableDependence:
         self._u, self._exponent = without_exponent(u)
         self._order = ascending_order(self._u)
         self._measure, self._statistic, self._mutual = measure, statistic, mutual
+        self._net = not mutual if net is None else net
         self._options = {
             "statistic": statistic,
             "sample_weight": sample_weight,
@@ -90,6 +103,9 @@ class PermutableDependence:
         }
         self._fixed = sample_weight is None and not mutual
         self._probabilities = None if sample_weight is None else row_probabilities(sample_weight)
+        self._spread = None
+        if normalize:
+            self._spread, _ = gini_mean_difference(self._u, self._probabilities, statistic=statistic, order=self._order)
         self._blocks = blocks.concatenated() if measure == "ccdcov" else blocks
         self._features = None
         n_pairs = blocks.n_samples**2 / 2
@@ -99,7 +115,7 @@ class PermutableDependence:
         if many and method == "auto" and "tiles" in self.form.method:
             self._options["method"] = "approximate"
             self.form = bind_dependence(self._blocks, measure, **self._options)
-        if not self._fixed and keeps_features and isinstance(self.form, FeatureForm):
+        if n_permutations and not self._fixed and keeps_features and isinstance(self.form, FeatureForm):
             # Pivots that are drawn without the weights are the same whatever the permutation.
             self._features = bind_dependence(self._blocks, measure, **{**self._options, "sample_weight": None})
             self.form = self._features.rebound(self._sample(self._blocks))
@@ -112,26 +128,52 @@ class PermutableDependence:
             self._single_blocks()
 
     def value(self):
-        """Value of the data as they are, net of the terms without ``u`` unless ``mutual``."""
+        """Value of the data as they are."""
         if self._fixed:
-            return float(np.ldexp(self.form.sorted_value(self._u[self._order], self._order), self._exponent))
-        return self._value(self.form)
+            return float(self._finish(self.form.sorted_value(self._u[self._order], self._order), self.form))
+        return self.value_of(self.form)
 
     def permuted_values(self, n_permutations, generator):
         """Values of random permutations, (n_permutations,)."""
         if self._fixed:
             values = self.form.permuted_values(self._u[self._order], n_permutations, generator)
-            return np.ldexp(values, self._exponent)
-        return np.array([self._value(self._bind(self._permuted(generator))) for _ in range(n_permutations)])
+            return self._finish(values, self.form)
+        return np.array([self.value_of(self._bind(self._permuted(generator))) for _ in range(n_permutations)])
+
+    def values_of(self, permutations):
+        """Values after each row's attributes were replaced by those of the rows that a permutation names.
+
+        Parameters
+        ----------
+        permutations : iterable of (n,) integer arrays
+
+        Returns
+        -------
+        (B,) array
+        """
+        if not self._fixed:
+            blocks = self._blocks
+            moved = (SensitiveBlocks(blocks.codes[rows], blocks.points, blocks.names) for rows in permutations)
+            return np.array([self.value_of(self._bind(blocks)) for blocks in moved])
+        u, permutations, found = self._u[self._order], iter(permutations), []
+        size = max(4, _ROWS_AT_A_TIME // len(u) // 4 * 4)
+        while lines := [rows[self._order] for rows in islice(permutations, size)]:
+            found.append(self.form.sorted_values(u, np.array(lines)))
+        return self._finish(np.concatenate(found), self.form)
 
     def bind_single(self, block):
         """One block alone, bound as the whole is."""
         options = {**self._options, "approximate": "approximate" in self.form.method}
         return bind_dependence(self._blocks.single(block), "ccdcov", **options)
 
-    def _value(self, form):
-        value = float(np.ldexp(form.value_gradient(self._u, self._order)[0], self._exponent))
-        return value + form.constant if self._mutual else value
+    def value_of(self, form):
+        """Value of the predictions as they are with a form of other attributes."""
+        return float(self._finish(form.value_gradient(self._u, self._order)[0], form))
+
+    def _finish(self, values, form):
+        """Values of a form in the units that were asked for."""
+        values = np.ldexp(values, self._exponent) if self._spread is None else values / self._spread
+        return values if self._net else values + form.constant
 
     def _sample(self, blocks):
         return Sample(blocks, self._statistic, self._probabilities)

@@ -6,9 +6,14 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 
+from fairdcov.encoding import SensitiveBlocks
+
 __all__ = ["Factor", "Sample", "distance_factor", "distances", "pivoted_cholesky", "product_of_factors"]
 
 STATISTICS = ("u", "v")
+
+# Up to this many profiles a K x K matrix is small change (2 MiB) whatever the number of rows.
+FEW_PROFILES = 512
 
 # Pivots drawn at a time by the Nystroem approximation: matrix products instead of one column after the other.
 _PIVOT_BLOCK = 32
@@ -64,6 +69,17 @@ class Sample:
         counts = blocks.profile_weights()
         self.profile_weights = counts * self.q[0] if self.uniform else blocks.profile_weights(self.q)
         self.profile_probabilities = self.profile_weights / self.profile_weights.sum()
+
+    @property
+    def n_profiles(self):
+        """Number K of profiles."""
+        return len(self.profile_weights)
+
+    def part(self, rows):
+        """Some rows that stand for all, without weights, and a row for each of their profiles."""
+        _, first, codes = np.unique(self.codes[rows], return_index=True, return_inverse=True)
+        nowhere = (np.empty((len(first), 0)),)
+        return Sample(SensitiveBlocks(codes.astype(np.int32), nowhere, ()), self.statistic, None), rows[first]
 
     def centring(self, row_sums):
         """Split ``r_i + r_j - grand mean`` between its two rows, from the distance sums ``sum_j q_j d_ij``."""

@@ -1,12 +1,15 @@
 """Protected attributes of any kind, read once: profiles for penalties, groups for metrics, factors for tables."""
 
 from fairdcov.encoding._attributes import (
-    SensitiveColumn,
+    Attributes,
+    as_given,
     check_sensitive_features,
-    column_named,
-    read_columns,
+    fixed_bins,
+    given_to,
+    make_groups,
     select_rows,
-    sensitive_columns_of,
+    sensitive_groups,
+    take_rows,
 )
 from fairdcov.encoding._blocks import SensitiveBlocks, combine_codes, factorise
 from fairdcov.encoding._columns import drop_sensitive_columns, read_sensitive_columns
@@ -19,25 +22,17 @@ from fairdcov.encoding._encoder import (
     check_encoder,
     encode_attributes,
 )
-from fairdcov.encoding._factors import (
-    DEFAULT_BINS,
-    MISSING,
-    bins_of,
-    missing_rows,
-    nearest_name,
-    read_factor,
-    read_frame,
-)
+from fairdcov.encoding._factors import MISSING, bins_of, missing_rows, nearest_name, read_factor, read_frame
 from fairdcov.encoding._groups import (
+    DEFAULT_FACTOR_BINS,
+    DEFAULT_GROUPS,
     MAX_NUMERIC_LEVELS,
+    Groups,
     describe_groups,
-    fixed_bins,
-    groups_of_columns,
     interval_labels,
     level_text,
-    make_groups,
-    sensitive_groups,
 )
 from fairdcov.encoding._rows import array_of_rows, warn_about_order, warn_of_attributes
+from fairdcov.encoding._sensitive_column import SensitiveColumn, column_named, read_columns, sensitive_columns_of
 
 __all__ = ["SensitiveEncoder"]

@@ -1,7 +1,4 @@
-"""Protected attributes as the user passed them to named columns with their rules: the one place that reads them."""
-
-import numbers
-from copy import copy
+"""Protected attributes read once and checked once: profiles for penalties, groups for metrics, factors for tables."""
 
 import narwhals.stable.v2 as nw
 import numpy as np
@@ -9,21 +6,200 @@ import pandas as pd
 import scipy.sparse as sp
 
 from fairdcov._checks import check_consistent_rows
-from fairdcov.encoding._blocks import factorise
-from fairdcov.encoding._rows import array_of_rows, warn_of_attributes
-from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.encoding._blocks import SensitiveBlocks
+from fairdcov.encoding._groups import Factor, cross_columns, edges_of_columns
+from fairdcov.encoding._rows import array_of_rows
+from fairdcov.encoding._sensitive_column import column_named, read_columns
 
 __all__ = [
-    "SensitiveColumn",
+    "Attributes",
+    "as_given",
     "check_sensitive_features",
-    "column_named",
-    "read_columns",
+    "fixed_bins",
+    "given_to",
+    "make_groups",
     "select_rows",
-    "sensitive_columns_of",
+    "sensitive_groups",
+    "take_rows",
 ]
 
-# Text that is all numbers is worth a remark beyond so many levels: codes of categories are few, measurements many.
-_MANY_NUMBERS = 20
+
+class Attributes:
+    """Named columns of protected attributes, of equal length.
+
+    Whatever takes ``sensitive_features`` takes them as well, or some of their rows, and does not read them again. Code
+    that is not of this package gets :attr:`given`.
+
+    Attributes
+    ----------
+    columns : dict of str to SensitiveColumn
+        The columns under their names.
+    """
+
+    def __init__(self, columns, given, rows=None, positions=None):
+        self.columns = columns
+        self._given = given
+        self._rows = rows
+        self._positions = positions
+        self._groups = {}
+        self._selections = {}
+
+    @classmethod
+    def read(cls, sensitive_features):
+        """The attributes of a DataFrame, Series, array or list (n,) or (n, d); what has been read before as it is."""
+        if isinstance(sensitive_features, cls):
+            return sensitive_features
+        return cls(read_columns(sensitive_features), sensitive_features)
+
+    def __len__(self):
+        return len(next(iter(self.columns.values())))
+
+    def __array__(self, dtype=None, copy=None):
+        return np.array(self.given, dtype=dtype)
+
+    def __repr__(self):
+        return f"Attributes({self.names}, {len(self)} rows)"
+
+    @property
+    def names(self):
+        """Names of the attributes."""
+        return list(self.columns)
+
+    @property
+    def named(self):
+        """Whether the names were given, by a DataFrame."""
+        return isinstance(_frame_of(self._given), nw.DataFrame)
+
+    @property
+    def index(self):
+        """Labels of the rows where pandas objects were given, for :func:`warn_about_order`; else None."""
+        index = getattr(self._given, "index", None)
+        if not isinstance(index, pd.Index):
+            return None
+        return index if self._rows is None else index[self._rows]
+
+    @property
+    def given(self):
+        """These rows and columns in the type that the user passed."""
+        given = self._given
+        if self._positions is not None:
+            frame = _frame_of(given)
+            if isinstance(frame, nw.DataFrame):
+                given = frame[:, self._positions].to_native()
+            elif not isinstance(frame, nw.Series):
+                array = array_of_rows(given)
+                given = array if array.ndim == 1 else array[:, self._positions]
+        return given if self._rows is None else take_rows(given, self._rows)
+
+    def rows(self, keep):
+        """Some of the rows, by a boolean mask, positions or a slice; levels and groups that are known are kept."""
+        if not isinstance(keep, slice):
+            keep = np.asarray(keep)
+        rows = (np.arange(len(self)) if self._rows is None else self._rows)[keep]
+        columns = {name: column.rows(keep) for name, column in self.columns.items()}
+        part = Attributes(columns, self._given, rows, self._positions)
+        part._groups = {edges: groups.rows(keep) for edges, groups in self._groups.items()}
+        return part
+
+    def select(self, names):
+        """Those of a name or of several, in that order; always the same object, so that its groups are made once."""
+        known = self.names
+        names = tuple(column_named(name, known, "names") for name in ([names] if isinstance(names, str) else names))
+        if list(names) == known:
+            return self
+        if names not in self._selections:
+            positions = np.array([known.index(name) for name in names], dtype=np.intp)
+            if self._positions is not None:
+                positions = self._positions[positions]
+            columns = {name: self.columns[name] for name in names}
+            self._selections[names] = Attributes(columns, self._given, self._rows, positions)
+        return self._selections[names]
+
+    def edges(self, bins=None, sample_weight=None):
+        """Bins with their edges, which cut any part of the rows like the whole.
+
+        Parameters
+        ----------
+        bins, sample_weight
+            As in :meth:`groups`.
+
+        Returns
+        -------
+        dict of str to array or None
+            For each attribute that is cut, and None for each whose every value is a group though bins speaks of it.
+        """
+        return edges_of_columns(self.columns, bins, sample_weight)
+
+    def groups(self, bins=None, sample_weight=None):
+        """Intersectional groups of the rows: several attributes are crossed.
+
+        Parameters
+        ----------
+        bins : int or dict, optional
+            How numeric attributes are cut, see :func:`fairdcov.metrics.js_divergence`.
+        sample_weight : (n,) array, optional
+            Weights of the quantiles; rows of weight 0 may lie beyond the edges, and are then in the nearest bin.
+
+        Returns
+        -------
+        Groups
+            ``codes``, ``labels`` and ``names``; made once for the same edges.
+        """
+        edges = self.edges(bins, sample_weight)
+        cuts = tuple((name, edges[name].tobytes()) for name in self.columns if edges.get(name) is not None)
+        if cuts not in self._groups:
+            self._groups[cuts] = cross_columns(self.columns, edges)
+        return self._groups[cuts]
+
+    def factor(self, name, bins=None, sample_weight=None):
+        """One attribute as a factor of a table.
+
+        Parameters
+        ----------
+        name : str
+            Which one.
+        bins : int or dict, optional
+            As in :meth:`groups`; what a dict says of other attributes does not count.
+        sample_weight : (n,) array, optional
+            Weights of the quantiles, all positive.
+
+        Returns
+        -------
+        Factor
+        """
+        if isinstance(bins, dict):
+            bins = {name: bins[name]} if name in bins else None
+        codes, labels, _ = self.select(name).groups(bins, sample_weight)
+        return Factor(name, codes, [label[0] for label in labels])
+
+    def profiles(self, encoder=None, sample_weight=None):
+        """Distinct profiles of the rows, which measures of dependence are bound to.
+
+        Parameters
+        ----------
+        encoder : SensitiveEncoder, optional
+            A fitted one is used as it is, otherwise a copy is fitted to these rows.
+        sample_weight : (n,) array, optional
+            As in :meth:`SensitiveEncoder.fit`.
+
+        Returns
+        -------
+        SensitiveBlocks
+        """
+        from fairdcov.encoding._encoder import encode_attributes  # which reads its input by this class
+
+        return encode_attributes(self, encoder, sample_weight)
+
+
+def as_given(sensitive_features):
+    """Protected attributes for code that is not of this package: in the type that the user passed."""
+    return sensitive_features.given if isinstance(sensitive_features, Attributes) else sensitive_features
+
+
+def given_to(function, sensitive_features):
+    """Protected attributes for a function that may be the user's: as they are if it is one of this package."""
+    ours = (getattr(function, "__module__", None) or "").startswith("fairdcov.")
+    return sensitive_features if ours else as_given(sensitive_features)
 
 
 def check_sensitive_features(sensitive_features, n_samples, *, reference="X"):
@@ -43,231 +219,72 @@ def check_sensitive_features(sensitive_features, n_samples, *, reference="X"):
     check_consistent_rows(n_samples, sensitive_features, "sensitive_features", reference=reference)
 
 
-def sensitive_columns_of(sensitive_features):
-    """Named columns of protected attributes.
-
-    Parameters
-    ----------
-    sensitive_features : DataFrame, Series or array, (n,) or (n, d)
-        pandas, polars or another eager frame that narwhals knows, a list of values or of rows, or anything NumPy makes
-        an array of.
-
-    Returns
-    -------
-    dict of str to column
-        narwhals Series for frames, NumPy vectors for arrays and lists (named ``"sensitive feature 0"`` and so on).
-    """
-    if sensitive_features is None:
-        raise MissingSensitiveFeaturesError("sensitive_features is needed here; found None")
-    if sp.issparse(sensitive_features):
-        raise TypeError("sensitive_features must be dense; found a sparse matrix: make it dense with toarray()")
-    try:
-        native = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
-    except nw.exceptions.DuplicateError as error:
-        raise ValueError(f"sensitive_features must have distinct column names: {error}") from error
-    if isinstance(native, nw.Series):
-        return {str(native.name) if native.name is not None else "sensitive feature": native}
-    if isinstance(native, nw.DataFrame):
-        columns = {str(column.name): column for column in native.iter_columns()}
-        if len(columns) < len(native.columns):
-            raise ValueError(f"sensitive_features must have distinct column names as text; found {native.columns}")
-    else:
-        array = array_of_rows(sensitive_features)
-        if array.ndim == 1:
-            array = array[:, None]
-        if array.ndim != 2:
-            raise ValueError(
-                f"sensitive_features must have shape (n,) or (n, d) with d >= 1; found shape {array.shape}"
-            )
-        columns = {f"sensitive feature {position}": column for position, column in enumerate(array.T)}
-    if not columns:
-        raise ValueError("sensitive_features must have at least one column; found none")
-    return columns
-
-
-def read_columns(sensitive_features):
-    """Protected attributes as :class:`SensitiveColumn` under their names; arguments as :func:`sensitive_columns_of`."""
-    # Arrays of text with several columns have made text of everything that stood in them beside text.
-    rows = sensitive_features
-    if isinstance(rows, list | tuple) and len(rows):
-        rows = rows[0]
-    packed = isinstance(rows, np.ndarray) and rows.dtype.kind in "US" and rows.ndim > 0 and rows.shape[-1] > 1
-    if rows is sensitive_features:
-        packed = packed and rows.ndim == 2
-    return {
-        name: SensitiveColumn(name, column, most_numbers=2 if packed else _MANY_NUMBERS)
-        for name, column in sensitive_columns_of(sensitive_features).items()
-    }
-
-
-def column_named(key, names, argument):
-    """The one of ``names`` that a key of ``argument`` stands for: a name, a name that is no text, or a position."""
-    by_name = str(key) if str(key) in names else None
-    if isinstance(key, str) or not isinstance(key, numbers.Integral) or isinstance(key, bool):
-        by_position = None
-    else:
-        by_position = names[key] if 0 <= key < len(names) else None
-    if by_name is None and by_position is None:
-        raise ValueError(f"{argument} names {key!r}; the protected attributes are {names}")
-    if None not in (by_name, by_position) and by_name != by_position:
-        raise ValueError(
-            f"{argument} names {key!r}, which is both the column {by_name!r} and the position of {by_position!r}: give "
-            f"the name as text, {str(key)!r} or {by_position!r}"
-        )
-    return by_position if by_name is None else by_name
+def _frame_of(data):
+    return nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
 
 
 def select_rows(data, keep):
-    """Rows of a frame, matrix, vector or list by a boolean mask, in the type they came in."""
-    frame = nw.from_native(data, eager_only=True, allow_series=True, pass_through=True)
+    """Rows of attributes, a frame, matrix, vector or list by a boolean mask, in the type they came in."""
+    if isinstance(data, Attributes):
+        return data.rows(keep)
+    if isinstance(data, SensitiveBlocks):
+        return data[keep]
+    frame = _frame_of(data)
     if isinstance(frame, nw.DataFrame | nw.Series):
         return frame.filter(keep.tolist()).to_native()
     return data[keep] if sp.issparse(data) else array_of_rows(data)[keep]
 
 
-class SensitiveColumn:
-    """One attribute as plain values: numbers for continuous ones, anything hashable for categories."""
-
-    def __init__(self, name, column, most_numbers=_MANY_NUMBERS):
-        self.name = name
-        self.most_numbers = most_numbers
-        self.declared = None
-        self.codes = None
-        self.numeric = False
-        self._level_codes = None
-        if isinstance(column, nw.Series):
-            self._read_series(column)
-        else:
-            self._read_array(np.asarray(column))
-
-    def _read_series(self, column):
-        dtype = column.dtype
-        if isinstance(dtype, nw.Categorical | nw.Enum):
-            native = column.to_native()
-            if isinstance(native, pd.Series):
-                self._read_codes(native.cat.codes.to_numpy(), native.cat.categories.to_numpy())
-                return
-            values = column.cast(nw.String).to_numpy()
-            if isinstance(dtype, nw.Enum):
-                categories = column.cat.get_categories().to_numpy()
-                self._read_codes(pd.Index(categories).get_indexer(values), categories)
-            else:
-                self._read_array(values)
-        elif dtype.is_temporal():
-            self._reject_dates(dtype)
-        elif column.null_count():
-            self._reject_missing(column.null_count())
-        else:
-            self._read_array(column.to_numpy())
-
-    def _read_codes(self, codes, categories):
-        if (codes < 0).any():
-            self._reject_missing(int((codes < 0).sum()))
-        self.codes, self.declared = codes, categories.tolist()
-
-    def _read_array(self, values):
-        if values.dtype.kind in "mM":
-            self._reject_dates(values.dtype)
-        if values.dtype.kind == "c":
-            raise ValueError(f"sensitive_features column {self.name!r} must hold real values; found complex numbers")
-        self.numeric = values.dtype.kind in "fiu"
-        if values.dtype.kind == "O":
-            values = self._read_objects(values)
-        if self.numeric:
-            values = values.astype(np.float64)
-            if not np.isfinite(values).all():
-                self._reject_missing(int((~np.isfinite(values)).sum()), "NaN or infinite")
-        self.values = values
-
-    def _read_objects(self, values):
-        missing = int(pd.isna(values).sum())
-        if missing:
-            self._reject_missing(missing)
-        kind = pd.api.types.infer_dtype(values, skipna=False)
-        if kind in ("integer", "floating", "mixed-integer-float", "decimal"):
-            self.numeric = True
-        elif kind.startswith(("date", "time", "period")):
-            self._reject_dates(kind)
-        elif kind not in ("string", "boolean", "categorical", "bytes"):
-            types = sorted({type(value).__name__ for value in values})
-            raise TypeError(
-                f"sensitive_features column {self.name!r} mixes types ({', '.join(types)}): convert it to text, to "
-                "numbers or to a categorical dtype, so that equal categories are equal values"
-            )
-        return values
-
-    def _reject_missing(self, count, what="missing"):
-        raise ValueError(
-            f"sensitive_features column {self.name!r} has {count} {what} value(s): NaN is not a group; drop the "
-            "rows or give them a category of their own"
-        )
-
-    def _reject_dates(self, dtype):
-        raise TypeError(
-            f"sensitive_features column {self.name!r} holds dates ({dtype}): convert it to a number, such as an age in "
-            "years, or to categories"
-        )
-
-    def __len__(self):
-        return len(self.codes if self.codes is not None else self.values)
-
-    @property
-    def categorical(self):
-        """Whether the column is a category by its own type."""
-        return not self.numeric
-
-    def warn_of_numbers_as_text(self):
-        """Remark on text of many levels that are all numbers: whoever meant a measurement gets a nominal attribute."""
-        if self.numeric or self.declared is not None:
-            return
-        levels = self.level_codes()[1]
-        if len(levels) > self.most_numbers and all(_is_number_as_text(level) for level in levels):
-            warn_of_attributes(
-                f"sensitive_features column {self.name!r} holds numbers as text (such as {min(levels)!r}) and is read "
-                f"as nominal with {len(levels)} levels, each as far from the next as from any other: convert it to "
-                "numbers, or to a categorical dtype if these are labels"
-            )
-
-    def warn_of_unused_levels(self):
-        """Remark on declared levels that no row has, where they change distances: two levels in use are then 3."""
-        if self.declared is None or len(self.declared) < 3:
-            return
-        used = np.unique(self.codes)
-        if len(used) != 2:
-            return
-        unused = [level for position, level in enumerate(self.declared) if position not in used]
-        listed = ", ".join(repr(level) for level in unused[:5]) + (", ..." if len(unused) > 5 else "")
-        warn_of_attributes(
-            f"sensitive_features column {self.name!r} declares level(s) that no row has, {listed}: they count, so that "
-            f"its two levels in use are sqrt(2) apart instead of 1. Drop them by remove_unused_categories() (pandas) "
-            "or a cast to text, unless these rows are a part of data that has them"
-        )
-
-    def subset(self, keep):
-        """The same column with some rows only."""
-        part = copy(self)
-        part._level_codes = None
-        if self.codes is not None:
-            part.codes = self.codes[keep]
-        else:
-            part.values = self.values[keep]
-        return part
-
-    def level_codes(self):
-        """Codes of the rows and the values that the codes stand for."""
-        if self.codes is not None:
-            return self.codes.astype(np.int64), self.declared
-        if self._level_codes is None:
-            codes, first_rows = factorise(self.values)
-            self._level_codes = codes, self.values[first_rows].tolist()
-        return self._level_codes
+def take_rows(data, rows):
+    """Rows of attributes, a frame, matrix, vector or list by position, in the type they came in."""
+    if isinstance(data, Attributes):
+        return data.rows(rows)
+    frame = _frame_of(data)
+    if isinstance(frame, nw.Series):
+        return frame[rows].to_native()
+    if isinstance(frame, nw.DataFrame):
+        return frame[rows, :].to_native()
+    if isinstance(data, list | tuple):
+        # An array would make text of numbers beside text.
+        return [data[row] for row in rows]
+    return data[rows] if sp.issparse(data) else np.asarray(data)[rows]
 
 
-def _is_number_as_text(level):
-    if not isinstance(level, str | bytes):
-        return False
-    try:
-        float(level)
-    except ValueError:
-        return False
-    return True
+def fixed_bins(sensitive_features, bins=None, sample_weight=None):
+    """Bins with their edges; see :meth:`Attributes.edges`."""
+    return Attributes.read(sensitive_features).edges(bins, sample_weight)
+
+
+def make_groups(sensitive_features, bins=None, sample_weight=None):
+    """Intersectional groups of rows; see :meth:`Attributes.groups`."""
+    return Attributes.read(sensitive_features).groups(bins, sample_weight)
+
+
+def sensitive_groups(sensitive_features, *, bins=None, sample_weight=None):
+    """Group of each row as a table: the very groups that the metrics of this package compare.
+
+    Use it to hand the same groups to another tool, such as the ``sensitive_features`` of fairlearn's ``MetricFrame``.
+
+    Parameters
+    ----------
+    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+        Protected attributes.
+    bins : int or dict, optional
+        How numeric attributes are cut, see :func:`fairdcov.metrics.js_divergence`.
+    sample_weight : (n,) array, optional
+        Positive weights of the quantiles.
+
+    Returns
+    -------
+    pandas.DataFrame, (n, d)
+        Level of each row in each attribute; bins are ``pandas.Interval``.
+
+    Examples
+    --------
+    >>> from fairdcov.metrics import sensitive_groups
+    >>> groups = sensitive_groups([18, 40, 70, 30], bins={0: [18, 40, 100]})
+    >>> [str(interval) for interval in groups["sensitive feature 0"]]
+    ['[18.0, 40.0)', '[40.0, 100.0]', '[40.0, 100.0]', '[18.0, 40.0)']
+    """
+    codes, labels, names = Attributes.read(sensitive_features).groups(bins, sample_weight)
+    return pd.DataFrame({name: [labels[code][c] for code in codes] for c, name in enumerate(names)})

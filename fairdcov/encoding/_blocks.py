@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-__all__ = ["SensitiveBlocks", "combine_codes", "factorise"]
+__all__ = ["SensitiveBlocks", "combine_codes", "factorise", "present_codes"]
 
 
 def factorise(values):
@@ -27,6 +27,16 @@ def factorise(values):
     known = np.flatnonzero(codes >= 0)[::-1] if (codes < 0).any() else np.arange(len(codes) - 1, -1, -1)
     first_rows[codes[known]] = known
     return codes, first_rows
+
+
+def present_codes(codes, n_codes):
+    """Codes in ``range(n_codes)`` without gaps, in the same order, and the codes that are there."""
+    present = np.flatnonzero(np.bincount(codes, minlength=n_codes))
+    if len(present) == n_codes:
+        return codes, present
+    position = np.zeros(n_codes, dtype=codes.dtype)
+    position[present] = np.arange(len(present))
+    return position[codes], present
 
 
 def combine_codes(columns):
@@ -62,6 +72,11 @@ class SensitiveBlocks:
         are the distances of the measures.
     names : tuple of str
         Names of the blocks.
+
+    Notes
+    -----
+    They slice like an array: ``blocks[rows]`` keeps the profiles of the whole, so that a mini-batch in which a region
+    happens to be missing measures distances as any other does. Encoders take such rows as they are.
     """
 
     codes: np.ndarray
@@ -81,6 +96,24 @@ class SensitiveBlocks:
         codes, first_rows = combine_codes(columns)
         points = tuple(np.ascontiguousarray(points, dtype=np.float64) for points in points_of(first_rows))
         return cls(codes.astype(np.int32), points, tuple(names))
+
+    def __len__(self):
+        return len(self.codes)
+
+    def __getitem__(self, rows):
+        """Rows by a slice, an integer or boolean array, or a torch tensor of either."""
+        rows = rows if isinstance(rows, slice) else np.asarray(rows)
+        codes = self.codes[rows]
+        if codes.ndim != 1:
+            raise IndexError(f"rows must be a slice or a vector of row numbers; found {rows!r}")
+        return SensitiveBlocks(codes, self.points, self.names)
+
+    def present(self):
+        """The same rows with those profiles only that some row has."""
+        codes, found = present_codes(self.codes, self.n_profiles)
+        if len(found) == self.n_profiles:
+            return self
+        return SensitiveBlocks(codes, tuple(np.ascontiguousarray(points[found]) for points in self.points), self.names)
 
     @property
     def n_samples(self):

@@ -1,6 +1,5 @@
 """Protected attributes of any type to points in Euclidean space, one block of coordinates for each attribute."""
 
-import narwhals.stable.v2 as nw
 import numpy as np
 import sklearn
 from sklearn.base import BaseEstimator, TransformerMixin, clone
@@ -8,9 +7,10 @@ from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import check_choice, check_sample_weight, without_exponent
-from fairdcov.encoding._attributes import column_named, read_columns
-from fairdcov.encoding._blocks import SensitiveBlocks, factorise
+from fairdcov.encoding._attributes import Attributes, given_to
+from fairdcov.encoding._blocks import SensitiveBlocks
 from fairdcov.encoding._rows import warn_of_attributes
+from fairdcov.encoding._sensitive_column import column_named
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = ["SensitiveEncoder", "check_encoder", "encode_attributes"]
@@ -83,7 +83,7 @@ class _ContinuousCoder:
 
     def codes(self, column):
         """Codes of the distinct values."""
-        return factorise(column.values)[0]
+        return column.distinct()[0]
 
     def points(self, column, codes, rows=slice(None)):
         """Coordinates of some rows."""
@@ -173,7 +173,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         SensitiveFeaturesWarning
             For text of many levels that are all numbers, which ``categorical_features="from_dtype"`` takes as nominal.
         """
-        self._fit(self._read(X), sample_weight, named=_has_names(X))
+        self._fit(_read(X), sample_weight)
         return self
 
     def transform(self, X):
@@ -189,7 +189,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         (n, q) float64 array, or a DataFrame after ``set_output(transform="pandas")`` or ``"polars"``.
         """
         parts = []
-        for name, column in self._read_fitted(X).items():
+        for name, column in self._read_fitted(X).columns.items():
             coder = self._coders[name]
             parts.append(coder.points(column, coder.codes(column)))
         return np.hstack(parts)
@@ -206,7 +206,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         -------
         SensitiveBlocks
         """
-        return self._blocks(self._read_fitted(X))
+        return self._blocks(self._read_fitted(X).columns)
 
     def fit_encode(self, X, sample_weight=None):
         """Fit and encode in one pass over the columns; see :meth:`fit` and :meth:`encode`.
@@ -217,10 +217,12 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
             Beside the remark of :meth:`fit`, for levels of a categorical dtype that no row has, where they change the
             distance between the two levels in use.
         """
-        columns = self._read(X)
-        for column in self._fit(columns, sample_weight, named=_has_names(X)).values():
+        if isinstance(X, SensitiveBlocks):
+            return X.present()
+        attributes = _read(X)
+        for column in self._fit(attributes, sample_weight).columns.values():
             column.warn_of_unused_levels()
-        return self._blocks(columns)
+        return self._blocks(attributes.columns)
 
     def get_feature_names_out(self, input_features=None):
         """Names of the coordinates, attribute by attribute.
@@ -233,43 +235,35 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.array([part for name, coder in self._coders.items() for part in coder.names(name)], dtype=object)
 
-    def _read(self, X):
-        columns = read_columns(X)
-        lengths = {len(column) for column in columns.values()}
-        if lengths == {0}:
-            raise ValueError("sensitive_features must have at least one row; found 0 sample(s)")
-        return columns
-
     def _read_fitted(self, X):
         check_is_fitted(self)
-        columns = self._read(X)
-        if list(columns) != self.attributes_:
+        attributes = _read(X)
+        if attributes.names != self.attributes_:
             raise ValueError(
-                f"sensitive_features must have the columns seen in fit, {self.attributes_}; found {list(columns)}"
+                f"sensitive_features must have the columns seen in fit, {self.attributes_}; found {attributes.names}"
             )
-        return columns
+        return attributes
 
-    def _fit(self, columns, sample_weight, named):
-        """Learn levels and scales; the columns without the rows of weight 0."""
+    def _fit(self, attributes, sample_weight):
+        """Learn levels and scales; the attributes without the rows of weight 0."""
         if self.continuous_scaling is not None:
             check_choice(self.continuous_scaling, "continuous_scaling", ("minmax", "standard"))
-        categorical = self._categorical_names(columns)
-        n_samples = len(next(iter(columns.values())))
-        weights = check_sample_weight(sample_weight, n_samples, reference="sensitive_features")
+        categorical = self._categorical_names(attributes.columns)
+        weights = check_sample_weight(sample_weight, len(attributes), reference="sensitive_features")
         keep = weights > 0
-        counted = columns if keep.all() else {name: column.subset(keep) for name, column in columns.items()}
+        counted = attributes if keep.all() else attributes.rows(keep)
         coders = {}
-        for name, column in counted.items():
+        for name, column in counted.columns.items():
             if name in categorical:
                 coders[name] = _CategoricalCoder(column)
                 _warn_of_many_levels(name, coders[name].levels)
             else:
                 coders[name] = _ContinuousCoder(column, self.continuous_scaling, weights[keep])
         self._coders = coders
-        self.attributes_ = list(columns)
-        self.kinds_ = {name: "categorical" if name in categorical else "continuous" for name in columns}
-        self.n_features_in_ = len(columns)
-        if named:
+        self.attributes_ = attributes.names
+        self.kinds_ = {name: "categorical" if name in categorical else "continuous" for name in self.attributes_}
+        self.n_features_in_ = len(self.attributes_)
+        if attributes.named:
             self.feature_names_in_ = np.array(self.attributes_, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
@@ -326,8 +320,11 @@ def _check_memory(coders, n_profiles):
         )
 
 
-def _has_names(X):
-    return isinstance(nw.from_native(X, eager_only=True, allow_series=True, pass_through=True), nw.DataFrame)
+def _read(X):
+    attributes = Attributes.read(X)
+    if len(attributes) == 0:
+        raise ValueError("sensitive_features must have at least one row; found 0 sample(s)")
+    return attributes
 
 
 def encode_attributes(sensitive_features, encoder, sample_weight):
@@ -340,5 +337,5 @@ def encode_attributes(sensitive_features, encoder, sample_weight):
     try:
         check_is_fitted(encoder)
     except NotFittedError:
-        return clone(encoder).fit_encode(sensitive_features, sample_weight)
-    return encoder.encode(sensitive_features)
+        return clone(encoder).fit_encode(given_to(encoder.fit_encode, sensitive_features), sample_weight)
+    return encoder.encode(given_to(encoder.encode, sensitive_features))

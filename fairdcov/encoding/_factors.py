@@ -3,20 +3,18 @@
 import difflib
 import numbers
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
 from fairdcov._checks import check_consistent_rows
-from fairdcov.encoding._groups import make_groups
+from fairdcov.encoding._attributes import Attributes, as_given
+from fairdcov.encoding._groups import DEFAULT_FACTOR_BINS, Factor
 from fairdcov.encoding._rows import array_of_rows
 
 __all__ = [
-    "DEFAULT_BINS",
     "MISSING",
-    "Factor",
     "bins_of",
     "missing_rows",
     "nearest_name",
@@ -26,8 +24,6 @@ __all__ = [
 
 # Level of the rows without a value.
 MISSING = "(missing)"
-# Quantile bins of a measurement that nobody has said how to cut.
-DEFAULT_BINS = 10
 
 
 def nearest_name(name, names):
@@ -61,6 +57,7 @@ def read_frame(data, argument, n_samples=None):
     -------
     narwhals.DataFrame
     """
+    data = as_given(data)
     if isinstance(data, dict):
         data = pd.DataFrame(data)
     if isinstance(data, pd.DataFrame):
@@ -94,25 +91,6 @@ def read_frame(data, argument, n_samples=None):
     return frame
 
 
-@dataclass(frozen=True, eq=False)
-class Factor:
-    """One column as levels.
-
-    Attributes
-    ----------
-    name : str
-        Name of the column.
-    codes : (n,) int64 array
-        Level of each row, in ``range(L)``.
-    levels : list of L values
-        In their natural order: values, ``pandas.Interval`` for bins, and :data:`MISSING` last.
-    """
-
-    name: str
-    codes: np.ndarray
-    levels: list
-
-
 def missing_rows(column):
     """Rows of a column without a value, (n,) bool array."""
     missing = column.is_null().to_numpy()
@@ -122,7 +100,7 @@ def missing_rows(column):
     return missing.astype(bool)
 
 
-def read_factor(column, argument, bins=DEFAULT_BINS, exposure=None):
+def read_factor(column, argument, bins=DEFAULT_FACTOR_BINS, exposure=None):
     """Levels of one column.
 
     Parameters
@@ -150,14 +128,14 @@ def read_factor(column, argument, bins=DEFAULT_BINS, exposure=None):
         column = column[known]
         exposure = None if exposure is None else exposure[known]
     with _about(argument):
-        known_codes, labels, _ = make_groups(column.alias(name).to_native(), bins, exposure)
-    levels = [label[0] for label in labels]
+        factor = Attributes.read(column.alias(name).to_native()).factor(name, bins, exposure)
     if len(known) == len(missing):
-        return Factor(name, known_codes, levels)
+        return factor
+    levels = factor.levels
     # A category that is called so already takes them in.
     position = levels.index(MISSING) if MISSING in levels else len(levels)
     codes = np.full(len(missing), position, dtype=np.int64)
-    codes[known] = known_codes
+    codes[known] = factor.codes
     return Factor(name, codes, levels if MISSING in levels else [*levels, MISSING])
 
 
@@ -167,14 +145,14 @@ def bins_of(bins, names):
     A bare number leaves categories and numbers of few values as they are; what a dict says of a column is meant.
     """
     if bins is None:
-        bins = DEFAULT_BINS
+        bins = DEFAULT_FACTOR_BINS
     if isinstance(bins, dict):
         known = {str(name) for name in names}
         for name in bins:
             if str(name) not in known:
                 raise ValueError(f"bins names {name!r}, which is not a column{nearest_name(name, names)}")
         named = {str(name): {str(name): value} for name, value in bins.items()}
-        return {str(name): named.get(str(name), DEFAULT_BINS) for name in names}
+        return {str(name): named.get(str(name), DEFAULT_FACTOR_BINS) for name in names}
     if isinstance(bins, bool) or not isinstance(bins, numbers.Integral):
         raise TypeError(
             "bins must be a whole number of quantiles, or a dict of column name to edges, whole number or None (every "

@@ -1,26 +1,78 @@
-"""Protected attributes to intersectional groups of rows: numbers cut into bins, categories as they are."""
+"""Columns to intersectional groups of rows: numbers cut into bins, categories as they are."""
 
 import numbers
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from fairdcov.encoding._blocks import combine_codes, factorise
-from fairdcov.encoding._encoder import column_named, read_columns
+from fairdcov.encoding._blocks import combine_codes, present_codes
+from fairdcov.encoding._sensitive_column import column_named
 
 __all__ = [
+    "DEFAULT_FACTOR_BINS",
+    "DEFAULT_GROUPS",
     "MAX_NUMERIC_LEVELS",
+    "Factor",
+    "Groups",
+    "cross_columns",
     "describe_groups",
-    "fixed_bins",
-    "groups_of_columns",
+    "edges_of_columns",
     "interval_labels",
     "level_text",
-    "make_groups",
-    "sensitive_groups",
 ]
 
 # A numeric column with more distinct values than this is a measurement, not a code of categories: it needs bins.
 MAX_NUMERIC_LEVELS = 20
+# Quantile groups of a measurement among the protected attributes that nobody has said how to cut. Groups are crossed:
+# few of them, so that intersections keep rows enough to be compared. The help of the command line says this number.
+DEFAULT_GROUPS = 5
+# Quantile bins of a measurement among the factors of a table, where each factor stands alone and a tariff is read off
+# its levels.
+DEFAULT_FACTOR_BINS = 10
+
+
+class Groups(NamedTuple):
+    """Intersectional groups of rows.
+
+    Attributes
+    ----------
+    codes : (n,) int64 array
+        Group of each row.
+    labels : list of tuple
+        For each group its level in every attribute, in the order of the levels.
+    names : list of str
+        Names of the attributes.
+    """
+
+    codes: np.ndarray
+    labels: list
+    names: list
+
+    def rows(self, keep):
+        """The groups of some rows: those that have none of them are no group."""
+        codes, present = present_codes(self.codes[keep], len(self.labels))
+        return Groups(codes, [self.labels[k] for k in present], self.names)
+
+
+@dataclass(frozen=True, eq=False)
+class Factor:
+    """One column as levels.
+
+    Attributes
+    ----------
+    name : str
+        Name of the column.
+    codes : (n,) int64 array
+        Level of each row, in ``range(L)``.
+    levels : list of L values
+        In their natural order: values, ``pandas.Interval`` for bins, and :data:`MISSING` last.
+    """
+
+    name: str
+    codes: np.ndarray
+    levels: list
 
 
 def interval_labels(edges):
@@ -46,6 +98,9 @@ def _bin_edges(values, bins, name, weights):
     if edges.ndim != 1 or len(edges) < 2 or not (np.diff(edges) > 0).all():
         raise ValueError(f"bins for {name!r} must be at least two increasing edges; found {bins!r}")
     outside = (values < edges[0]) | (values > edges[-1])
+    if weights is not None:
+        # Rows of weight 0 have no part in quantiles that were asked for before.
+        outside &= weights > 0
     if outside.any():
         raise ValueError(
             f"bins for {name!r} leave out {int(outside.sum())} value(s), such as {values[outside][0]:g}: the edges run "
@@ -69,16 +124,14 @@ def level_text(level, digits=6):
 
 
 def _cut(values, edges):
-    """Bin of each value: closed on the left, the last one on both sides."""
-    return np.minimum(np.searchsorted(edges, values, side="right") - 1, len(edges) - 2).astype(np.int64)
+    """Bin of each value: closed on the left, the last one on both sides; values beyond the edges in the nearest."""
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2).astype(np.int64)
 
 
-def _column_levels(column, bins, weights):
+def _column_levels(column, edges):
     """Codes of the rows of one attribute, and its levels in a natural order."""
-    if bins is not None:
-        values = np.asarray(column.values, dtype=np.float64)
-        edges = _bin_edges(values, bins, column.name, weights)
-        return _cut(values, edges), interval_labels(edges)
+    if edges is not None:
+        return _cut(np.asarray(column.values, dtype=np.float64), edges), interval_labels(edges)
     codes, levels = column.level_codes()
     if column.declared is not None:
         return codes, list(levels)
@@ -108,7 +161,7 @@ def _bins_of_columns(bins, columns):
     for name, column in columns.items():
         if name in chosen or not column.numeric:
             continue
-        n_levels = len(factorise(column.values)[1])
+        n_levels = len(column.distinct()[1])
         if n_levels <= MAX_NUMERIC_LEVELS:
             continue
         if bins is None or isinstance(bins, dict):
@@ -121,9 +174,8 @@ def _bins_of_columns(bins, columns):
     return chosen
 
 
-def fixed_bins(sensitive_features, bins=None, sample_weight=None):
-    """Bins with their edges, which cut any part of the rows like the whole; for calibration over folds."""
-    columns = read_columns(sensitive_features)
+def edges_of_columns(columns, bins, sample_weight):
+    """Edges of each column that ``bins`` speaks of: an array, or None where every value is a group."""
     edges = {}
     for name, wanted in _bins_of_columns(bins, columns).items():
         edges[name] = None
@@ -132,35 +184,11 @@ def fixed_bins(sensitive_features, bins=None, sample_weight=None):
     return edges
 
 
-def make_groups(sensitive_features, bins=None, sample_weight=None):
-    """Intersectional groups of rows.
-
-    Parameters
-    ----------
-    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
-        Protected attributes; several columns are crossed.
-    bins : int or dict, optional
-        How numeric attributes are cut, see :func:`fairdcov.metrics.js_divergence`.
-    sample_weight : (n,) array, optional
-        Weights of the quantiles, all positive.
-
-    Returns
-    -------
-    codes : (n,) int64 array
-        Group of each row.
-    labels : list of tuple
-        For each group its level in every attribute, in the order of the levels.
-    names : list of str
-        Names of the attributes.
-    """
-    return groups_of_columns(read_columns(sensitive_features), bins, sample_weight)
-
-
-def groups_of_columns(columns, bins, sample_weight):
-    chosen = _bins_of_columns(bins, columns)
+def cross_columns(columns, edges):
+    """The groups that the levels of several columns form, cut by :func:`edges_of_columns`."""
     codes, levels = [], []
     for name, column in columns.items():
-        column_codes, column_levels = _column_levels(column, chosen.get(name), sample_weight)
+        column_codes, column_levels = _column_levels(column, edges.get(name))
         codes.append(column_codes)
         levels.append(column_levels)
     crossed, first_rows = combine_codes(codes)
@@ -169,37 +197,7 @@ def groups_of_columns(columns, bins, sample_weight):
     position = np.empty(len(order), dtype=np.int64)
     position[order] = np.arange(len(order))
     labels = [tuple(levels[c][keys[c, k]] for c in range(len(codes))) for k in order]
-    return position[crossed], labels, list(columns)
-
-
-def sensitive_groups(sensitive_features, *, bins=None, sample_weight=None):
-    """Group of each row as a table: the very groups that the metrics of this package compare.
-
-    Use it to hand the same groups to another tool, such as the ``sensitive_features`` of fairlearn's ``MetricFrame``.
-
-    Parameters
-    ----------
-    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
-        Protected attributes.
-    bins : int or dict, optional
-        How numeric attributes are cut, see :func:`fairdcov.metrics.js_divergence`.
-    sample_weight : (n,) array, optional
-        Positive weights of the quantiles.
-
-    Returns
-    -------
-    pandas.DataFrame, (n, d)
-        Level of each row in each attribute; bins are ``pandas.Interval``.
-
-    Examples
-    --------
-    >>> from fairdcov.metrics import sensitive_groups
-    >>> groups = sensitive_groups([18, 40, 70, 30], bins={0: [18, 40, 100]})
-    >>> [str(interval) for interval in groups["sensitive feature 0"]]
-    ['[18.0, 40.0)', '[40.0, 100.0]', '[40.0, 100.0]', '[18.0, 40.0)']
-    """
-    codes, labels, names = make_groups(sensitive_features, bins, sample_weight)
-    return pd.DataFrame({name: [labels[code][c] for code in codes] for c, name in enumerate(names)})
+    return Groups(position[crossed], labels, list(columns))
 
 
 def describe_groups(labels, counts=None, shown=8):

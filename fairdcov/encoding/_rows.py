@@ -1,25 +1,17 @@
 """Rows of user input: lists of them column by column, and labels of pandas that say the rows are in another order."""
 
-import sys
-import warnings
-
 import numpy as np
 import pandas as pd
 
+from fairdcov._checks import warn_user
 from fairdcov.exceptions import SensitiveFeaturesWarning
 
 __all__ = ["array_of_rows", "warn_about_order", "warn_of_attributes"]
 
-# Whose frames are passed over on the way to the line of the user's that a warning is about.
-_OURS = ("fairdcov", "sklearn", "joblib")
-
 
 def warn_of_attributes(message):
-    """Issue a SensitiveFeaturesWarning at the user's line, so that the same remark of many fits is shown once."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:
-        level, frame = level + 1, frame.f_back
-    warnings.warn(message, SensitiveFeaturesWarning, stacklevel=level)
+    """Issue a SensitiveFeaturesWarning at the user's line."""
+    warn_user(message, SensitiveFeaturesWarning)
 
 
 def array_of_rows(values, name="sensitive_features"):

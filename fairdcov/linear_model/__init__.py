@@ -3,6 +3,7 @@
 from fairdcov.linear_model._estimators import (
     DCovGammaRegressor,
     DCovLogisticRegression,
+    DCovNegativeBinomialRegressor,
     DCovPoissonRegressor,
     DCovRidge,
     DCovTweedieRegressor,
@@ -11,6 +12,7 @@ from fairdcov.linear_model._estimators import (
 __all__ = [
     "DCovGammaRegressor",
     "DCovLogisticRegression",
+    "DCovNegativeBinomialRegressor",
     "DCovPoissonRegressor",
     "DCovRidge",
     "DCovTweedieRegressor",

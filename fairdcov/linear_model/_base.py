@@ -1,27 +1,20 @@
-"""The fit of every penalised linear model, in numbered stages, and the path over strengths."""
+"""The fit of every penalised linear model, in numbered stages."""
 
-import numbers
-import warnings
 from functools import partial
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_regressor
-from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fairdcov._checks import check_positive_number, check_squarable
+from fairdcov._checks import check_positive_number, check_squarable, check_whole_number, warn_user
 from fairdcov._fitting import (
     CoefficientObjective,
+    PenalisedEstimator,
     RawObjective,
     StrengthGuard,
-    check_strengths,
-    fitted_clone,
     largest_sensible_strength,
     read_training_data,
-    unchanged_on_error,
     warn_of_level,
     warn_of_strength,
 )
-from fairdcov.encoding import drop_sensitive_columns
 from fairdcov.exceptions import ConvergenceWarning
 from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
 
@@ -31,15 +24,138 @@ __all__ = ["PenalisedLinearModel"]
 _START_TOLERANCE = 1e-2
 
 
-class PenalisedLinearModel(BaseEstimator):
+class Problem:
+    """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
+
+    def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths):
+        # 1. Parameters.
+        self.estimator = estimator
+        check_positive_number(estimator.alpha, "alpha", allow_zero=True)
+        check_positive_number(estimator.tol, "tol")
+        check_whole_number(estimator.max_iter, "max_iter")
+        penalised = any(strengths)
+        # The unpenalised model is a result when it was asked for, otherwise only a place to start from.
+        self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, _START_TOLERANCE)
+
+        # 2. Data.
+        loss = estimator._loss()
+        data = read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, penalised=penalised)
+        check_squarable(data.X)
+
+        # 3. What depends on the target or on the protected attributes alone.
+        penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
+        self.raw_objective = RawObjective(loss, data.y, data.probabilities, penalty)
+        self.objective = CoefficientObjective(
+            data.X, self.raw_objective, estimator._ridge(data.weights.sum()), estimator.fit_intercept
+        )
+        # The constant model that the family has: without an intercept that of coefficients 0.
+        self._guard = StrengthGuard(self.raw_objective.mean_loss(self.objective.raw(self._constant_model())))
+        self._unpenalised = None
+        self._preconditioner = None
+
+    def solve(self, strength, parameters=None):
+        """Fitted attributes at a strength, from given parameters or from the unpenalised model, and the parameters."""
+        estimator = self.estimator
+        n_iterations = 0
+        if parameters is None or strength == 0:
+            solution = self._solve_unpenalised(parameters)
+            parameters, n_iterations = solution.parameters, solution.n_iterations
+        effective_strength = strength
+        if strength > 0:
+            effective_strength, solution = self._guard.solve(
+                strength, partial(self._solve_penalised, parameters), first_guess=partial(self._first_guess, parameters)
+            )
+            warn_of_strength(estimator, strength, effective_strength)
+            raw = partial(self.objective.raw, solution.parameters)
+            warn_of_level(estimator, self.raw_objective, raw, effective_strength)
+        if not solution.converged:
+            warn_user(
+                f"{type(estimator).__name__} with strength={effective_strength:g} stopped before it converged "
+                f"({solution.message}, max_iter={estimator.max_iter}): increase max_iter or tol, scale the features, "
+                "or start from a neighbouring strength with strength_path",
+                ConvergenceWarning,
+            )
+        if strength > 0:
+            n_iterations += solution.n_iterations
+        return solution.parameters, self._attributes(solution, effective_strength, n_iterations)
+
+    def _solve_penalised(self, parameters, strength):
+        if strength == 0:
+            return self._solve_unpenalised(None)
+        if self._preconditioner is None:
+            self._preconditioner = Preconditioner(self.objective, parameters)
+        return minimise(
+            partial(self.objective.parts_gradient, strength=strength),
+            parameters,
+            self._preconditioner,
+            max_iterations=self.estimator.max_iter,
+            tolerance=self.estimator.tol,
+            report=_report if self.estimator.verbose > 1 else None,
+        )
+
+    def _first_guess(self, parameters):
+        raw = self.objective.raw(parameters)
+        raw_objective = self.raw_objective
+        return largest_sensible_strength(
+            self._guard.highest_loss, raw_objective.mean_loss(raw), raw_objective.penalty_value(raw)
+        )
+
+    def _solve_unpenalised(self, parameters):
+        if self._unpenalised is None:
+            if parameters is None:
+                parameters = self._constant_model()
+            options = {"max_iterations": self.estimator.max_iter, "tolerance": self._start_tolerance}
+            if self.objective.n_parameters <= MAX_DENSE_PARAMETERS:
+                self._unpenalised = newton(self.objective, parameters, **options)
+            else:
+                preconditioner = Preconditioner(self.objective, parameters)
+                self._unpenalised = minimise(self.objective.parts_gradient, parameters, preconditioner, **options)
+        return self._unpenalised
+
+    def _constant_model(self):
+        parameters = np.zeros(self.objective.n_parameters)
+        if self.estimator.fit_intercept:
+            mean = float(self.raw_objective.probabilities @ self.raw_objective.y)
+            parameters[-1] = self.raw_objective.loss.intercept(mean)
+        return parameters
+
+    def _attributes(self, solution, effective_strength, n_iterations):
+        estimator, parts = self.estimator, solution.parts
+        # At strength 0 it is no part of the objective, and has not been computed.
+        penalty_value = parts.penalty
+        if effective_strength == 0:
+            penalty_value = self.raw_objective.penalty_value(self.objective.raw(solution.parameters))
+        coefficients, intercept = solution.parameters, 0.0
+        if estimator.fit_intercept:
+            coefficients, intercept = solution.parameters[:-1].copy(), float(solution.parameters[-1])
+        if estimator.verbose:
+            _report(solution.n_iterations, parts)
+        attributes = estimator._publish(coefficients, intercept)
+        attributes.update(
+            self.raw_objective.attributes(parts.loss, penalty_value, parts.total),
+            n_iter_=max(1, n_iterations),
+            converged_=solution.converged,
+            effective_strength_=effective_strength,
+        )
+        return attributes
+
+
+def _report(iteration, parts):
+    print(
+        f"iteration {iteration}: objective {parts.total:.8g}, loss {parts.loss:.8g}, penalty {parts.penalty:.4g}, "
+        f"ridge term {parts.ridge:.4g}"
+    )
+
+
+class PenalisedLinearModel(PenalisedEstimator):
     """Linear predictor fitted to ``mean loss + strength * penalty + ridge term``.
 
     Subclasses say which loss, how ``alpha`` enters and how predictions are returned.
     """
 
-    # Requested by the class, so that pipelines and searches route them without set_fit_request.
-    __metadata_request__fit = {"sensitive_features": True, "sample_weight": True}  # noqa: RUF012
-    __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
+    _problem_class = Problem
+    _learnt = "coef_"
+    _input = {"accept_sparse": "csr", "dtype": np.float64}  # noqa: RUF012
 
     def __init__(
         self,
@@ -68,117 +184,15 @@ class PenalisedLinearModel(BaseEstimator):
         self.n_threads = n_threads
         self.verbose = verbose
 
-    # -- what subclasses provide ---------------------------------------------------------------------------------------
-
-    def _loss(self):
-        """Pointwise loss of the family."""
-        raise NotImplementedError
-
     def _ridge(self, total_weight):
         """Multiplier of ``|coef|^2 / 2`` beside a mean loss over rows of this total weight."""
         return float(self.alpha)
-
-    def _encode_target(self, y):
-        """Target as floats."""
-        return y.astype(np.float64, copy=False)
 
     def _publish(self, coefficients, intercept):
         """Fitted attributes for a solution, in the shapes of the scikit-learn estimator."""
         return {"coef_": coefficients, "intercept_": intercept}
 
-    # -- fit -----------------------------------------------------------------------------------------------------------
-
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None):
-        """Fit the model.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-        y : (n,) array
-            Target. For a claim frequency: claims / exposure, with exposure as ``sample_weight``.
-        sample_weight : (n,) array, optional
-            Row weights of the loss and (unless the penalty says ``weighted=False``) of the penalty. Rows of weight 0
-            take no part.
-        sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
-            Protected attributes of any type, needed when ``strength > 0`` and never in ``predict``.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For invalid values anywhere; ``MissingSensitiveFeaturesError`` when the penalty lacks its attributes. A fit
-            that fails leaves the estimator as it was.
-
-        Warns
-        -----
-        ConvergenceWarning
-            When ``max_iter`` is reached; the message says what to do.
-        StrengthWarning
-            When a model of this strength would be worse than a constant, and a smaller one was taken.
-        """
-        with unchanged_on_error(self):
-            check_positive_number(self.strength, "strength", allow_zero=True)
-            problem = _Problem(self, X, y, sample_weight, sensitive_features, [self.strength])
-            _, attributes = problem.solve(self.strength, self._starting_parameters(problem))
-            self.__dict__.update(attributes)
-        return self
-
-    def strength_path(self, X, y, strengths, sample_weight=None, *, sensitive_features=None):
-        """Fit a model for each strength, each started from the one before.
-
-        Input is validated, the penalty bound and the unpenalised model fitted once for the whole path.
-
-        Parameters
-        ----------
-        X : array, sparse matrix or DataFrame, (n, p)
-            Features.
-        y : (n,) array
-            Target.
-        strengths : sequence of float
-            Strengths in the order in which to fit them; increasing ones start best.
-        sample_weight : (n,) array, optional
-            Row weights, as in :meth:`fit`.
-        sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
-            Protected attributes; needed unless all strengths are 0.
-
-        Returns
-        -------
-        iterator of estimators
-            Fitted clones of this estimator that differ in ``strength``, made as they are asked for.
-
-        Raises
-        ------
-        ValueError
-            At once, for invalid input as in :meth:`fit` and for empty or negative strengths.
-
-        Examples
-        --------
-        >>> from fairdcov import DCovPoissonRegressor
-        >>> from fairdcov.datasets import make_motor_portfolio
-        >>> book = make_motor_portfolio(2_000, random_state=0)
-        >>> X = book.data.select_dtypes("number")
-        >>> path = DCovPoissonRegressor().strength_path(
-        ...     X, book.target, [0.0, 0.1, 1.0], sample_weight=book.exposure, sensitive_features=book.sensitive_features
-        ... )
-        >>> penalties = [model.penalty_value_ for model in path]
-        >>> penalties[0] > penalties[1] > penalties[2]
-        True
-        """
-        strengths = check_strengths(strengths)
-        problem = _Problem(clone(self), X, y, sample_weight, sensitive_features, strengths)
-        return self._follow(problem, strengths)
-
-    def _follow(self, problem, strengths):
-        parameters = None
-        for strength in strengths:
-            parameters, attributes = problem.solve(strength, parameters)
-            yield fitted_clone(problem.estimator, strength, attributes)
-
-    def _starting_parameters(self, problem):
+    def _warm_start(self, problem):
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
         coefficients = np.ravel(self.coef_)
@@ -186,158 +200,5 @@ class PenalisedLinearModel(BaseEstimator):
             return None
         return np.append(coefficients, np.ravel(self.intercept_)) if self.fit_intercept else coefficients.copy()
 
-    # -- predict -------------------------------------------------------------------------------------------------------
-
     def _raw_predict(self, X):
-        check_is_fitted(self, "coef_")
-        if self.drop_sensitive_columns:
-            X = drop_sensitive_columns(X, self.sensitive_columns, self.n_features_in_)
-        X = self._validate_features(X)
-        return X @ np.ravel(self.coef_) + float(np.ravel(self.intercept_)[0])
-
-    def _validate_features(self, X):
-        return validate_data(self, X, accept_sparse="csr", dtype=np.float64, reset=False)
-
-
-class _Problem:
-    """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
-
-    def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths):
-        # 1. Parameters.
-        self.estimator = estimator
-        check_positive_number(estimator.alpha, "alpha", allow_zero=True)
-        check_positive_number(estimator.tol, "tol")
-        if not isinstance(estimator.max_iter, numbers.Integral) or estimator.max_iter < 1:
-            raise ValueError(f"max_iter must be a whole number >= 1; found {estimator.max_iter!r}")
-        penalised = any(strengths)
-        # The unpenalised model is a result when it was asked for, otherwise only a place to start from.
-        self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, _START_TOLERANCE)
-
-        # 2. Data.
-        data = read_training_data(
-            estimator,
-            X,
-            y,
-            sample_weight,
-            sensitive_features,
-            penalised=penalised,
-            validate=partial(
-                validate_data, estimator, accept_sparse="csr", dtype=np.float64, y_numeric=is_regressor(estimator)
-            ),
-            encode_target=estimator._encode_target,
-        )
-
-        check_squarable(data.X)
-
-        # 3. What depends on the target or on the protected attributes alone.
-        loss = estimator._loss()
-        loss.check_target(data.y)
-        penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
-        self.raw_objective = RawObjective(loss, data.y, data.probabilities, penalty)
-        self.objective = CoefficientObjective(
-            data.X, self.raw_objective, estimator._ridge(data.weights.sum()), estimator.fit_intercept
-        )
-        # The constant model that the family has: without an intercept that of coefficients 0.
-        self._guard = StrengthGuard(self.raw_objective.mean_loss(self.objective.raw(self._constant_model())))
-        self._unpenalised = None
-        self._preconditioner = None
-
-    def solve(self, strength, parameters=None):
-        """Fitted attributes at a strength, from given parameters or from the unpenalised model, and the parameters."""
-        estimator = self.estimator
-        n_iterations = 0
-        if parameters is None or strength == 0:
-            solution = self._solve_unpenalised(parameters)
-            parameters, n_iterations = solution.parameters, solution.n_iterations
-        effective_strength = strength
-        if strength > 0:
-            effective_strength, solution = self._guard.solve(
-                strength, partial(self._solve_penalised, parameters), first_guess=partial(self._first_guess, parameters)
-            )
-            warn_of_strength(estimator, strength, effective_strength, stacklevel=3)
-            raw = partial(self.objective.raw, solution.parameters)
-            warn_of_level(estimator, self.raw_objective, raw, effective_strength, stacklevel=3)
-        if not solution.converged:
-            warnings.warn(
-                f"{type(estimator).__name__} with strength={effective_strength:g} stopped before it converged "
-                f"({solution.message}, max_iter={estimator.max_iter}): increase max_iter or tol, scale the features, "
-                "or start from a neighbouring strength with strength_path",
-                ConvergenceWarning,
-                stacklevel=3,
-            )
-        if strength > 0:
-            n_iterations += solution.n_iterations
-        return solution.parameters, self._attributes(solution, effective_strength, n_iterations)
-
-    def _solve_penalised(self, parameters, strength):
-        if strength == 0:
-            return self._solve_unpenalised(None)
-        if self._preconditioner is None:
-            self._preconditioner = Preconditioner(self.objective, parameters)
-        self.raw_objective.strength = strength
-        return minimise(
-            self.objective,
-            parameters,
-            self._preconditioner,
-            max_iterations=self.estimator.max_iter,
-            tolerance=self.estimator.tol,
-            report=_report if self.estimator.verbose > 1 else None,
-        )
-
-    def _first_guess(self, parameters):
-        raw = self.objective.raw(parameters)
-        raw_objective = self.raw_objective
-        return largest_sensible_strength(
-            self._guard.highest_loss, raw_objective.mean_loss(raw), raw_objective.penalty_value(raw)
-        )
-
-    def _solve_unpenalised(self, parameters):
-        if self._unpenalised is None:
-            self.raw_objective.strength = 0.0
-            if parameters is None:
-                parameters = self._constant_model()
-            options = {"max_iterations": self.estimator.max_iter, "tolerance": self._start_tolerance}
-            if self.objective.n_parameters <= MAX_DENSE_PARAMETERS:
-                self._unpenalised = newton(self.objective, parameters, **options)
-            else:
-                preconditioner = Preconditioner(self.objective, parameters)
-                self._unpenalised = minimise(self.objective, parameters, preconditioner, **options)
-        return self._unpenalised
-
-    def _constant_model(self):
-        parameters = np.zeros(self.objective.n_parameters)
-        if self.estimator.fit_intercept:
-            mean = float(self.raw_objective.probabilities @ self.raw_objective.y)
-            parameters[-1] = self.raw_objective.loss.intercept(mean)
-        return parameters
-
-    def _attributes(self, solution, effective_strength, n_iterations):
-        estimator, penalty, parts = self.estimator, self.raw_objective.penalty, solution.parts
-        # At strength 0 it is no part of the objective, and has not been computed.
-        penalty_value = parts.penalty
-        if effective_strength == 0:
-            penalty_value = self.raw_objective.penalty_value(self.objective.raw(solution.parameters))
-        coefficients, intercept = solution.parameters, 0.0
-        if estimator.fit_intercept:
-            coefficients, intercept = solution.parameters[:-1].copy(), float(solution.parameters[-1])
-        if estimator.verbose:
-            _report(solution.n_iterations, parts)
-        attributes = estimator._publish(coefficients, intercept)
-        attributes.update(
-            n_iter_=max(1, n_iterations),
-            converged_=solution.converged,
-            effective_strength_=effective_strength,
-            loss_value_=parts.loss,
-            penalty_value_=penalty_value,
-            objective_value_=parts.total,
-            penalty_method_=None if penalty is None else penalty.method,
-            penalty_error_bound_=None if penalty is None else penalty.error_bound,
-        )
-        return attributes
-
-
-def _report(iteration, parts):
-    print(
-        f"iteration {iteration}: objective {parts.total:.8g}, loss {parts.loss:.8g}, penalty {parts.penalty:.4g}, "
-        f"ridge term {parts.ridge:.4g}"
-    )
+        return self._features(X) @ np.ravel(self.coef_) + float(np.ravel(self.intercept_)[0])

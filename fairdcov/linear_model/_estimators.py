@@ -2,19 +2,14 @@
 
 import numpy as np
 
-from fairdcov._checks import check_choice, fill_docstring
-from fairdcov._fitting import (
-    BinaryClassifier,
-    DevianceRegressor,
-    HalfSquaredError,
-    HalfTweedieLoss,
-    encode_binary_target,
-)
+from fairdcov._checks import check_choice, documented
+from fairdcov._fitting import FAMILIES, BinaryClassifier, DevianceRegressor, HalfTweedieLoss
 from fairdcov.linear_model._base import PenalisedLinearModel
 
 __all__ = [
     "DCovGammaRegressor",
     "DCovLogisticRegression",
+    "DCovNegativeBinomialRegressor",
     "DCovPoissonRegressor",
     "DCovRidge",
     "DCovTweedieRegressor",
@@ -45,9 +40,9 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
     verbose : int, default=0
         1 prints a line for each fit, 2 for each iteration."""
 
-_ATTRIBUTES = """coef_ : <coef shape>
+_ATTRIBUTES = """coef_ : <coef>
         Coefficients on the link scale.
-    intercept_ : <intercept shape>
+    intercept_ : <intercept>
         Intercept; 0 without one.
     n_iter_ : int
         Iterations taken.
@@ -73,34 +68,26 @@ _ATTRIBUTES = """coef_ : <coef shape>
         Names of the features, where X had names."""
 
 
-def _document(alpha, coef="(p,) array", intercept="float"):
-    """Describe the common parameters and attributes in one place for all families."""
-
-    def decorate(cls):
-        attributes = _ATTRIBUTES.replace("<coef shape>", coef).replace("<intercept shape>", intercept)
-        return fill_docstring(cls, parameters=_PARAMETERS.replace("<alpha>", alpha), attributes=attributes)
-
-    return decorate
+_SHAPES = {"coef": "(p,) array", "intercept": "float"}
 
 
-class _TweedieModel(DevianceRegressor, PenalisedLinearModel):
+class _Regressor(DevianceRegressor, PenalisedLinearModel):
     """Scores by the share of deviance explained, as scikit-learn's generalised linear models."""
 
-    def _power(self):
-        raise NotImplementedError
+    _family_name = ""
 
     def _loss(self):
-        return HalfTweedieLoss(self._power())
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.target_tags.positive_only = self._power() >= 1
-        return tags
+        family = FAMILIES[self._family_name]
+        return family.loss(family.option and getattr(self, family.option))
 
 
-@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``PoissonRegressor``.")
-class DCovPoissonRegressor(_TweedieModel):
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``PoissonRegressor``.",
+    **_SHAPES,
+)
+class DCovPoissonRegressor(_Regressor):
     """Poisson regression with log link whose predictions do not depend on protected attributes.
 
     Minimises ``sum_i w_i d(y_i, mu_i) / (2 sum_i w_i) + strength * penalty(mu, S) + alpha |coef|^2 / 2`` with the unit
@@ -136,12 +123,111 @@ class DCovPoissonRegressor(_TweedieModel):
     True
     """
 
-    def _power(self):
-        return 1.0
+    _family_name = "poisson"
 
 
-@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``GammaRegressor``.")
-class DCovGammaRegressor(_TweedieModel):
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``PoissonRegressor``.",
+    **_SHAPES,
+)
+class DCovNegativeBinomialRegressor(_Regressor):
+    """Negative binomial regression (over-dispersed counts) whose predictions do not depend on protected attributes.
+
+    The objective is that of :class:`DCovPoissonRegressor` with the deviance of the negative binomial distribution of
+    mean ``mu = exp(X coef + intercept)`` and variance ``mu + dispersion mu^2`` (NB2), for a dispersion that is given.
+    For claim frequencies pass ``y = claims / exposure`` and ``sample_weight = exposure``.
+
+    Parameters
+    ----------
+    <parameters>
+    dispersion : float, default=1.0
+        Above 0, of a row of weight 1; towards 0 the model becomes :class:`DCovPoissonRegressor`.
+
+    Attributes
+    ----------
+    <attributes>
+
+    See Also
+    --------
+    DCovPoissonRegressor : The model for a variance that is equal to the mean.
+    statsmodels.genmod.families.family.NegativeBinomial : The same model with ``strength=0`` and ``alpha=0``, where
+        ``alpha`` is the dispersion and ``freq_weights`` are the weights.
+
+    Notes
+    -----
+    **Exposure.** A weight ``w`` means ``w`` independent rows, or parts of a year: claims ``w y`` have mean ``w mu`` and
+    variance ``w mu (1 + dispersion mu)``, a negative binomial distribution of dispersion ``dispersion / w``. So weights
+    act as repetition, as everywhere in the package, and two half years tell as much as one year. That is another model
+    than the one of counts with an offset ``log w``, where one unobserved factor acts on the whole row and the variance
+    is ``w mu + dispersion (w mu)^2``; the two agree where all weights are 1.
+
+    **Dispersion.** It is not estimated here. From expected claims ``e = exposure * predict(X)`` of a Poisson model it
+    follows by moments as ``sum((claims - e)^2 - e) / sum(e^2 / exposure)``, or as the value at which Pearson's
+    statistic, the sum of ``(claims - e)^2 / (e (1 + dispersion e / exposure))``, equals the number of rows less that of
+    coefficients. For weights of 1, ``statsmodels.discrete.discrete_model.NegativeBinomial`` gives the one of the
+    highest likelihood (its ``alpha``).
+
+    **Balance.** The fitted total of the training rows is not the observed one exactly, since large expected counts
+    weigh less than in a Poisson model; :class:`fairdcov.actuarial.Rebalancer` puts it right.
+
+    Examples
+    --------
+    >>> from fairdcov import DCovNegativeBinomialRegressor, DCovPoissonRegressor
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> book = make_motor_portfolio(5_000, random_state=0)
+    >>> X = book.data.select_dtypes("number")
+    >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
+    >>> poisson = DCovPoissonRegressor(strength=0, alpha=1e-4).fit(X, book.target, **data)
+    >>> expected = book.exposure * poisson.predict(X)
+    >>> dispersion = ((book.claims - expected) ** 2 - expected).sum() / (expected**2 / book.exposure).sum()
+    >>> model = DCovNegativeBinomialRegressor(strength=10.0, alpha=1e-4, dispersion=max(dispersion, 0.01))
+    >>> model.fit(X, book.target, **data).converged_
+    True
+    """
+
+    _family_name = "negative_binomial"
+
+    def __init__(
+        self,
+        penalty="ccdcov",
+        strength=1.0,
+        alpha=1.0,
+        *,
+        dispersion=1.0,
+        fit_intercept=True,
+        max_iter=500,
+        tol=1e-4,
+        warm_start=False,
+        sensitive_columns=None,
+        drop_sensitive_columns=True,
+        n_threads=None,
+        verbose=0,
+    ):
+        super().__init__(
+            penalty,
+            strength,
+            alpha,
+            fit_intercept=fit_intercept,
+            max_iter=max_iter,
+            tol=tol,
+            warm_start=warm_start,
+            sensitive_columns=sensitive_columns,
+            drop_sensitive_columns=drop_sensitive_columns,
+            n_threads=n_threads,
+            verbose=verbose,
+        )
+        self.dispersion = dispersion
+
+
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``GammaRegressor``.",
+    **_SHAPES,
+)
+class DCovGammaRegressor(_Regressor):
     """Gamma regression with log link (claim severity) whose predictions do not depend on protected attributes.
 
     The objective is that of :class:`DCovPoissonRegressor` with the gamma deviance; ``y`` must be positive. For average
@@ -173,12 +259,16 @@ class DCovGammaRegressor(_TweedieModel):
     True
     """
 
-    def _power(self):
-        return 2.0
+    _family_name = "gamma"
 
 
-@_document(alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``TweedieRegressor``.")
-class DCovTweedieRegressor(_TweedieModel):
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2 / 2`` beside the mean half deviance, as in ``TweedieRegressor``.",
+    **_SHAPES,
+)
+class DCovTweedieRegressor(_Regressor):
     """Tweedie regression whose predictions do not depend on protected attributes.
 
     The objective is that of :class:`DCovPoissonRegressor` with the deviance of the chosen power; powers between 1 and 2
@@ -247,9 +337,6 @@ class DCovTweedieRegressor(_TweedieModel):
         self.power = power
         self.link = link
 
-    def _power(self):
-        return self.power
-
     def _loss(self):
         if 0 < self.power < 1:
             raise ValueError(f"power must be <= 0 or >= 1, no distribution exists in between; found {self.power}")
@@ -258,8 +345,13 @@ class DCovTweedieRegressor(_TweedieModel):
         return HalfTweedieLoss(self.power, link)
 
 
-@_document(alpha="Multiplier of ``|coef|^2`` beside the weighted *sum* of squared errors, as in ``Ridge``.")
-class DCovRidge(DevianceRegressor, PenalisedLinearModel):
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
+    alpha="Multiplier of ``|coef|^2`` beside the weighted *sum* of squared errors, as in ``Ridge``.",
+    **_SHAPES,
+)
+class DCovRidge(_Regressor):
     """Least squares with ridge term whose predictions do not depend on protected attributes.
 
     Minimises ``[sum_i w_i (y_i - u_i)^2 + alpha |coef|^2] / (2 sum_i w_i) + strength * penalty(u, S)`` with
@@ -291,19 +383,15 @@ class DCovRidge(DevianceRegressor, PenalisedLinearModel):
     True
     """
 
-    def _loss(self):
-        return HalfSquaredError()
+    _family_name = "gaussian"
 
     def _ridge(self, total_weight):
         return float(self.alpha) / total_weight
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
 
-
-@_document(
+@documented(
+    parameters=_PARAMETERS,
+    attributes=_ATTRIBUTES,
     alpha="Multiplier of ``|coef|^2 / 2`` beside the weighted *sum* of log losses; ``1 / C`` in sklearn.",
     coef="(1, p) array",
     intercept="(1,) array",
@@ -347,14 +435,5 @@ class DCovLogisticRegression(BinaryClassifier, PenalisedLinearModel):
     def _ridge(self, total_weight):
         return float(self.alpha) / total_weight
 
-    def _encode_target(self, y):
-        self.classes_, target = encode_binary_target(y)
-        return target
-
     def _publish(self, coefficients, intercept):
         return {"coef_": coefficients[None, :], "intercept_": np.array([intercept])}
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags

@@ -122,8 +122,8 @@ def newton(objective, parameters, *, max_iterations, tolerance):
     return Solution(parameters, max_iterations, False, "max_iter reached", parts)
 
 
-def minimise(objective, parameters, preconditioner, *, max_iterations, tolerance, report=None):
-    """Minimise the penalised objective by L-BFGS in preconditioned coordinates.
+def minimise(parts_gradient, parameters, preconditioner, *, max_iterations, tolerance, report=None):
+    """Minimise the penalised objective, a function of parameters, by L-BFGS in preconditioned coordinates.
 
     The penalty is piecewise linear, so its gradient jumps by O(1 / n) at every change of rank: a search that finds no
     descent along its direction starts afresh from the same point and gives up only when that brings nothing either.
@@ -134,7 +134,7 @@ def minimise(objective, parameters, preconditioner, *, max_iterations, tolerance
     best = {"parts": None, "coordinates": preconditioner.to_coordinates(parameters)}
 
     def value_gradient(coordinates):
-        parts, gradient = objective.parts_gradient(preconditioner.to_parameters(coordinates))
+        parts, gradient = parts_gradient(preconditioner.to_parameters(coordinates))
         if not (np.isfinite(parts.total) and np.isfinite(gradient).all()):
             if best["parts"] is None:
                 raise ValueError(_NOT_FINITE)

@@ -10,6 +10,7 @@ from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import (
     GroupDensities,
     bind_js_divergence,
+    densities_of_groups,
     group_densities,
     js_divergence,
     kernel_bandwidth,
@@ -18,17 +19,14 @@ from fairdcov.metrics._groups import GroupedPredictions, bind_or_zero, group_pre
 from fairdcov.metrics._null import NullDistribution, null_distribution
 from fairdcov.metrics._parity import (
     DistributionFunctions,
-    bind_demographic_parity_gap,
-    bind_ks_disparity,
-    bind_unfairness_ratio,
-    bind_wasserstein_disparity,
     demographic_parity_gap,
     group_summary,
     ks_disparity,
     unfairness_ratio,
     wasserstein_disparity,
 )
-from fairdcov.metrics._refit import best_score_below, fairest_within
+from fairdcov.metrics._refit import best_score_below, fairest_within, lowest_divergence_within
+from fairdcov.metrics._registry import GROUP_MEASURES
 from fairdcov.metrics._scorers import (
     FairnessScorer,
     WeightedScorer,
@@ -81,6 +79,7 @@ __all__ = [
     "js_divergence",
     "ks_disparity",
     "lorenz_curve",
+    "lowest_divergence_within",
     "make_fairness_scorer",
     "make_weighted_scorer",
     "mean_deviance",

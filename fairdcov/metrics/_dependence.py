@@ -10,12 +10,9 @@ from fairdcov._checks import (
     check_sample_weight,
     fill_docstring,
     is_constant,
-    row_probabilities,
-    without_exponent,
 )
-from fairdcov.dependence import bind_dependence, gini_mean_difference
+from fairdcov.dependence import PermutableDependence
 from fairdcov.encoding import (
-    SensitiveBlocks,
     check_sensitive_features,
     encode_attributes,
     select_rows,
@@ -53,7 +50,7 @@ def _document(function):
 
 
 class DependenceSample:
-    """Checked predictions and encoded attributes, with the measure of any permutation of one against the other."""
+    """Checked predictions and encoded attributes, with the measure of random permutations of one against the other."""
 
     def __init__(
         self,
@@ -69,6 +66,7 @@ class DependenceSample:
         method="auto",
         c=1.0,
         net=True,
+        permuted=False,
     ):
         warn_about_order(
             y_pred=y_pred, y_true=y_true, sensitive_features=sensitive_features, sample_weight=sample_weight
@@ -90,44 +88,36 @@ class DependenceSample:
                 sensitive_features, n = select_rows(sensitive_features, keep), len(self._predictions)
             if (self._weights == self._weights[0]).all():
                 self._weights = None
-        self._blocks = encode_attributes(sensitive_features, encoder, self._weights)
-        check_consistent_rows(n, self._blocks.codes, "sensitive_features", reference="y_pred")
-        self._measure, self._statistic, self._normalize, self._net = measure, statistic, normalize, net
-        self._options = {"statistic": statistic, "method": method, "c": c}
-        self._constant = n == 0 or is_constant(self._predictions)
-        self._predictions, self._exponent = without_exponent(self._predictions)
-        self._form = self._bind(self._blocks)
-        if self._blocks.is_constant(self._weights):
+        blocks = encode_attributes(sensitive_features, encoder, self._weights)
+        check_consistent_rows(n, blocks.codes, "sensitive_features", reference="y_pred")
+        self.n_samples = n
+        if n == 0 or is_constant(self._predictions):
+            # 0 / 0 where normalised, and rounding where not.
+            self._predictions, normalize = np.zeros(n), False
+        self._measure = PermutableDependence(
+            self._predictions,
+            blocks,
+            measure,
+            statistic=statistic,
+            sample_weight=self._weights,
+            net=net,
+            normalize=normalize,
+            c=c,
+            method=method,
+            n_permutations=int(permuted),
+        )
+        if blocks.is_constant(self._weights):
             warn_of_attributes(
-                f"the protected attributes {list(self._blocks.names)} are constant: nothing can depend on them"
+                f"the protected attributes {list(blocks.names)} are constant: nothing can depend on them"
             )
 
-    def _bind(self, blocks):
-        return bind_dependence(blocks, self._measure, sample_weight=self._weights, **self._options)
+    def value(self):
+        """The measure."""
+        return self._measure.value_of(self._measure.form)
 
-    @property
-    def n_samples(self):
-        """Number of rows that count."""
-        return len(self._predictions)
-
-    def value(self, rows=None):
-        """The measure, after replacing each row's attributes by those of ``rows``, a permutation."""
-        form, predictions = self._form, self._predictions
-        if rows is not None:
-            if self._weights is None:
-                # Permuting the predictions instead leaves all that depends on the attributes as it is.
-                moved = np.empty_like(predictions)
-                moved[rows] = predictions
-                predictions = moved
-            else:
-                form = self._bind(SensitiveBlocks(self._blocks.codes[rows], self._blocks.points, self._blocks.names))
-        value = 0.0 if self._constant else form.value_gradient(predictions)[0]
-        if not self._constant and self._normalize:
-            probabilities = None if self._weights is None else row_probabilities(self._weights)
-            value /= gini_mean_difference(predictions, probabilities, statistic=self._statistic)[0]
-        elif self._exponent:
-            value = np.ldexp(value, self._exponent)
-        return float(value if self._net else value + form.constant)
+    def permuted_values(self, n_permutations, generator):
+        """The measure after each row's attributes were replaced by those of another, in random orders."""
+        return self._measure.values_of(generator.permutation(self.n_samples) for _ in range(n_permutations))
 
 
 @_document

@@ -8,7 +8,7 @@ from scipy import fft
 from fairdcov._checks import check_choice, check_positive_number, is_constant
 from fairdcov.metrics._groups import evaluate, group_predictions
 
-__all__ = ["GroupDensities", "bind_js_divergence", "group_densities", "js_divergence"]
+__all__ = ["GroupDensities", "bind_js_divergence", "densities_of_groups", "group_densities", "js_divergence"]
 
 BANDWIDTH_RULES = {"silverman": 0.9, "scott": 1.06}
 GROUP_WEIGHTS = ("proportion", "equal")
@@ -328,6 +328,11 @@ def group_densities(
     sample = group_predictions(
         None, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size, compare=False
     )
+    return densities_of_groups(sample, bandwidth, n_points, group_weights)
+
+
+def densities_of_groups(sample, bandwidth="silverman", n_points="auto", group_weights="proportion"):
+    """:func:`group_densities` of predictions that have been split into groups, :class:`GroupedPredictions`."""
     check_choice(group_weights, "group_weights", GROUP_WEIGHTS)
     if is_constant(sample.predictions):
         raise ValueError(f"y_pred is constant ({sample.predictions[0]:g}): it has no density to estimate")

@@ -1,14 +1,19 @@
 """Predictions split by intersectional groups: what every group metric starts from."""
 
-import numbers
 from dataclasses import dataclass
 
 import numpy as np
 
 # The rules of what a column of attributes may hold are those of the encoder, so that a sample that can be penalised can
 # be measured.
-from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight, is_constant
-from fairdcov.encoding import describe_groups, groups_of_columns, read_columns, warn_about_order, warn_of_attributes
+from fairdcov._checks import (
+    check_consistent_rows,
+    check_finite_vector,
+    check_sample_weight,
+    check_whole_number,
+    is_constant,
+)
+from fairdcov.encoding import Attributes, describe_groups, warn_about_order, warn_of_attributes
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = ["GroupedPredictions", "bind_or_zero", "evaluate", "group_predictions"]
@@ -84,8 +89,7 @@ def group_predictions(
     """
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("sensitive_features is needed to form groups; found None")
-    if isinstance(min_group_size, bool) or not isinstance(min_group_size, numbers.Integral) or min_group_size < 1:
-        raise ValueError(f"min_group_size must be a whole number >= 1; found {min_group_size!r}")
+    check_whole_number(min_group_size, "min_group_size")
     warn_about_order(y_pred=y_pred, y_true=y_true, sensitive_features=sensitive_features, sample_weight=sample_weight)
     predictions = check_finite_vector(y_pred, "y_pred")
     if len(predictions) == 0:
@@ -96,10 +100,10 @@ def group_predictions(
     keep = weights > 0
     # Quantile edges come from the rows that count; all rows are cut by them.
     quantile_weights = None if sample_weight is None else weights
-    columns = read_columns(sensitive_features)
-    for column in columns.values():
+    attributes = Attributes.read(sensitive_features)
+    for column in attributes.columns.values():
         column.warn_of_numbers_as_text()
-    codes, labels, names = groups_of_columns(columns, bins, quantile_weights)
+    codes, labels, names = attributes.groups(bins, quantile_weights)
     check_consistent_rows(len(predictions), codes, "sensitive_features", reference="y_pred")
     counts = np.bincount(codes[keep] if not keep.all() else codes, minlength=len(labels))
     absent = np.flatnonzero(counts == 0)

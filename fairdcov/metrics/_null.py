@@ -8,7 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import check_consistent_rows
-from fairdcov.encoding import array_of_rows
+from fairdcov.encoding import array_of_rows, as_given
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import bind_js_divergence, js_divergence
@@ -146,13 +146,11 @@ def null_distribution(
         raise MissingSensitiveFeaturesError("sensitive_features is needed to permute it; found None")
     generator = check_random_state(random_state)
     data = (y_true, y_pred, sensitive_features, sample_weight)
-    if metric in _GROUP_METRICS:
-        function, n = _bind_group_metric(metric, data, kwargs)
-    elif metric in _DEPENDENCE_METRICS:
-        sample = DependenceSample(_DEPENDENCE_METRICS[metric], *data, **kwargs)
-        function, n = sample.value, sample.n_samples
-    else:
-        function, n = _bind_any_metric(metric, data, kwargs)
+    if metric in _DEPENDENCE_METRICS:
+        sample = DependenceSample(_DEPENDENCE_METRICS[metric], *data, permuted=True, **kwargs)
+        return NullDistribution(sample.permuted_values(n_permutations, generator), sample.value())
+    bind = _bind_group_metric if metric in _GROUP_METRICS else _bind_any_metric
+    function, n = bind(metric, data, kwargs)
     observed = function(None)
     values = np.array([function(generator.permutation(n)) for _ in range(n_permutations)], dtype=np.float64)
     return NullDistribution(values, float(observed))
@@ -168,6 +166,7 @@ def _bind_group_metric(metric, data, options):
 
 def _bind_any_metric(metric, data, options):
     y_true, y_pred, sensitive_features, sample_weight = data
+    sensitive_features = as_given(sensitive_features)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     frame = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)
     if not isinstance(frame, nw.DataFrame | nw.Series):

@@ -5,10 +5,10 @@ import warnings
 
 import numpy as np
 
-from fairdcov._checks import check_choice, check_positive_number
+from fairdcov._checks import check_choice, check_positive_number, renamed_class
 from fairdcov.exceptions import SensitiveFeaturesWarning
 
-__all__ = ["best_score_below", "fairest_within"]
+__all__ = ["best_score_below", "fairest_within", "lowest_divergence_within"]
 
 
 def _means(cv_results, name, parameter):
@@ -48,8 +48,8 @@ class _RefitRule:
         return self
 
 
-class fairest_within(_RefitRule):
-    """Pick the fairest candidate whose score is close to the best: a ``refit`` for multi-metric searches.
+class lowest_divergence_within(_RefitRule):
+    """Pick the lowest divergence among candidates of nearly the best score: a ``refit`` for multi-metric searches.
 
     Parameters
     ----------
@@ -63,13 +63,13 @@ class fairest_within(_RefitRule):
 
     Notes
     -----
-    Called with ``cv_results_``, returns ``best_index_``. Of candidates alike in fairness the one with the better score
-    is taken. Candidates with NaN do not take part. scikit-learn sets no ``best_score_`` with such a rule.
+    Called with ``cv_results_``, returns ``best_index_``. Of candidates of the same divergence the one with the better
+    score is taken. Candidates with NaN do not take part. scikit-learn sets no ``best_score_`` with such a rule.
 
     Examples
     --------
-    >>> from fairdcov.metrics import fairest_within
-    >>> rule = fairest_within(score_tolerance=0.05)
+    >>> from fairdcov.metrics import lowest_divergence_within
+    >>> rule = lowest_divergence_within(score_tolerance=0.05)
     >>> rule({"mean_test_score": [-1.0, -1.02, -1.2], "mean_test_divergence": [-0.3, -0.1, 0.0]})
     1
     """
@@ -114,6 +114,9 @@ class fairest_within(_RefitRule):
         return float(np.asarray(cv_results[f"std_test_{self.score}"])[best]) / np.sqrt(n_splits - 1)
 
 
+fairest_within = renamed_class("fairest_within", lowest_divergence_within)
+
+
 class best_score_below(_RefitRule):
     """Pick the best score among the candidates that meet a fairness limit: a ``refit`` for multi-metric searches.
 
@@ -126,8 +129,9 @@ class best_score_below(_RefitRule):
     divergence : str, default="divergence"
         Key of the fairness scorer in ``scoring``, a negated disparity such as ``neg_js_divergence_scorer``.
     if_unmet : {"raise", "warn"}, default="raise"
-        When no candidate meets the limit: a ValueError, or a SensitiveFeaturesWarning and the fairest candidate. Both
-        say the lowest value reached. With ``"raise"`` the search is lost, so a long one may prefer the warning.
+        When no candidate meets the limit: a ValueError, or a SensitiveFeaturesWarning and the candidate of the lowest
+        divergence. Both say the lowest value reached. With ``"raise"`` the search is lost, so a long one may prefer the
+        warning.
 
     Examples
     --------
@@ -168,14 +172,14 @@ class best_score_below(_RefitRule):
         met = np.flatnonzero(finite & (-fairness <= self.max_divergence))
         if len(met):
             return _first_of_best(met, score, fairness)
-        fairest = _first_of_best(np.flatnonzero(finite), fairness, score)
-        candidate = f", by {cv_results['params'][fairest]}" if "params" in cv_results else ""
+        lowest = _first_of_best(np.flatnonzero(finite), fairness, score)
+        candidate = f", by {cv_results['params'][lowest]}" if "params" in cv_results else ""
         message = (
             f"no candidate has a mean {self.divergence!r} of at most {self.max_divergence:g}: the lowest reached is "
-            f"{-fairness[fairest]:g}{candidate} (score {score[fairest]:g}). Search larger penalty strengths, or raise "
+            f"{-fairness[lowest]:g}{candidate} (score {score[lowest]:g}). Search larger penalty strengths, or raise "
             "max_divergence if it is below what permuted groups give (fairdcov.metrics.null_distribution)"
         )
         if self.if_unmet == "raise":
             raise ValueError(message)
         warnings.warn(message, SensitiveFeaturesWarning, stacklevel=2)
-        return fairest
+        return lowest

@@ -8,6 +8,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from fairdcov._checks import check_choice
+from fairdcov.encoding import given_to
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import js_divergence
@@ -234,6 +235,7 @@ class FairnessScorer(_MetricScorer):
             if self.sensitive_columns is None:
                 raise MissingSensitiveFeaturesError(self._missing_message())
             sensitive_features = self._columns_of(X)
+        sensitive_features = given_to(self.metric, sensitive_features)
         y_true, predictions = _response(estimator, X, y_true, self.response_method)
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         return self._sign(

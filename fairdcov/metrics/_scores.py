@@ -1,6 +1,5 @@
 """Scores without groups: ranked probability score, Gini index, balance, deviances. MetricFrame splits them by group."""
 
-import numbers
 import warnings
 
 import numpy as np
@@ -8,7 +7,13 @@ from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import log_loss as _sklearn_log_loss
 from sklearn.metrics import mean_tweedie_deviance
 
-from fairdcov._checks import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import (
+    check_choice,
+    check_consistent_rows,
+    check_finite_vector,
+    check_sample_weight,
+    check_whole_number,
+)
 from fairdcov.encoding import warn_about_order
 
 __all__ = [
@@ -89,8 +94,7 @@ def rps(y_true, y_pred, *, sample_weight=None, exposure=None, family="poisson", 
             raise ValueError("exposure has no meaning for family='binary'; pass sample_weight to weight rows")
         _check_binary(y_true, y_pred)
         return float(np.average((y_true - y_pred) ** 2, weights=weights))
-    if isinstance(max_count, bool) or not isinstance(max_count, numbers.Integral) or max_count < 0:
-        raise ValueError(f"max_count must be a whole number >= 0; found {max_count!r}")
+    check_whole_number(max_count, "max_count", 0)
     if exposure is not None:
         exposure = check_sample_weight(exposure, len(y_true), name="exposure", reference="y_true")
         y_true, y_pred = y_true * exposure, y_pred * exposure

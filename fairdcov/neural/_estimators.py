@@ -1,10 +1,7 @@
-"""The estimators: a regressor for four families, and a binary classifier."""
+"""The estimators: a regressor for all families, and a binary classifier."""
 
-import numpy as np
-from sklearn.utils.validation import column_or_1d
-
-from fairdcov._checks import fill_docstring
-from fairdcov._fitting import BinaryClassifier, DevianceRegressor, encode_binary_target, regression_loss
+from fairdcov._checks import documented
+from fairdcov._fitting import BinaryClassifier, ObjectiveRegressor
 from fairdcov.neural._base import PenalisedNetwork
 
 __all__ = ["DCovMLPClassifier", "DCovMLPRegressor"]
@@ -89,13 +86,8 @@ _ATTRIBUTES = """coefs_ : list of arrays
         Names of the features, where X had names."""
 
 
-def _document(cls):
-    """Describe the common parameters and attributes in one place."""
-    return fill_docstring(cls, penalty=_PENALTY, parameters=_PARAMETERS, attributes=_ATTRIBUTES)
-
-
-@_document
-class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
+@documented(penalty=_PENALTY, parameters=_PARAMETERS, attributes=_ATTRIBUTES)
+class DCovMLPRegressor(ObjectiveRegressor, PenalisedNetwork):
     """Fully connected network for regression whose predictions do not depend on protected attributes.
 
     Minimises ``sum_i w_i loss(y_i, u_i) / sum_i w_i + strength * penalty(u, S) + alpha |coefs|^2 / (2 sum_i w_i)``:
@@ -106,10 +98,12 @@ class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
     Parameters
     ----------
     <penalty>
-    objective : {"squared_error", "poisson", "gamma", "tweedie"}, default="squared_error"
+    objective : {"squared_error", "poisson", "negative_binomial", "gamma", "tweedie"}, default="squared_error"
         Loss: half the deviance of the family. All but the squared error have a log link.
     tweedie_power : float, default=1.5
         Power of the variance function for ``objective="tweedie"``, above 1 and below 2.
+    dispersion : float, default=1.0
+        For ``objective="negative_binomial"``, as in :class:`fairdcov.DCovNegativeBinomialRegressor`.
     hidden_layer_sizes : int or tuple of int, default=(64, 64)
         Width of each hidden layer; ``()`` is a generalised linear model.
     <parameters>
@@ -152,6 +146,7 @@ class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
         *,
         objective="squared_error",
         tweedie_power=1.5,
+        dispersion=1.0,
         hidden_layer_sizes=(64, 64),
         activation="relu",
         alpha=1e-4,
@@ -170,38 +165,33 @@ class DCovMLPRegressor(DevianceRegressor, PenalisedNetwork):
         n_threads=None,
         verbose=0,
     ):
-        self.penalty = penalty
-        self.strength = strength
+        super().__init__(
+            penalty,
+            strength,
+            hidden_layer_sizes=hidden_layer_sizes,
+            activation=activation,
+            alpha=alpha,
+            learning_rate_init=learning_rate_init,
+            batch_size=batch_size,
+            max_epochs=max_epochs,
+            max_iter=max_iter,
+            early_stopping=early_stopping,
+            validation_fraction=validation_fraction,
+            n_iter_no_change=n_iter_no_change,
+            tol=tol,
+            warm_start=warm_start,
+            random_state=random_state,
+            sensitive_columns=sensitive_columns,
+            drop_sensitive_columns=drop_sensitive_columns,
+            n_threads=n_threads,
+            verbose=verbose,
+        )
         self.objective = objective
         self.tweedie_power = tweedie_power
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.alpha = alpha
-        self.learning_rate_init = learning_rate_init
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.sensitive_columns = sensitive_columns
-        self.drop_sensitive_columns = drop_sensitive_columns
-        self.n_threads = n_threads
-        self.verbose = verbose
-
-    def _loss(self):
-        return regression_loss(self.objective, self.tweedie_power)
-
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.target_tags.positive_only = self.objective != "squared_error"
-        return tags
+        self.dispersion = dispersion
 
 
-@_document
+@documented(penalty=_PENALTY, parameters=_PARAMETERS, attributes=_ATTRIBUTES)
 class DCovMLPClassifier(BinaryClassifier, PenalisedNetwork):
     """Fully connected network for binary classification whose probabilities do not depend on protected attributes.
 
@@ -241,57 +231,3 @@ class DCovMLPClassifier(BinaryClassifier, PenalisedNetwork):
     >>> fair.predict_proba(X).shape
     (600, 2)
     """
-
-    def __init__(
-        self,
-        penalty="ccdcov",
-        strength=1.0,
-        *,
-        hidden_layer_sizes=(64, 64),
-        activation="relu",
-        alpha=1e-4,
-        learning_rate_init=1e-3,
-        batch_size="auto",
-        max_epochs=200,
-        max_iter=200,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        random_state=None,
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        n_threads=None,
-        verbose=0,
-    ):
-        self.penalty = penalty
-        self.strength = strength
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.alpha = alpha
-        self.learning_rate_init = learning_rate_init
-        self.batch_size = batch_size
-        self.max_epochs = max_epochs
-        self.max_iter = max_iter
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.n_iter_no_change = n_iter_no_change
-        self.tol = tol
-        self.warm_start = warm_start
-        self.random_state = random_state
-        self.sensitive_columns = sensitive_columns
-        self.drop_sensitive_columns = drop_sensitive_columns
-        self.n_threads = n_threads
-        self.verbose = verbose
-
-    def _encode_target(self, y):
-        self.classes_, target = encode_binary_target(y)
-        return target
-
-    def _encode_known_target(self, y):
-        y = column_or_1d(y, warn=True)
-        unknown = np.setdiff1d(y, self.classes_)
-        if len(unknown):
-            raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
-        return (y == self.classes_[1]).astype(np.float64)

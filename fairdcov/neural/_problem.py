@@ -1,32 +1,36 @@
 """All of a fit that does not depend on the strength, in numbered stages, and the solution at a strength."""
 
 import math
-import numbers
 import warnings
-from dataclasses import replace
 from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import is_classifier
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import validate_data
 from tqdm import tqdm
 
-from fairdcov._checks import check_choice, check_positive_number, check_squarable, resolve_n_threads
+from fairdcov._checks import (
+    check_choice,
+    check_positive_number,
+    check_squarable,
+    check_whole_number,
+    resolve_n_threads,
+    warn_user,
+)
 from fairdcov._fitting import (
     LEAST_PENALISED_ROWS,
     Parts,
     RawObjective,
     StrengthGuard,
     largest_sensible_strength,
+    read_evaluation_data,
     read_training_data,
     warn_of_level,
     warn_of_strength,
 )
-from fairdcov.encoding import select_rows
-from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.exceptions import ConvergenceWarning, SensitiveFeaturesWarning
 from fairdcov.neural._layers import ACTIVATIONS, Layers, Units, check_hidden_layer_sizes, raw_predictions
 from fairdcov.neural._training import (
     RAMP_ITERATIONS,
@@ -46,11 +50,6 @@ _AUTO_BATCH = (32, 1024)
 _THREADED_PRODUCTS = 10**7
 
 
-def _check_whole_number(value, name, least=1):
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
-        raise ValueError(f"{name} must be a whole number >= {least}; found {value!r}")
-
-
 class Problem:
     """Checked rows, bound penalties, units, and the network.
 
@@ -60,13 +59,25 @@ class Problem:
         Its parameters; validation leaves what it learns about X and y on it.
     X, y, sample_weight, sensitive_features
         As passed to ``fit``.
-    evaluation : tuple
-        ``eval_set``, its weights and its protected attributes, as passed to ``fit``.
     strengths : list of float
         All strengths that will be asked for.
+    eval_set, eval_sample_weight, eval_sensitive_features : optional
+        As passed to ``fit``.
     """
 
-    def __init__(self, estimator, X, y, sample_weight, sensitive_features, evaluation, strengths):
+    def __init__(
+        self,
+        estimator,
+        X,
+        y,
+        sample_weight,
+        sensitive_features,
+        strengths,
+        *,
+        eval_set=None,
+        eval_sample_weight=None,
+        eval_sensitive_features=None,
+    ):
         # 1. Parameters, and PyTorch, before any work is done.
         self.estimator = estimator
         self._check_parameters()
@@ -77,26 +88,15 @@ class Problem:
         penalised = any(strengths)
 
         # 2. Data: rows to train on, rows to watch, and all rows of the fit.
-        validate = partial(validate_data, estimator, dtype=np.float64)
-        data = read_training_data(
-            estimator,
-            X,
-            y,
-            sample_weight,
-            sensitive_features,
-            penalised=penalised,
-            validate=partial(validate, y_numeric=is_regressor(estimator)),
-            encode_target=estimator._encode_target,
-        )
-        check_squarable(data.X)
         loss = estimator._loss()
-        loss.check_target(data.y)
+        data = read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, penalised=penalised)
+        check_squarable(data.X)
         self._random_state = check_random_state(estimator.random_state)
         held = np.zeros(len(data.y), dtype=bool)
-        evaluated = None
-        if any(part is not None for part in evaluation):
-            evaluated = _read_evaluation(estimator, *evaluation, loss, penalised=penalised, validate=validate)
-        elif estimator.early_stopping:
+        evaluated = read_evaluation_data(
+            estimator, eval_set, eval_sample_weight, eval_sensitive_features, loss, penalised=penalised
+        )
+        if evaluated is None and estimator.early_stopping:
             held = self._hold_back(data)
 
         # 3. What depends on the target or on the protected attributes alone.
@@ -113,8 +113,8 @@ class Problem:
             # A part may well hold people of one kind only; the whole has been looked at.
             warnings.simplefilter("ignore", SensitiveFeaturesWarning)
             if held.any():
-                self._train = part_objective(_select(data, ~held))
-                part = _select(data, held)
+                self._train = part_objective(data.part(~held))
+                part = data.part(held)
                 self._watched = RawObjective(loss, part.y, part.probabilities)
             elif evaluated is not None:
                 self._watched = part_objective(evaluated)
@@ -149,9 +149,9 @@ class Problem:
         check_positive_number(estimator.learning_rate_init, "learning_rate_init")
         check_positive_number(estimator.tol, "tol", allow_zero=True)
         for name in ("max_epochs", "max_iter", "n_iter_no_change"):
-            _check_whole_number(getattr(estimator, name), name)
+            check_whole_number(getattr(estimator, name), name)
         if estimator.batch_size != "auto":
-            _check_whole_number(estimator.batch_size, "batch_size")
+            check_whole_number(estimator.batch_size, "batch_size")
         fraction = check_positive_number(estimator.validation_fraction, "validation_fraction")
         if fraction >= 1:
             raise ValueError(f"validation_fraction must be below 1; found {fraction!r}")
@@ -188,8 +188,8 @@ class Problem:
                 effective_strength, solution = self._guard.solve(
                     strength, partial(self._solve_penalised, parameters), first_guess=partial(self._guess, parameters)
                 )
-                warn_of_strength(estimator, strength, effective_strength, stacklevel=3)
-                warn_of_level(estimator, self._whole, lambda: solution.raw, effective_strength, stacklevel=3)
+                warn_of_strength(estimator, strength, effective_strength)
+                warn_of_level(estimator, self._whole, lambda: solution.raw, effective_strength)
             else:
                 effective_strength, solution = 0.0, self._settle(parameters, 0.0, unpenalised.converged, 0, _curves())
         if not solution.converged:
@@ -220,7 +220,6 @@ class Problem:
     def _solve_unpenalised(self, parameters):
         if self._unpenalised is None:
             estimator, objective = self.estimator, self._train
-            self._set_strength(0.0)
             if parameters is None:
                 parameters = self._layers.initial(estimator.activation, self._random_state)
             n_rows = len(objective.y)
@@ -242,7 +241,7 @@ class Problem:
             def score_of(parameters):
                 loss, _, _ = objective.terms(self._raw(self._network.raw(parameters)))
                 losses.append(loss)
-                return loss + self._ridge(parameters) if self._watched is None else self._watched_score(parameters)
+                return loss + self._ridge(parameters) if self._watched is None else self._watched_score(parameters, 0.0)
 
             options = SimpleNamespace(
                 n_rows=n_rows,
@@ -271,9 +270,8 @@ class Problem:
         estimator, objective, curves = self.estimator, self._train, _curves()
         if strength == 0:
             return self._settle(start, 0.0, True, 0, curves)
-        self._set_strength(strength)
         with self._torch.training(self._n_threads):
-            loss, penalty, _ = objective.terms(self._raw(self._network.raw(start)))
+            loss, penalty, _ = objective.terms(self._raw(self._network.raw(start)), strength)
         if penalty == 0:
             # Constant attributes or a constant model: nothing to penalise, and the kink of the penalty.
             return self._settle(start, strength, True, 0, curves)
@@ -290,7 +288,7 @@ class Problem:
             return parts.total
 
         def score_of(parameters, parts):
-            score = parts.total if self._watched is None else self._watched_score(parameters)
+            score = parts.total if self._watched is None else self._watched_score(parameters, strength)
             curves["validation_curve_"].append(score)
             return score
 
@@ -298,56 +296,52 @@ class Problem:
         left = estimator.max_iter
         with bar, self._torch.training(self._n_threads):
             for passing in strength_ramp(strength, loss, penalty, limit):
-                self._set_strength(passing)
                 watch = Watch(estimator.tol, estimator.n_iter_no_change)
                 budget = min(RAMP_ITERATIONS, left - 1)
-                penalised_phase(self._value_gradient, start, limit, watch, training_score, budget, report)
+                passed = partial(self._value_gradient, strength=passing)
+                penalised_phase(passed, start, limit, watch, training_score, budget, report)
                 curves["validation_curve_"].extend([np.nan] * (len(watch.scores) - 1))
                 start, left = watch.parameters, left - (len(watch.scores) - 1)
-            self._set_strength(strength)
             watch = Watch(estimator.tol, estimator.n_iter_no_change)
-            converged = penalised_phase(self._value_gradient, start, limit, watch, score_of, left, report)
+            final = partial(self._value_gradient, strength=strength)
+            converged = penalised_phase(final, start, limit, watch, score_of, left, report)
         # The score of the start belongs to no iteration.
         del curves["validation_curve_"][-len(watch.scores)]
         n_iterations = estimator.max_iter - left + len(watch.scores) - 1
         return self._settle(watch.parameters, strength, converged, n_iterations, curves)
 
-    def _value_gradient(self, parameters):
+    def _value_gradient(self, parameters, strength):
         """The objective of the training rows, and its gradient with respect to the parameters."""
         objective = self._train
 
         def of_output(output):
-            loss, penalty, gradient = objective.terms(self._raw(output))
+            loss, penalty, gradient = objective.terms(self._raw(output), strength)
             return (loss, penalty), gradient * self._units.spread
 
         (loss, penalty), gradient = self._network.value_gradient(parameters, of_output)
         gradient = gradient + self._shrinkage * np.where(self._layers.is_weight, parameters, 0.0)
         ridge = self._ridge(parameters)
-        return Parts(loss, penalty, ridge, loss + objective.strength * penalty + ridge), gradient
+        return Parts(loss, penalty, ridge, loss + strength * penalty + ridge), gradient
 
     def _settle(self, parameters, strength, converged, n_iterations, curves):
         """A solution: the output settled on all rows, and the terms of the objective there."""
         estimator, units, objective = self.estimator, self._units, self._whole
-        self._set_strength(strength)
         coefs, intercepts = self._layers.publish(parameters, units)
         raw = raw_predictions(self._X, coefs, intercepts, estimator.activation)
-        slope, offset = settle_output(raw, objective, units.shift)
+        slope, offset = settle_output(raw, objective, units.shift, strength)
         settled = units.shift + slope * (raw - units.shift) + offset
         if strength == 0 and not self._guard.admits(objective.mean_loss(settled)):
             # Training has found nothing that is better than a constant.
             slope, offset, settled = 0.0, 0.0, np.full(len(raw), units.shift)
         parameters = self._layers.settle(parameters, slope, offset / units.spread)
         coefs, intercepts = self._layers.publish(parameters, units)
-        loss, penalty, _ = objective.terms(settled)
-        bound = objective.penalty
+        loss, penalty, _ = objective.terms(settled, strength)
         attributes = {
             "coefs_": coefs,
             "intercepts_": intercepts,
-            "loss_value_": loss,
-            "penalty_value_": objective.penalty_value(settled),
-            "objective_value_": loss + strength * penalty + self._ridge(parameters),
-            "penalty_method_": None if bound is None else bound.method,
-            "penalty_error_bound_": None if bound is None else bound.error_bound,
+            **objective.attributes(
+                loss, objective.penalty_value(settled), loss + strength * penalty + self._ridge(parameters)
+            ),
         }
         return SimpleNamespace(
             parameters=parameters,
@@ -373,24 +367,19 @@ class Problem:
         weights = parameters[self._layers.is_weight]
         return 0.5 * self._shrinkage * float(weights @ weights)
 
-    def _watched_score(self, parameters):
+    def _watched_score(self, parameters, strength):
         """What early stopping goes by."""
         raw = self._raw(self._network.raw(parameters, self._X_watched))
         if not self._held.any():
-            loss, penalty, _ = self._watched.terms(raw)
+            loss, penalty, _ = self._watched.terms(raw, strength)
         else:
             # A part is too small to tell the penalty of a good model from that of a better one. The loss of new rows
             # is what full-batch training spoils; the penalty is a functional of all rows, and is taken of all.
-            loss, _, _ = self._watched.terms(raw[self._held])
-            penalty = self._whole.penalty_value(raw) if self._whole.strength > 0 else 0.0
-        if self._whole.strength > 0 and loss > self._constant_loss(self._watched):
+            loss = self._watched.mean_loss(raw[self._held])
+            penalty = self._whole.penalty_value(raw) if strength > 0 else 0.0
+        if strength > 0 and loss > self._constant_loss(self._watched):
             return np.inf
-        return loss + self._whole.strength * penalty
-
-    def _set_strength(self, strength):
-        for objective in (self._whole, self._train, self._watched):
-            if objective is not None:
-                objective.strength = strength
+        return loss + strength * penalty
 
     def _batch_size(self, n_rows):
         if self.estimator.batch_size != "auto":
@@ -403,53 +392,13 @@ class Problem:
     def _warn(self, strength):
         estimator = self.estimator
         limit = f"max_epochs={estimator.max_epochs}" if strength == 0 else f"max_iter={estimator.max_iter}"
-        warnings.warn(
+        warn_user(
             f"{type(estimator).__name__} with strength={strength:g} was still getting better when it stopped "
             f"({limit}): increase it or tol, or set early_stopping=True",
             ConvergenceWarning,
-            stacklevel=4,
         )
 
 
 def _curves():
     """What is recorded of a training, by the names of the fitted attributes."""
     return {"loss_curve_": [], "penalty_curve_": [], "validation_curve_": []}
-
-
-def _select(data, keep):
-    """Some of the rows."""
-    sensitive_features = data.sensitive_features
-    if sensitive_features is not None:
-        sensitive_features = select_rows(sensitive_features, keep)
-    return replace(
-        data, X=data.X[keep], y=data.y[keep], weights=data.weights[keep], sensitive_features=sensitive_features
-    )
-
-
-def _read_evaluation(estimator, eval_set, sample_weight, sensitive_features, loss, *, penalised, validate):
-    """The rows to watch that were passed to ``fit``."""
-    if eval_set is None:
-        raise ValueError("eval_sample_weight and eval_sensitive_features need an eval_set; found none")
-    if isinstance(eval_set, list) and len(eval_set) == 1:
-        (eval_set,) = eval_set
-    if not isinstance(eval_set, tuple) or len(eval_set) != 2:
-        raise ValueError(f"eval_set must be one pair (X, y), or a list of one; found {type(eval_set).__name__}")
-    if penalised and sensitive_features is None and estimator.sensitive_columns is None:
-        raise MissingSensitiveFeaturesError(
-            "eval_set needs protected attributes of its own when strength > 0: pass eval_sensitive_features"
-        )
-    try:
-        data = read_training_data(
-            estimator,
-            *eval_set,
-            sample_weight,
-            sensitive_features,
-            penalised=penalised,
-            validate=partial(validate, reset=False, y_numeric=is_regressor(estimator)),
-            encode_target=estimator._encode_known_target,
-        )
-        if is_regressor(estimator):
-            loss.check_target(data.y)
-    except ValueError as error:
-        raise type(error)(f"eval_set: {error}") from error
-    return data

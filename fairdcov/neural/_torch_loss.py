@@ -4,10 +4,9 @@ import numpy as np
 from sklearn.base import clone
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight, import_optional
-from fairdcov.encoding import SensitiveEncoder, check_sensitive_features
+from fairdcov.encoding import SensitiveBlocks, SensitiveEncoder, check_sensitive_features
 from fairdcov.exceptions import MissingSensitiveFeaturesError
-from fairdcov.neural._encoded import EncodedSensitiveFeatures, ProfileEncoder
-from fairdcov.penalties import resolve_penalty
+from fairdcov.penalties import bind_penalty, resolve_penalty
 
 torch = import_optional("torch", "fairdcov.neural.DependenceLoss")
 
@@ -148,7 +147,7 @@ class DependenceLoss(torch.nn.Module):
 
         Parameters
         ----------
-        sensitive_features : DataFrame, Series, array, tensor or EncodedSensitiveFeatures, (n,) or (n, d)
+        sensitive_features : DataFrame, Series, array, tensor or SensitiveBlocks, (n,) or (n, d)
             Protected attributes of any type, at least 4 rows.
         sample_weight : (n,) array or tensor, optional
             Row weights, such as exposure.
@@ -180,17 +179,26 @@ class DependenceLoss(torch.nn.Module):
 
         Returns
         -------
-        EncodedSensitiveFeatures
-            Rows of it, ``encoded[batch]``, are passed to the loss as ``sensitive_features``.
+        SensitiveBlocks
+            Rows of it, ``encoded[batch]``, are passed to the loss as ``sensitive_features``. Levels and scales are
+            those of the whole sample.
+
+        Raises
+        ------
+        TypeError
+            For a penalty of your own that has no parameter ``encoder``.
         """
         sensitive_features = _to_numpy(sensitive_features)
         _check_given(sensitive_features)
-        if isinstance(sensitive_features, EncodedSensitiveFeatures):
+        if isinstance(sensitive_features, SensitiveBlocks):
             return sensitive_features
-        encoder = getattr(self.penalty, "encoder", None)
-        encoder = SensitiveEncoder() if encoder is None else encoder
-        blocks = clone(encoder).fit_encode(sensitive_features)
-        return EncodedSensitiveFeatures(blocks.codes, blocks.points, blocks.names)
+        if not hasattr(self.penalty, "encoder"):
+            raise TypeError(
+                f"{type(self.penalty).__name__} has no parameter encoder, which a penalty of encoded rows needs: "
+                "derive it from fairdcov.penalties.Penalty, or pass the attributes of each batch as they are"
+            )
+        encoder = SensitiveEncoder() if self.penalty.encoder is None else self.penalty.encoder
+        return clone(encoder).fit_encode(sensitive_features)
 
     def forward(self, predictions, sensitive_features, sample_weight=None):
         """Penalty of the predictions of a sample or of a mini-batch.
@@ -199,7 +207,7 @@ class DependenceLoss(torch.nn.Module):
         ----------
         predictions : (n,) or (n, 1) floating point tensor
             What is to be independent of the protected attributes, on any device.
-        sensitive_features : DataFrame, Series, array, tensor or EncodedSensitiveFeatures, (n,) or (n, d)
+        sensitive_features : DataFrame, Series, array, tensor or SensitiveBlocks, (n,) or (n, d)
             Protected attributes of these rows.
         sample_weight : (n,) array or tensor, optional
             Row weights.
@@ -224,15 +232,15 @@ class DependenceLoss(torch.nn.Module):
 
     def _bind(self, sensitive_features, weights):
         penalty = self.penalty
-        if isinstance(sensitive_features, EncodedSensitiveFeatures):
+        if isinstance(sensitive_features, SensitiveBlocks):
             codes = sensitive_features.codes
             counted = codes if weights is None else codes[weights > 0]
             if (counted == counted[0]).all():
                 # Nothing can depend on what does not vary; a batch may well be like that, so it is no warning either.
                 return BoundDependenceLoss(None, len(codes))
-            penalty = clone(penalty).set_params(encoder=ProfileEncoder(sensitive_features))
-            sensitive_features = codes
-        bound = penalty.bind(sensitive_features, weights, n_threads=self.n_threads)
+            # The encoder has done its work; this one takes rows of blocks as they are.
+            penalty = clone(penalty).set_params(encoder=SensitiveEncoder())
+        bound = bind_penalty(penalty, sensitive_features, weights, n_threads=self.n_threads)
         return BoundDependenceLoss(bound, len(sensitive_features))
 
     def extra_repr(self):

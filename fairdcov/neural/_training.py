@@ -195,7 +195,7 @@ def penalised_phase(objective, start, loss_limit, watch, score_of, max_iteration
     return stopped
 
 
-def settle_output(raw, raw_objective, shift):
+def settle_output(raw, raw_objective, shift, strength):
     """Scale and intercept of the output on all rows: ``shift + slope * (raw - shift) + offset``.
 
     The slope is at most 1; the offset is the minimum of the objective along it, to the last digits. With a log link
@@ -210,6 +210,8 @@ def settle_output(raw, raw_objective, shift):
         Objective of these rows.
     shift : float
         Raw prediction of the constant model.
+    strength : float
+        Multiplier of the penalty.
 
     Returns
     -------
@@ -219,8 +221,8 @@ def settle_output(raw, raw_objective, shift):
 
     def value_gradient(point):
         slope, offset = point
-        loss, penalty, gradient = raw_objective.terms(shift + slope * centred + offset)
-        total = loss + raw_objective.strength * penalty
+        loss, penalty, gradient = raw_objective.terms(shift + slope * centred + offset, strength)
+        total = loss + strength * penalty
         return total, np.array([gradient @ centred, gradient.sum()])
 
     with np.errstate(over="ignore", invalid="ignore"):
@@ -229,14 +231,14 @@ def settle_output(raw, raw_objective, shift):
             value_gradient, start, jac=True, method="L-BFGS-B", bounds=[(_LEAST_SLOPE, 1.0), (None, None)]
         )
         slope = float(result.x[0]) if result.fun <= value_gradient(start)[0] else 1.0
-        return slope, _settle_offset(shift + slope * centred, raw_objective)
+        return slope, _settle_offset(shift + slope * centred, raw_objective, strength)
 
 
-def _settle_offset(raw, raw_objective, max_iterations=30):
+def _settle_offset(raw, raw_objective, strength, max_iterations=30):
     """The constant to add to raw predictions that minimises the objective, by Newton steps, halved until it falls."""
     offset = 0.0
-    loss, penalty, gradient = raw_objective.terms(raw)
-    total = loss + raw_objective.strength * penalty
+    loss, penalty, gradient = raw_objective.terms(raw, strength)
+    total = loss + strength * penalty
     for _ in range(max_iterations):
         curvature = float(raw_objective.probabilities @ raw_objective.loss.curvature(raw + offset))
         move = -float(gradient.sum()) / curvature if curvature > 0 else 0.0
@@ -244,8 +246,8 @@ def _settle_offset(raw, raw_objective, max_iterations=30):
         move = float(np.clip(move, -1.0, 1.0)) if raw_objective.loss.link != "identity" else move
         step = 1.0
         while step > 1e-6:
-            loss, penalty, gradient_there = raw_objective.terms(raw + offset + step * move)
-            there = loss + raw_objective.strength * penalty
+            loss, penalty, gradient_there = raw_objective.terms(raw + offset + step * move, strength)
+            there = loss + strength * penalty
             if there <= total + 1e-14 * abs(total):
                 break
             step /= 2

@@ -9,10 +9,11 @@ from fairdcov.plots._calibration import CalibrationDisplay
 from fairdcov.plots._changes import PremiumChangeDisplay
 from fairdcov.plots._frontier import FrontierDisplay
 from fairdcov.plots._groups import GroupDistributionDisplay, GroupDistributions
+from fairdcov.plots._levels import level_rows
 from fairdcov.plots._lift import DoubleLiftDisplay, LiftDisplay
 from fairdcov.plots._lorenz import LorenzDisplay
 from fairdcov.plots._one_way import OneWayDisplay
-from fairdcov.plots._style import series_style
+from fairdcov.plots._style import GREY, cell_label, group_label, light_grid, series_style
 
 __all__ = [
     "CalibrationDisplay",

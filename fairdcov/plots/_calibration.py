@@ -293,9 +293,8 @@ class CalibrationDisplay:
         -------
         self
         """
-        pyplot = require_matplotlib("CalibrationDisplay.plot")
         check_choice(divergence_scale, "divergence_scale", ("auto", "linear", "log"))
-        self.figure_, axes, own = axes_to_draw_on(ax, (2, 1), pyplot, (7.5, 6.5))
+        self.figure_, axes, own = axes_to_draw_on(ax, (2, 1), (7.5, 6.5), "CalibrationDisplay.plot")
         self.axes_ = axes[:, 0]
         top, bottom = self.axes_
         self._draw_lines(kwargs)

@@ -136,9 +136,10 @@ class PremiumChangeDisplay:
         -------
         self
         """
-        pyplot = require_matplotlib("PremiumChangeDisplay.plot")
         rows = level_rows(self.table)
-        self.figure_, axes, own = axes_to_draw_on(ax, (1, 2), pyplot, (8.8, 1.9 + 0.26 * rows.height))
+        self.figure_, axes, own = axes_to_draw_on(
+            ax, (1, 2), (8.8, 1.9 + 0.26 * rows.height), "PremiumChangeDisplay.plot"
+        )
         self.axes_ = axes[0]
         left, right = self.axes_
         if own or np.size(ax) == 1:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from fairdcov._checks import check_choice
+from fairdcov.encoding import Attributes
 from fairdcov.metrics import (
     binary_log_loss,
     gini,
@@ -316,6 +317,8 @@ class FrontierDisplay:
             raise TypeError(f"predictions must be a dict of name to predictions; found {type(predictions).__name__}")
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
         options = {"bins": bins, "min_group_size": min_group_size, "bandwidth": bandwidth}
+        if sensitive_features is not None:
+            sensitive_features = Attributes.read(sensitive_features)
         options |= {"sensitive_features": sensitive_features, "group_weights": group_weights, **weights}
         permutations = {"n_permutations": n_permutations, "random_state": random_state}
         rows = []
@@ -366,9 +369,8 @@ class FrontierDisplay:
         -------
         self
         """
-        pyplot = require_matplotlib("FrontierDisplay.plot")
         check_choice(divergence_scale, "divergence_scale", ("auto", "linear", "log"))
-        self.figure_, axes, own = axes_to_draw_on(ax, (1, 1), pyplot, (8.5, 5.0))
+        self.figure_, axes, own = axes_to_draw_on(ax, (1, 1), (8.5, 5.0), "FrontierDisplay.plot")
         self.ax_ = axes[0, 0]
         table = self.points
         self.pareto_optimal_ = _pareto_optimal(

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import is_classifier
 
+from fairdcov.encoding import Attributes
 from fairdcov.exceptions import SensitiveFeaturesWarning
-from fairdcov.metrics import group_densities, group_predictions, js_divergence, null_distribution, predictions_of
+from fairdcov.metrics import densities_of_groups, group_predictions, js_divergence, null_distribution, predictions_of
 from fairdcov.plots._style import (
     axes_to_draw_on,
     group_label,
@@ -83,8 +84,8 @@ def _excess_distances(sample, cdfs, pooled):
 
 
 def _describe(predictions, arguments, options, null):
-    densities = group_densities(predictions, **arguments, **options)
     sample = group_predictions(None, predictions, compare=False, **arguments)
+    densities = densities_of_groups(sample, **options)
     cdfs = _distribution_functions(sample, densities.grid)
     pooled = densities.shares @ cdfs
     level = None
@@ -249,6 +250,8 @@ class GroupDistributionDisplay:
         grouping = {"bins": bins, "min_group_size": min_group_size}
         options = {"bandwidth": bandwidth, "group_weights": group_weights}
         null = {"n_permutations": n_permutations, "null_quantile": null_quantile, "random_state": random_state}
+        if sensitive_features is not None:
+            sensitive_features = Attributes.read(sensitive_features)
         sample = group_predictions(None, y_pred, sensitive_features, sample_weight, compare=False, **grouping)
         if sample.n_groups < 2:
             raise ValueError(
@@ -338,11 +341,12 @@ class GroupDistributionDisplay:
         -------
         self
         """
-        pyplot = require_matplotlib("GroupDistributionDisplay.plot")
         if not 0 <= tail < 0.5:
             raise ValueError(f"tail must be a share from 0 to below 0.5; found {tail!r}")
         columns = len(self.distributions)
-        self.figure_, self.axes_, own = axes_to_draw_on(ax, (2, columns), pyplot, (3.2 + 3.9 * columns, 6.5))
+        self.figure_, self.axes_, own = axes_to_draw_on(
+            ax, (2, columns), (3.2 + 3.9 * columns, 6.5), "GroupDistributionDisplay.plot"
+        )
         self.density_lines_, self.cdf_lines_, self.pooled_lines_ = {}, {}, []
         for column, (title, part) in enumerate(self.distributions.items()):
             self._draw_groups(column, title, part, background_kw, kwargs)

@@ -5,20 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from fairdcov.actuarial import ALL
-from fairdcov.plots._style import group_label, light_grid
+from fairdcov.plots._style import cell_label, light_grid
 
-__all__ = ["GREY", "LevelRows", "cell_label", "level_rows"]
+__all__ = ["LevelRows", "level_rows"]
 
-GREY = "0.35"
 # Height of the name of a factor above its levels, in levels.
 _HEADING = 0.95
 # Room between the levels of one factor and the name of the next.
 _GAP = 0.45
-
-
-def cell_label(levels):
-    """Name of a level for a picture: one line, and dollar signs that are no formula."""
-    return " ".join(group_label(levels).split()).replace("$", r"\$")
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from fairdcov.actuarial import double_lift_table, lift_table
-from fairdcov.plots._levels import GREY
 from fairdcov.plots._style import (
+    GREY,
     axes_to_draw_on,
     light_grid,
     merge_style,
@@ -170,8 +170,7 @@ class LiftDisplay:
         -----
         Intervals that are far longer than the means are high run out of the picture.
         """
-        pyplot = require_matplotlib("LiftDisplay.plot")
-        self.figure_, axes, _ = axes_to_draw_on(ax, (1, 1), pyplot, (6.8, 4.2))
+        self.figure_, axes, _ = axes_to_draw_on(ax, (1, 1), (6.8, 4.2), "LiftDisplay.plot")
         self.ax_ = axes[0, 0]
         (self.predicted_line_,) = self.ax_.plot(
             self.table["bin"], self.table["predicted"], **merge_style(_line_style(0, "predicted"), kwargs)
@@ -312,9 +311,8 @@ class DoubleLiftDisplay:
         -----
         Intervals that are far longer than the means are high run out of the picture.
         """
-        pyplot = require_matplotlib("DoubleLiftDisplay.plot")
         new, present = self.names
-        self.figure_, axes, own = axes_to_draw_on(ax, (1, 1), pyplot, (8.0, 4.2))
+        self.figure_, axes, own = axes_to_draw_on(ax, (1, 1), (8.0, 4.2), "DoubleLiftDisplay.plot")
         self.ax_ = axes[0, 0]
         (self.predicted_line_,) = self.ax_.plot(
             self.table["bin"], self.table["predicted"], **merge_style(_line_style(0, new), kwargs)

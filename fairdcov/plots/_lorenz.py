@@ -3,8 +3,7 @@
 import numpy as np
 
 from fairdcov.metrics import gini_of_curve, lorenz_curve
-from fairdcov.plots._levels import GREY
-from fairdcov.plots._style import axes_to_draw_on, light_grid, merge_style, require_matplotlib, series_style
+from fairdcov.plots._style import GREY, axes_to_draw_on, light_grid, merge_style, require_matplotlib, series_style
 
 __all__ = ["LorenzDisplay"]
 
@@ -123,10 +122,9 @@ class LorenzDisplay:
         -------
         self
         """
-        pyplot = require_matplotlib("LorenzDisplay.plot")
         if best and self.best is None:
             raise ValueError("best=True needs the curve of the observed values, which this display does not have")
-        self.figure_, axes, _ = axes_to_draw_on(ax, (1, 1), pyplot, (5.4, 5.2))
+        self.figure_, axes, _ = axes_to_draw_on(ax, (1, 1), (5.4, 5.2), "LorenzDisplay.plot")
         self.ax_ = axes[0, 0]
         style = {"color": GREY, "linewidth": 0.9, "linestyle": ":", "label": "no order: Gini 0", "zorder": 1}
         (self.diagonal_,) = self.ax_.plot([0, 1], [0, 1], **merge_style(style, diagonal_kw))

@@ -3,8 +3,9 @@
 import numpy as np
 
 from fairdcov.actuarial import one_way
-from fairdcov.plots._levels import GREY, level_rows
+from fairdcov.plots._levels import level_rows
 from fairdcov.plots._style import (
+    GREY,
     axes_to_draw_on,
     merge_style,
     plain_number,
@@ -152,9 +153,8 @@ class OneWayDisplay:
         The axis has room for the levels with at least 1 % of the exposure and their intervals. Levels beyond it are a
         triangle at its end with their number.
         """
-        pyplot = require_matplotlib("OneWayDisplay.plot")
         rows = level_rows(self.table)
-        self.figure_, axes, own = axes_to_draw_on(ax, (1, 2), pyplot, (8.4, 1.5 + 0.26 * rows.height))
+        self.figure_, axes, own = axes_to_draw_on(ax, (1, 2), (8.4, 1.5 + 0.26 * rows.height), "OneWayDisplay.plot")
         self.axes_ = axes[0]
         left, right = self.axes_
         if own or np.size(ax) == 1:

@@ -9,8 +9,10 @@ from fairdcov._checks import import_optional
 from fairdcov.encoding import level_text
 
 __all__ = [
+    "GREY",
     "as_vector",
     "axes_to_draw_on",
+    "cell_label",
     "check_calibrated",
     "group_label",
     "light_grid",
@@ -31,6 +33,7 @@ _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _LINE_STYLES = ("-", "--", (0, (1.2, 1.2)), "-.", (0, (5, 1.5, 1.2, 1.5, 1.2, 1.5)))
 _MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 _LONGEST_LABEL = 44
+GREY = "0.35"
 
 
 def check_calibrated(calibrator):
@@ -68,7 +71,7 @@ def line_class():
     return import_optional("matplotlib.lines", "a display's plot").Line2D
 
 
-def axes_to_draw_on(ax, shape, pyplot, figsize):
+def axes_to_draw_on(ax, shape, figsize, purpose):
     """Axes in rows and columns.
 
     Parameters
@@ -77,10 +80,10 @@ def axes_to_draw_on(ax, shape, pyplot, figsize):
         None makes a figure; one Axes is divided into as many as are needed; an array is used as it is.
     shape : (int, int)
         Rows and columns.
-    pyplot : module
-        ``matplotlib.pyplot``.
     figsize : (float, float)
         Inches of a new figure.
+    purpose : str
+        Who draws, for the error where matplotlib is missing.
 
     Returns
     -------
@@ -90,8 +93,8 @@ def axes_to_draw_on(ax, shape, pyplot, figsize):
         Whether the figure is new.
     """
     if ax is None:
-        figure, axes = pyplot.subplots(*shape, figsize=figsize, layout="constrained", squeeze=False)
-        return figure, axes, True
+        figure = require_matplotlib(purpose).figure(figsize=figsize, layout="constrained")
+        return figure, figure.subplots(*shape, squeeze=False), True
     wanted = shape[0] * shape[1]
     axes = np.asarray(ax, dtype=object)
     if axes.size == 1 and wanted > 1:
@@ -160,10 +163,15 @@ def set_ticks(axis, ticks, labels=True):
     axis.set_ticks([], minor=True)
 
 
-def group_label(levels):
+def group_label(levels, longest=_LONGEST_LABEL):
     """Name of a group, such as ``"f × North × [18, 25)"``."""
     label = " × ".join(level_text(level) for level in levels)
-    return label if len(label) <= _LONGEST_LABEL else label[: _LONGEST_LABEL - 1] + "…"
+    return label if len(label) <= longest else label[: longest - 1] + "…"
+
+
+def cell_label(levels, longest=_LONGEST_LABEL):
+    """The same for a picture: one line, and dollar signs that are no formula."""
+    return " ".join(group_label(levels, longest).split()).replace("$", r"\$")
 
 
 def score_label(scoring):

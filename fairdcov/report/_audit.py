@@ -2,15 +2,14 @@
 
 import datetime
 import importlib.metadata
+import math
 import numbers
 import os
 import platform
 
-import numpy as np
 from tqdm import tqdm
 
 from fairdcov.actuarial import check_confidence
-from fairdcov.encoding import make_groups
 from fairdcov.report._book import (
     balance_section,
     binning_section,
@@ -19,9 +18,9 @@ from fairdcov.report._book import (
     lift_section,
 )
 from fairdcov.report._dependence import dependence_section, partial_section
-from fairdcov.report._groups import bootstrap_intervals, group_section, pairs_section
-from fairdcov.report._plain import level_value, plain
-from fairdcov.report._proxies import proxies_section, read_columns
+from fairdcov.report._groups import bootstrap_intervals, compared_groups, group_section, pairs_sections
+from fairdcov.report._plain import plain
+from fairdcov.report._proxies import proxies_section
 from fairdcov.report._report import SCHEMA, SCHEMA_VERSION, AuditReport
 from fairdcov.report._sample import TASKS, read_sample
 from fairdcov.report._summary import summarise
@@ -29,10 +28,6 @@ from fairdcov.report._texts import LIMITS, RULES
 
 __all__ = ["audit"]
 
-# Sections that are null where there is nothing to say.
-_OPTIONAL = ("lift", "distributions", "partial", "proxies", "change")
-_PAIRS_OF_ALL = 10
-_PAIRS_OF_ONE = 3
 _PACKAGES = ("fairdcov", "numpy", "scipy", "scikit-learn", "pandas", "fairlearn", "dcor")
 
 
@@ -213,204 +208,175 @@ def audit(
         bins=bins,
         random_state=random_state,
     )
-    return _Audit(sample, settings, dict(metadata or {})).run(verbose)
+    return AuditReport(_report(sample, settings, dict(metadata or {}), verbose))
 
 
-class _Audit:
-    """The sections of a report, in their order."""
+def _report(sample, settings, metadata, verbose):
+    """One section after the other, each made of the sample, the settings and the sections that it is given."""
+    groupings, pairs_left_out = sample.groupings(settings["max_pairs"])
+    *_, full = groupings
+    alternatives = metadata.pop("alternatives", None) or []
+    with tqdm(total=len(groupings) + 10, desc="audit", unit="section", disable=not verbose, leave=False) as bar:
 
-    def __init__(self, sample, settings, metadata):
-        self.sample, self.settings = sample, settings
-        self.groupings, self.pairs_left_out = sample.groupings(settings["max_pairs"])
-        self.prepared, self.compared, self.bootstrap, self.found = [], {}, {}, {"groups": []}
-        self.alternatives = metadata.pop("alternatives", None) or []
-        if isinstance(self.alternatives, str | dict):
-            self.alternatives = [self.alternatives]
-        self.metadata = metadata
+        def step(name, make, *inputs):
+            bar.set_postfix_str(name)
+            section = make(sample, *inputs, settings)
+            bar.update()
+            return section
 
-    def run(self, verbose):
-        """Compute everything."""
-        sample, settings, found = self.sample, self.settings, self.found
-        full = self.groupings[-1]
-        steps = {
-            "balance": lambda: balance_section(sample, settings),
-            "lift": lambda: lift_section(sample, settings),
-            "intervals": self._intervals,
-        }
-        for position, grouping in enumerate(self.groupings):
-            steps[f"groups of {' × '.join(grouping.names)}"] = lambda position=position: self._groups(position)
-        steps |= {
-            "distributions": lambda: distribution_section(sample, full.names, settings),
-            "pairs": self._pairs,
-            "dependence": lambda: dependence_section(sample, self.groupings, settings),
-            "partial": lambda: partial_section(sample, self._legitimate, settings),
-            "proxies": lambda: proxies_section(sample, settings),
-            "change": lambda: change_section(sample, found["groups"], found["dependence"], settings),
-            "binning": lambda: binning_section(sample, settings),
-        }
-        with tqdm(total=len(steps), desc="audit", unit="section", disable=not verbose, leave=False) as bar:
-            for name, step in steps.items():
-                bar.set_postfix_str(name)
-                section = step()
-                if section is not None or name in _OPTIONAL:
-                    found[name] = section
-                bar.update()
-        return AuditReport(self._assemble(found))
-
-    def _intervals(self):
-        for grouping in self.groupings:
-            codes, labels, _ = make_groups(self.sample.levels[list(grouping.names)])
-            self.prepared.append((grouping, codes, labels))
-        self.bootstrap = bootstrap_intervals(self.sample, self.prepared, self.settings)
-
-    def _groups(self, position):
-        grouping, codes, labels = self.prepared[position]
-        section, self.compared[grouping.names] = group_section(
-            self.sample, grouping, codes, labels, self.bootstrap.get(grouping.names), self.settings
-        )
-        self.found["groups"].append(section)
-
-    def _pairs(self):
-        most = {"attribute": _PAIRS_OF_ONE, "intersection": _PAIRS_OF_ALL}
-        return [
-            pairs_section(self.sample, grouping, self.compared[grouping.names], most[grouping.kind])
-            for grouping in self.groupings
-            if grouping.kind in most
+        balance = step("balance", balance_section)
+        lift = step("lift", lift_section)
+        bootstrap = step("intervals", bootstrap_intervals, groupings)
+        compared = {grouping.names: compared_groups(sample, grouping.names, settings) for grouping in groupings}
+        groups = [
+            step(f"groups of {grouping.title}", group_section, grouping, compared[grouping.names], bootstrap)
+            for grouping in groupings
         ]
-
-    def _legitimate(self, rows):
-        return [
-            column for column in read_columns(self.sample.features, rows, self.sample.legitimate) if not column.skipped
-        ]
-
-    def _assemble(self, found):
-        head = {
+        distributions = step("distributions", distribution_section, full.names, compared[full.names])
+        pairs = step("pairs", pairs_sections, groupings, compared)
+        dependence = step("dependence", dependence_section, groupings)
+        partial = step("partial", partial_section)
+        proxies = step("proxies", proxies_section)
+        change = step("change", change_section, balance, groups, dependence)
+        binning = step("binning", binning_section)
+    data = plain(
+        {
             "schema": SCHEMA,
             "schema_version": SCHEMA_VERSION,
             "created": _now(),
-            "metadata": self.metadata,
-            "data": self._data(),
-            "settings": self.settings
+            "metadata": metadata,
+            "data": _data(sample),
+            "settings": settings
             | {
-                "task": self.sample.task,
-                "task_found_since": self.sample.task_reason,
-                "bins": self._bins(),
-                "bandwidth": self.sample.bandwidth("y_pred"),
-                "seed": self.sample.seed,
+                "task": sample.task,
+                "task_found_since": sample.task_reason,
+                "bins": _bins(sample),
+                "bandwidth": sample.bandwidth("y_pred"),
+                "seed": sample.seed,
             },
             "software": _software(),
-        }
-        tail = {
-            "alternatives": self.alternatives,
+            "groups": groups,
+            "balance": balance,
+            "lift": lift,
+            "distributions": distributions,
+            "pairs": pairs,
+            "dependence": dependence,
+            "partial": partial,
+            "proxies": proxies,
+            "change": change,
+            "binning": binning,
+            "alternatives": [alternatives] if isinstance(alternatives, str | dict) else alternatives,
             "limits": LIMITS,
             "rules": RULES,
-            "remarks": self._remarks(found),
+            "remarks": [
+                *_remarks_on_groups(sample, groups, balance, settings),
+                *_remarks_on_pairs(pairs_left_out, settings),
+                *_remarks_on_predictions(sample, balance),
+            ],
         }
-        data = plain(head | found | tail)
-        data["summary"] = summarise(data)
-        return data
+    )
+    data["summary"] = summarise(data)
+    return data
 
-    def _data(self):
-        sample = self.sample
-        attributes = []
-        for name in sample.names:
-            column = sample.attributes[name]
-            numeric = column.dtype.kind == "f"
-            attributes.append(
-                {
-                    "name": name,
-                    "kind": "numeric" if numeric else "categorical",
-                    "n_levels": int(column.nunique()),
-                    "binned": sample.bins.get(name) is not None,
-                    "lowest": float(column.min()) if numeric else None,
-                    "highest": float(column.max()) if numeric else None,
-                }
-            )
-        return {
-            "rows_given": sample.book.n_samples,
-            "rows": sample.n,
-            "rows_without_exposure": sample.book.n_samples - sample.n,
-            "exposure": float(sample.book.exposure.sum()),
-            "weighted": sample.weighted,
-            "observed": sample.book.observed is not None,
-            "deviance": TASKS[sample.task][0],
-            "attributes": attributes,
-            "features": [] if sample.features is None else [str(name) for name in sample.features.columns],
-            "legitimate_features": sample.legitimate,
-            "baseline": sample.baseline is not None,
+
+def _data(sample):
+    attributes = [
+        {
+            "name": name,
+            "kind": "numeric" if column.numeric else "categorical",
+            "n_levels": sample.n_levels(name),
+            "binned": sample.bins.get(name) is not None,
+            "lowest": column.values.min() if column.numeric else None,
+            "highest": column.values.max() if column.numeric else None,
         }
+        for name, column in sample.attributes.columns.items()
+    ]
+    return {
+        "rows_given": sample.book.n_samples,
+        "rows": sample.n,
+        "rows_without_exposure": sample.book.n_samples - sample.n,
+        "exposure": float(sample.book.exposure.sum()),
+        "weighted": sample.weighted,
+        "observed": sample.book.observed is not None,
+        "deviance": TASKS[sample.task][0],
+        "attributes": attributes,
+        "features": [] if sample.features is None else [str(name) for name in sample.features.columns],
+        "legitimate_features": sample.legitimate,
+        "baseline": sample.baseline is not None,
+    }
 
-    def _bins(self):
-        asked = self.sample.bins_asked
-        found = {}
-        for name, edges in self.sample.bins.items():
-            position = self.sample.names.index(name)
-            given = asked.get(name, asked.get(position))
-            number = given if isinstance(given, numbers.Integral) else None
-            found[name] = None
-            if edges is not None:
-                found[name] = {"edges": [level_value(edge) for edge in np.asarray(edges)], "quantile_groups": number}
+
+def _bins(sample):
+    found = {}
+    for name, edges in sample.bins.items():
+        asked = sample.bins_asked[name]
+        found[name] = edges
+        if edges is not None:
+            found[name] = {
                 # Open ends have no number in JSON.
-                found[name]["edges"] = [
-                    edge if edge is not None else ("-inf" if position == 0 else "inf")
-                    for position, edge in enumerate(found[name]["edges"])
-                ]
-        return found
+                "edges": [str(edge) if math.isinf(edge) else edge for edge in edges.tolist()],
+                "quantile_groups": asked if isinstance(asked, numbers.Integral) else None,
+            }
+    return found
 
-    def _remarks(self, found):
-        sample, remarks = self.sample, []
-        if sample.n < sample.book.n_samples:
-            remarks.append(f"{sample.book.n_samples - sample.n:,} row(s) of zero exposure do not count.")
-        if found["balance"]["constant_prediction"]:
-            remarks.append("The prediction is constant: every difference between groups is 0.")
-        for name in sample.names:
-            if sample.attributes[name].nunique() < 2:
-                remarks.append(f"The attribute {name} is constant: nothing can depend on it.")
-        for section in found["groups"]:
-            title = " × ".join(section["attributes"])
-            if section["n_compared"] < 2 and section["n_groups"] > 1:
-                remarks.append(
-                    f"{title}: fewer than two groups have {self.settings['min_group_size']} rows; nothing is compared."
-                )
-            nothing = [row for row in section["groups"] if row.get("observed_total") == 0]
-            if nothing and sample.book.observed is not None:
-                remarks.append(f"{title}: nothing was observed in {len(nothing)} of {section['n_groups']} groups.")
-        if self.pairs_left_out:
-            pairs = ", ".join(" × ".join(pair) for pair in self.pairs_left_out)
-            remarks.append(
-                f"Pairs of attributes beyond max_pairs={self.settings['max_pairs']} without a section: {pairs}."
-            )
-        return remarks + self._remarks_on_predictions(found["balance"])
 
-    def _remarks_on_predictions(self, balance):
-        sample, remarks = self.sample, []
-        observed, predicted = sample.book.observed, sample.predictions
-        negative = int((predicted < 0).sum())
-        if negative and (observed is None or not (observed < 0).any()):
-            remarks.append(f"{negative:,} prediction(s) are negative, although nothing negative was observed.")
-        if observed is None:
-            return remarks
-        if balance["deviance_missing"]:
-            remarks.append(f"No deviance: {balance['deviance_missing']}.")
-            return remarks
-        nothing = int((predicted == 0).sum())
-        if nothing and sample.task in ("frequency", "pure_premium"):
-            remarks.append(f"{nothing:,} prediction(s) are 0: their deviance is 0, since nothing was observed there.")
-        if sample.task == "classification":
-            wrong = int((((predicted == 0) & (observed == 1)) | ((predicted == 1) & (observed == 0))).sum())
-            if wrong:
-                remarks.append(
-                    f"{wrong:,} prediction(s) are certain and wrong: their deviance is infinite, and counts as that of "
-                    "the smallest probability that a computer can hold."
-                )
-        explained = balance["deviance_explained"]
-        if explained is not None and explained <= 0 and not balance["constant_prediction"]:
+def _remarks_on_groups(sample, groups, balance, settings):
+    remarks = []
+    if sample.n < sample.book.n_samples:
+        remarks.append(f"{sample.book.n_samples - sample.n:,} row(s) of zero exposure do not count.")
+    if balance["constant_prediction"]:
+        remarks.append("The prediction is constant: every difference between groups is 0.")
+    for name in sample.names:
+        if sample.n_levels(name) < 2:
+            remarks.append(f"The attribute {name} is constant: nothing can depend on it.")
+    for section in groups:
+        title = " × ".join(section["attributes"])
+        if section["n_compared"] < 2 and section["n_groups"] > 1:
             remarks.append(
-                f"The predictions explain nothing: their {balance['deviance_name']} is "
-                f"{'that' if explained == 0 else 'above that'} of the observed mean for every row "
-                f"(D² = {explained:.3g})."
+                f"{title}: fewer than two groups have {settings['min_group_size']} rows; nothing is compared."
             )
+        nothing = [row for row in section["groups"] if row.get("observed_total") == 0]
+        if nothing and sample.book.observed is not None:
+            remarks.append(f"{title}: nothing was observed in {len(nothing)} of {section['n_groups']} groups.")
+    return remarks
+
+
+def _remarks_on_pairs(left_out, settings):
+    pairs = ", ".join(" × ".join(pair) for pair in left_out)
+    return (
+        [f"Pairs of attributes beyond max_pairs={settings['max_pairs']} without a section: {pairs}."] if pairs else []
+    )
+
+
+def _remarks_on_predictions(sample, balance):
+    remarks = []
+    observed, predicted = sample.book.observed, sample.predictions
+    negative = int((predicted < 0).sum())
+    if negative and (observed is None or not (observed < 0).any()):
+        remarks.append(f"{negative:,} prediction(s) are negative, although nothing negative was observed.")
+    if observed is None:
         return remarks
+    if balance["deviance_missing"]:
+        remarks.append(f"No deviance: {balance['deviance_missing']}.")
+        return remarks
+    nothing = int((predicted == 0).sum())
+    if nothing and sample.task in ("frequency", "pure_premium"):
+        remarks.append(f"{nothing:,} prediction(s) are 0: their deviance is 0, since nothing was observed there.")
+    if sample.task == "classification":
+        wrong = int((((predicted == 0) & (observed == 1)) | ((predicted == 1) & (observed == 0))).sum())
+        if wrong:
+            remarks.append(
+                f"{wrong:,} prediction(s) are certain and wrong: their deviance is infinite, and counts as that of "
+                "the smallest probability that a computer can hold."
+            )
+    explained = balance["deviance_explained"]
+    if explained is not None and explained <= 0 and not balance["constant_prediction"]:
+        remarks.append(
+            f"The predictions explain nothing: their {balance['deviance_name']} is "
+            f"{'that' if explained == 0 else 'above that'} of the observed mean for every row "
+            f"(D² = {explained:.3g})."
+        )
+    return remarks
 
 
 def _now():

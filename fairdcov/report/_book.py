@@ -7,8 +7,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 
 from fairdcov._checks import is_constant
 from fairdcov.actuarial import double_lift_table, experience, lift_table, premium_change_by_group, premium_changes
-from fairdcov.dependence import bind_dependence
-from fairdcov.metrics import gini, group_densities, lorenz_curve
+from fairdcov.metrics import densities_of_groups, gini, lorenz_curve
 from fairdcov.report._groups import (
     compared_groups,
     label_of,
@@ -18,7 +17,7 @@ from fairdcov.report._groups import (
     null_levels,
 )
 from fairdcov.report._plain import level_value
-from fairdcov.report._sample import TASKS, cut, unit_deviance
+from fairdcov.report._sample import TASKS, unit_deviance
 
 __all__ = ["balance_section", "binning_section", "change_section", "distribution_section", "lift_section"]
 
@@ -30,12 +29,7 @@ _LORENZ_POINTS = 101
 _GROUPS_DRAWN = 5
 
 
-def _mean_deviance(sample, which):
-    deviances, reason = sample.unit_deviances(which)
-    return (None if deviances is None else float(np.average(deviances, weights=sample.book.exposure))), reason
-
-
-def _score(sample, which):
+def _score(sample, which, settings):
     """Balance, deviance and Gini index of one tariff."""
     book = sample.book
     predicted = book.predictions[which]
@@ -43,8 +37,16 @@ def _score(sample, which):
     found["predicted"] = found["predicted_total"] / float(book.exposure.sum())
     if book.observed is None:
         return found
-    columns, kind = experience(book, np.zeros(sample.n, dtype=np.int64), 1, interval=sample.interval, prediction=which)
-    deviance, reason = _mean_deviance(sample, which)
+    columns, kind = experience(
+        book,
+        np.zeros(sample.n, dtype=np.int64),
+        1,
+        confidence=settings["confidence"],
+        interval=sample.interval,
+        prediction=which,
+    )
+    deviances, reason = sample.unit_deviances(which)
+    deviance = None if deviances is None else float(np.average(deviances, weights=book.exposure))
     index = None
     if not (book.observed < 0).any():
         with warnings.catch_warnings():
@@ -77,19 +79,13 @@ def _explained(sample, deviance):
 
 def balance_section(sample, settings):
     """Totals observed and predicted, all rows; the groups have theirs in their tables."""
-    section = {
+    return {
         "rows": sample.n,
         "exposure": float(sample.book.exposure.sum()),
         "task": sample.task,
         "deviance_name": TASKS[sample.task][0],
         "constant_prediction": is_constant(sample.predictions),
-    }
-    section |= _score(sample, "y_pred")
-    if sample.book.observed is not None:
-        codes = np.zeros(sample.n, dtype=np.int64)
-        columns, _ = experience(sample.book, codes, 1, confidence=settings["confidence"], interval=sample.interval)
-        section |= {name: columns[name][0] for name in ("lower", "upper")}
-    return section
+    } | _score(sample, "y_pred", settings)
 
 
 def lift_section(sample, settings):
@@ -115,30 +111,30 @@ def lift_section(sample, settings):
 # --- distributions -------------------------------------------------------------------------------------------------
 
 
-def distribution_section(sample, names, settings):
-    """Densities of the groups that are furthest from all rows, on few points, or None where nothing is compared."""
+def distribution_section(sample, names, compared, settings):
+    """Densities of the groups that are furthest from all rows, on few points, or None where nothing is compared.
+
+    ``compared`` has the groups of the predictions; those of the baseline are made here.
+    """
     columns = {"prediction": "y_pred"} if sample.baseline is None else {"baseline": "baseline", "prediction": "y_pred"}
     section = {"attributes": list(names), "columns": {}}
     shown = None
     for title, which in columns.items():
-        groups = compared_groups(sample, names, settings["min_group_size"], which=which)
-        if groups is None or is_constant(groups.groups.predictions):
+        if which == "baseline":
+            of_column = compared_groups(sample, names, settings, which=which)
+        else:
+            of_column = compared
+        if of_column is None or is_constant(of_column.groups.predictions):
             return None
-        groups = groups.groups
-        densities = group_densities(
-            groups.predictions,
-            sensitive_features=groups.codes,
-            sample_weight=groups.weights,
-            bins={0: None},
-            bandwidth=sample.bandwidth(which),
-        )
+        groups = of_column.groups
+        densities = densities_of_groups(groups, sample.bandwidth(which))
         pooled = densities.shares @ densities.densities
         if shown is None:
             distances = np.trapezoid(np.abs(densities.densities - pooled), densities.grid, axis=1)
             # Larger groups first among those equally far: weight the distance by the root of the share.
             chosen = np.argsort(-distances * np.sqrt(densities.shares), kind="stable")[:_GROUPS_DRAWN]
             shown = chosen[np.argsort(groups.group_means()[chosen], kind="stable")]
-            section["groups"] = [label_of(names, groups.labels[k]) for k in shown]
+            section["groups"] = [label_of(groups.labels[k]) for k in shown]
             section["n_groups"] = groups.n_groups
         # Tails are long: draw what 99 % of the rows are within.
         cumulated = np.cumsum(pooled)
@@ -156,14 +152,15 @@ def distribution_section(sample, names, settings):
 # --- before and after ----------------------------------------------------------------------------------------------
 
 
-def change_section(sample, sections, dependence, settings):
+def change_section(sample, balance, groups, dependence, settings):
     """The predictions against a baseline, or None without one.
 
-    ``sections`` and ``dependence`` have the measures of the predictions already.
+    ``balance``, ``groups`` and ``dependence`` have the figures of the predictions already.
     """
     if sample.baseline is None:
         return None
     book, attributes = sample.book, sample.attributes
+    before = _score(sample, "baseline", settings)
     arguments = {"sample_weight": book.exposure, "bins": sample.bins}
     by_attribute = premium_changes(sample.predictions, sample.baseline, attributes, **arguments)
     names = sample.names
@@ -173,16 +170,16 @@ def change_section(sample, sections, dependence, settings):
     rows = []
     for levels, row in zip(intersection.index, intersection.to_dict("records"), strict=True):
         rows.append(
-            {"label": label_of(names, levels), "levels": levels_of(names, levels)}
+            {"label": label_of(levels), "levels": levels_of(names, levels)}
             | row
             | {"too_small": row["rows"] < settings["min_group_size"]}
         )
     section = {
         "by_attribute": changes,
         "by_intersection": rows,
-        "before": _score(sample, "baseline"),
-        "after": _score(sample, "y_pred"),
-        "measures": _measures_before_and_after(sample, sections, dependence, settings),
+        "before": before,
+        "after": {name: balance[name] for name in before},
+        "measures": _measures_before_and_after(sample, groups, dependence, settings),
         "double_lift": None,
     }
     if book.observed is not None:
@@ -207,27 +204,17 @@ def _measures_before_and_after(sample, sections, dependence, settings):
         if section["kind"] == "pair":
             continue
         names = section["attributes"]
-        before = measure_groups(compared_groups(sample, names, settings["min_group_size"], which="baseline"))
+        before = measure_groups(compared_groups(sample, names, settings, which="baseline"))
         after = {name: measure["value"] for name, measure in section["measures"].items()}
         found.append(
             {
                 "attributes": names,
                 "kind": section["kind"],
-                "before": before | {"ccdcov_normalized": _normalized(sample, names, "baseline")},
+                "before": before | {"ccdcov_normalized": sample.dependence(tuple(names), "ccdcov", "baseline")[1]},
                 "after": after | {"ccdcov_normalized": normalized[tuple(names)]},
             }
         )
     return found
-
-
-def _normalized(sample, names, which):
-    """Concatenated distance covariance over the Gini mean difference, which no rescaling of a tariff changes."""
-    weights = sample.weights
-    blocks = sample.blocks(tuple(names))
-    if sample.spread(which) == 0 or blocks.is_constant(weights):
-        return 0.0
-    form = bind_dependence(blocks, "ccdcov", statistic="v", sample_weight=weights)
-    return form.value_gradient(sample.book.predictions[which], sample.order(which))[0] / sample.spread(which)
 
 
 # --- bins ----------------------------------------------------------------------------------------------------------
@@ -245,16 +232,15 @@ def binning_section(sample, settings):
         ]
         wanted = [[name]] + ([sample.names] if len(sample.names) > 1 else [])
         for title, bins in candidates:
-            levels = sample.levels.assign(**{name: cut(sample.attributes[[name]], {name: bins}, sample.weights)[name]})
             for names in wanted:
                 purpose = f"{title} of {name} in {names}"
-                entry = _divergence(sample, names, levels, purpose, settings)
+                entry = _divergence(sample, names, sample.bins | {name: bins}, purpose, settings)
                 section.append({"attribute": name, "bins": title} | entry)
     return section
 
 
-def _divergence(sample, names, levels, purpose, settings):
-    compared = compared_groups(sample, names, settings["min_group_size"], levels=levels)
+def _divergence(sample, names, bins, purpose, settings):
+    compared = compared_groups(sample, names, settings, bins=bins)
     entry = {"attributes": names, "n_compared": 0, "share_compared": 0.0, "js_divergence": None}
     entry |= {"null_mean": None, "null_quantile_95": None, "n_permutations": 0}
     if compared is None:
@@ -271,4 +257,4 @@ def _divergence(sample, names, levels, purpose, settings):
     if number == "auto":
         number = max(5, min(20, n_null_permutations(number, len(groups.codes), groups.n_groups) // 2))
     null = null_levels(compared, number, sample.generator(purpose), measures=("js_divergence",))["js_divergence"]
-    return entry | {"null_mean": null["mean"], "null_quantile_95": null["quantile_95"], "n_permutations": number}
+    return entry | null | {"n_permutations": number}

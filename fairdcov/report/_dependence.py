@@ -3,11 +3,10 @@
 import numpy as np
 
 from fairdcov._checks import is_constant
-from fairdcov.dependence import bind_dependence
-from fairdcov.encoding import encode_attributes
 from fairdcov.inference import independence_test
+from fairdcov.report._proxies import read_columns
 
-__all__ = ["dependence_section", "features_matrix", "partial_section"]
+__all__ = ["dependence_section", "partial_section"]
 
 # Row-profile evaluations (about half a nanosecond each) of all permutation tests together; a row costs about ten more.
 _BUDGET = 2.5e9
@@ -15,13 +14,21 @@ _ROW_COST = 12
 _LEAST_ROWS = 4000
 # Distinct profiles beyond which a measure is evaluated by tiles or features.
 _MANY_PROFILES = 2000
-_PERMUTATIONS = 99
+
+# What is told of a test.
+_OF_A_TEST = (
+    *("statistic", "null_mean", "null_quantile_95", "p_value", "effect_size"),
+    *("n_samples", "n_permutations", "method"),
+)
 
 # dcor's partial distance correlation holds several n x n matrices.
 _PARTIAL_ROWS = 600
-_PARTIAL_PERMUTATIONS = 99
 # Levels of a category that count on their own where features are made numbers.
 _MOST_LEVELS = 50
+
+
+def _n_permutations(settings):
+    return 99 if settings["n_permutations"] == "auto" else settings["n_permutations"]
 
 
 def _test_rows(n_rows, n_profiles, n_permutations, budget):
@@ -52,32 +59,26 @@ def dependence_section(sample, groupings, settings):
     -------
     list of dict
     """
-    predictions, weights = sample.predictions, sample.weights
-    order, spread = sample.order("y_pred"), sample.spread("y_pred")
     measures = {g.names: ("dcov",) if len(g.names) == 1 else ("dcov", "jdcov", "ccdcov") for g in groupings}
     budget = _BUDGET / sum(len(found) for found in measures.values())
-    n_permutations = settings["n_permutations"]
-    n_permutations = _PERMUTATIONS if n_permutations == "auto" else n_permutations
+    n_permutations = _n_permutations(settings)
     found = []
     for grouping in groupings:
-        attributes = sample.attributes[list(grouping.names)]
+        attributes = sample.attributes.select(grouping.names)
         blocks = sample.blocks(grouping.names)
-        nothing = blocks.is_constant(weights)
+        nothing = blocks.is_constant(sample.weights)
         rows = sample.subset(
             "tests of " + " × ".join(grouping.names),
             _test_rows(sample.n, blocks.n_profiles, max(n_permutations, 1), budget),
         )
         for measure in measures[grouping.names]:
-            value = 0.0
-            if spread > 0 and not nothing:
-                form = bind_dependence(blocks, measure, statistic="v", sample_weight=weights)
-                value = form.value_gradient(predictions, order)[0]
+            value, normalized = sample.dependence(grouping.names, measure)
             entry = {
                 "attributes": list(grouping.names),
                 "kind": grouping.kind,
                 "measure": measure,
                 "value": value,
-                "normalized": value / spread if spread > 0 else 0.0,
+                "normalized": normalized,
                 "n_profiles": blocks.n_profiles,
                 "test": None,
             }
@@ -90,24 +91,12 @@ def dependence_section(sample, groupings, settings):
 def _test(sample, attributes, rows, measure, n_permutations):
     result = independence_test(
         sample.predictions[rows],
-        attributes.iloc[rows],
+        attributes.rows(rows),
         measure=measure,
         n_permutations=n_permutations,
         random_state=sample.seed,
     ).to_dict()
-    return {
-        name: result[name]
-        for name in (
-            "statistic",
-            "null_mean",
-            "null_quantile_95",
-            "p_value",
-            "effect_size",
-            "n_samples",
-            "n_permutations",
-            "method",
-        )
-    }
+    return {name: result[name] for name in _OF_A_TEST}
 
 
 # --- partial distance correlation ----------------------------------------------------------------------------------
@@ -126,7 +115,7 @@ def _numbers_of(column):
     return np.column_stack([scaled, missing]) if missing.any() else scaled[:, None]
 
 
-def features_matrix(columns):
+def _features_matrix(columns):
     """Features as points: numbers scaled to standard deviation 1, categories as 0/1 columns (rare levels together).
 
     Parameters
@@ -151,15 +140,13 @@ def features_matrix(columns):
     return np.hstack(parts)
 
 
-def partial_section(sample, legitimate, settings):
+def partial_section(sample, settings):
     """Partial distance correlation of prediction and attributes given the legitimate rating factors.
 
     Parameters
     ----------
     sample : AuditSample
         Data.
-    legitimate : callable
-        ``legitimate(rows)``: columns of the legitimate features.
     settings : dict
         ``n_permutations``, ``max_partial_rows``.
 
@@ -177,19 +164,17 @@ def partial_section(sample, legitimate, settings):
     section = {"given": sample.legitimate, "n_samples": len(rows), "n_permutations": 0, "results": []}
     if len(rows) < 4:
         return section
-    n_permutations = settings["n_permutations"]
-    n_permutations = _PARTIAL_PERMUTATIONS if n_permutations == "auto" else n_permutations
-    section["n_permutations"] = n_permutations
+    n_permutations = section["n_permutations"] = _n_permutations(settings)
     prediction = sample.predictions[rows][:, None]
     # Units of the predictions do not matter, and rounding should not either.
     prediction = (prediction - prediction.mean()) / (prediction.std() or 1.0)
-    given = features_matrix(legitimate(rows))
-    wanted = [[name] for name in sample.names] + ([sample.names] if len(sample.names) > 1 else [])
-    for names in wanted:
-        attributes = sample.attributes[names].iloc[rows]
-        blocks = encode_attributes(attributes, None, None)
+    columns = read_columns(sample.features, rows, sample.legitimate)
+    given = _features_matrix([column for column in columns if not column.skipped])
+    attributes = sample.attributes.rows(rows)
+    for names in sample.singles_and_all:
+        blocks = attributes.select(names).profiles()
         points = np.hstack(blocks.points)[blocks.codes]
-        entry = {"attributes": names, "distance_correlation": 0.0, "partial": 0.0, "p_value": 1.0}
+        entry = {"attributes": list(names), "distance_correlation": 0.0, "partial": 0.0, "p_value": 1.0}
         if not (is_constant(sample.predictions[rows]) or blocks.is_constant()):
             # Squared and bias-corrected, 0 in the mean under independence.
             entry["distance_correlation"] = float(dcor.u_distance_correlation_sqr(prediction, points))

@@ -2,30 +2,18 @@
 
 import warnings
 from dataclasses import dataclass
-from functools import partial
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from fairdcov._checks import is_constant
 from fairdcov.actuarial import experience
-from fairdcov.exceptions import SensitiveFeaturesWarning
-from fairdcov.metrics import (
-    DistributionFunctions,
-    GroupedPredictions,
-    bind_demographic_parity_gap,
-    bind_js_divergence,
-    bind_ks_disparity,
-    bind_or_zero,
-    bind_unfairness_ratio,
-    bind_wasserstein_disparity,
-    group_predictions,
-)
+from fairdcov.metrics import GROUP_MEASURES, DistributionFunctions, GroupedPredictions, bind_or_zero
 from fairdcov.report._plain import level_text, level_value
 from fairdcov.report._sample import CELLS
 
 __all__ = [
-    "MEASURES",
     "ComparedGroups",
     "bootstrap_intervals",
     "compared_groups",
@@ -36,17 +24,8 @@ __all__ = [
     "measure_groups",
     "n_null_permutations",
     "null_levels",
-    "pairs_section",
+    "pairs_sections",
 ]
-
-MEASURES = (
-    "demographic_parity_gap",
-    "unfairness_ratio",
-    "unfairness_ratio_by_share",
-    "js_divergence",
-    "ks_disparity",
-    "wasserstein_disparity",
-)
 
 # Null levels put so many neighbouring cells of the distribution functions together.
 _COARSENESS = 8
@@ -61,9 +40,11 @@ _EVERY_ROW = 2000
 # Unless a number is asked for, attributes of up to so many groups are resampled: a second or two of MetricFrame.
 _MOST_BOOTSTRAPPED = 20
 _RESAMPLES = 100
+# Furthest pairs that are shown, by the kind of grouping.
+_PAIRS_SHOWN = {"attribute": 3, "intersection": 10}
 
 
-def label_of(names, levels):
+def label_of(levels):
     """Name of a group, such as ``"female × north × [18, 25)"``."""
     return " × ".join(level_text(level) for level in levels)
 
@@ -76,25 +57,9 @@ def levels_of(names, levels):
 # --- experience by group -------------------------------------------------------------------------------------------
 
 
-def _ratio(numerator, denominator):
-    total = float(denominator.sum())
-    return float(numerator.sum()) / total if total > 0 else float("nan")
-
-
-def _observed(y_true, y_pred, exposure):
-    return _ratio(y_true, exposure)
-
-
-def _predicted(y_true, y_pred, exposure):
-    return _ratio(y_pred, exposure)
-
-
 def _actual_to_expected(y_true, y_pred):
-    return _ratio(y_true, y_pred)
-
-
-def _deviance(y_true, y_pred, exposure, deviance):
-    return _ratio(deviance, exposure)
+    total = float(y_pred.sum())
+    return float(y_true.sum()) / total if total > 0 else float("nan")
 
 
 def _parts(groups, n_groups, generator):
@@ -107,40 +72,7 @@ def _parts(groups, n_groups, generator):
     return used // n_blocks, position[cells]
 
 
-def _totals(sample, codes, n_parts):
-    """Observed, predicted, exposure and deviance of parts of the rows."""
-    book = sample.book
-    deviances, _ = sample.unit_deviances()
-    totals = {"exposure": book.sums(codes, n_parts), "predicted": book.sums(codes, n_parts, sample.predictions)}
-    if book.observed is not None:
-        totals["observed"] = book.sums(codes, n_parts, book.observed)
-    if deviances is not None:
-        totals["deviance"] = book.sums(codes, n_parts, deviances)
-    return totals
-
-
-def _metric_frame_table(codes, totals):
-    """By-group table of fairlearn's MetricFrame."""
-    from fairlearn.metrics import MetricFrame
-
-    exposure = {"exposure": totals["exposure"]}
-    metrics, parameters = {"predicted": _predicted}, {"predicted": exposure}
-    if "observed" in totals:
-        metrics |= {"observed": _observed, "actual_to_expected": _actual_to_expected}
-        parameters["observed"] = exposure
-    if "deviance" in totals:
-        metrics["deviance"], parameters["deviance"] = _deviance, exposure | {"deviance": totals["deviance"]}
-    return MetricFrame(
-        metrics=metrics,
-        y_true=totals.get("observed", totals["predicted"]),
-        y_pred=totals["predicted"],
-        # A Series: an array of one row would lose its dimension.
-        sensitive_features=pd.Series(codes, name="group"),
-        sample_params=parameters,
-    ).by_group
-
-
-def bootstrap_intervals(sample, prepared, settings):
+def bootstrap_intervals(sample, groupings, settings):
     """Quantiles of MetricFrame's bootstrap of actual to expected, for all groupings that get one in one go.
 
     MetricFrame takes a tenth of a second to resample a handful of groups, however few their rows; so the rows of all
@@ -150,36 +82,39 @@ def bootstrap_intervals(sample, prepared, settings):
     ----------
     sample : AuditSample
         Data.
-    prepared : list of (Grouping, codes, labels)
-        Groupings with the group of each row.
+    groupings : list of Grouping
+        Attributes that are crossed.
     settings : dict
         ``n_bootstrap``, ``confidence``.
 
     Returns
     -------
     dict of tuple to dict
-        For the names of a grouping: ``lower`` and ``upper``, arrays over its groups, and ``n_units``.
+        For the names of a grouping: ``lower`` and ``upper``, arrays over its groups, ``n_units``, and ``n`` resamples.
     """
     from fairlearn.metrics import MetricFrame
 
     n_boot = settings["n_bootstrap"]
     if n_boot == "auto":
         n_boot = _RESAMPLES
-        prepared = [part for part in prepared if part[0].kind == "attribute" and len(part[2]) <= _MOST_BOOTSTRAPPED]
-    if sample.book.observed is None or not n_boot or not prepared:
+        groupings = [
+            grouping
+            for grouping in groupings
+            if grouping.kind == "attribute" and len(sample.groups(grouping.names).labels) <= _MOST_BOOTSTRAPPED
+        ]
+    if sample.book.observed is None or not n_boot or not groupings:
         return {}
     generator = sample.generator("bootstrap")
-    codes, observed, predicted, starts = [], [], [], []
-    n_found = 0
-    for _, groups, labels in prepared:
+    codes, observed, predicted, bounds = [], [], [], [0]
+    for grouping in groupings:
+        groups, labels, _ = sample.groups(grouping.names)
         part_groups, parts = groups, np.arange(sample.n)
         if sample.n > _EVERY_ROW:
             part_groups, parts = _parts(groups, len(labels), generator)
-        codes.append(part_groups + n_found)
+        codes.append(part_groups + bounds[-1])
         observed.append(sample.book.sums(parts, len(part_groups), sample.book.observed))
         predicted.append(sample.book.sums(parts, len(part_groups), sample.predictions))
-        starts.append(n_found)
-        n_found += len(labels)
+        bounds.append(bounds[-1] + len(labels))
     tail = (1 - settings["confidence"]) / 2
     with warnings.catch_warnings():
         # A group that no resample has any prediction of has no quantiles; it shows as null.
@@ -193,21 +128,20 @@ def bootstrap_intervals(sample, prepared, settings):
             ci_quantiles=[tail, 1 - tail],
             random_state=int(generator.integers(np.iinfo(np.int32).max)),
         ).by_group_ci
-    lower, upper = (found["actual_to_expected"].reindex(np.arange(n_found)).to_numpy() for found in quantiles)
-    intervals = {}
-    for (grouping, _, labels), start, part in zip(prepared, starts, codes, strict=True):
-        rows = slice(start, start + len(labels))
-        intervals[grouping.names] = {"lower": lower[rows], "upper": upper[rows], "n_units": len(part), "n": n_boot}
-    return intervals
+    lower, upper = (found["actual_to_expected"].reindex(np.arange(bounds[-1])).to_numpy() for found in quantiles)
+    return {
+        grouping.names: {"lower": lower[start:stop], "upper": upper[start:stop], "n_units": len(part), "n": n_boot}
+        for grouping, (start, stop), part in zip(groupings, pairwise(bounds), codes, strict=True)
+    }
 
 
-def _group_rows(sample, grouping, codes, labels, bootstrap, settings):
+def _group_rows(sample, grouping, bootstrap, settings):
     """A row for each group, and how their intervals were made."""
-    book, n_groups = sample.book, len(labels)
-    # MetricFrame splits rows by group and column by column; totals of each group are the same to its ratios.
-    table = _metric_frame_table(np.arange(n_groups), _totals(sample, codes, n_groups))
+    book, (codes, labels, _) = sample.book, sample.groups(grouping.names)
+    n_groups = len(labels)
     exposure = book.sums(codes, n_groups)
     columns = {"rows": np.bincount(codes, minlength=n_groups), "exposure": exposure, "share": exposure / exposure.sum()}
+    means = {"predicted": book.sums(codes, n_groups, sample.predictions) / exposure}
     intervals = {"kind": None, "confidence": settings["confidence"], "n_bootstrap": 0}
     if book.observed is not None:
         found, intervals["kind"] = experience(
@@ -215,14 +149,18 @@ def _group_rows(sample, grouping, codes, labels, bootstrap, settings):
         )
         columns["observed_total"] = book.sums(codes, n_groups, book.observed)
         columns |= {name: found[name] for name in ("lower", "upper")}
-    if bootstrap is not None:
-        columns |= {"bootstrap_lower": bootstrap["lower"], "bootstrap_upper": bootstrap["upper"]}
-        intervals |= {"n_bootstrap": bootstrap["n"], "bootstrap_units": bootstrap["n_units"]}
+        means |= {name: found[name] for name in ("observed", "actual_to_expected")}
+        deviances, _ = sample.unit_deviances()
+        if deviances is not None:
+            means["deviance"] = book.sums(codes, n_groups, deviances) / exposure
+    if grouping.names in bootstrap:
+        found = bootstrap[grouping.names]
+        columns |= {f"bootstrap_{name}": found[name] for name in ("lower", "upper")}
+        intervals |= {"n_bootstrap": found["n"], "bootstrap_units": found["n_units"]}
     rows = []
     for code, levels in enumerate(labels):
-        row = {"label": label_of(grouping.names, levels), "levels": levels_of(grouping.names, levels)}
-        row |= {name: values[code] for name, values in columns.items()}
-        row |= {name: table.loc[code, name] for name in table.columns}
+        row = {"label": label_of(levels), "levels": levels_of(grouping.names, levels)}
+        row |= {name: values[code] for name, values in (columns | means).items()}
         row["too_small"] = bool(row["rows"] < settings["min_group_size"])
         rows.append(row)
     return rows, intervals
@@ -249,15 +187,11 @@ class ComparedGroups:
     cells: np.ndarray | None
     bandwidth: float | None
 
-    def distributions(self, codes=None, coarseness=1):
-        """The predictions with as many rows as cells and groups have in common, for permuted ``codes`` too.
-
-        ``coarseness`` puts so many neighbouring cells together.
-        """
-        return self.gather(coarseness)(self.groups.codes if codes is None else codes)
-
     def gather(self, coarseness=1):
-        """:meth:`distributions` as a function of the codes; all that does not depend on them is done once."""
+        """The predictions with as many rows as cells and groups have in common, as a function of the group codes.
+
+        All that does not depend on the codes is done once; ``coarseness`` puts so many neighbouring cells together.
+        """
         groups = self.groups
         named = (groups.labels, groups.names, groups.omitted, None)
         if self.cells is None:
@@ -276,68 +210,58 @@ class ComparedGroups:
         return gathered
 
 
-def compared_groups(sample, names, min_group_size, *, which="y_pred", levels=None):
+def compared_groups(sample, names, settings, *, which="y_pred", bins=None):
     """Predictions by the groups that are large enough, or None where fewer than two are.
 
-    ``levels`` has other bins than those of the audit.
+    ``bins`` are other bins than those of the audit.
     """
-    levels = sample.levels if levels is None else levels
-    with warnings.catch_warnings():
-        # The report lists the groups that are left out.
-        warnings.simplefilter("ignore", SensitiveFeaturesWarning)
-        try:
-            found = group_predictions(
-                None,
-                sample.book.predictions[which],
-                levels[list(names)],
-                sample.weights,
-                min_group_size=min_group_size,
-                compare=False,
-            )
-        except ValueError as error:
-            if "no group has" in str(error):
-                return None
-            raise
-    if found.n_groups < 2:
+    codes, labels, names = sample.groups(names, bins)
+    counts = np.bincount(codes, minlength=len(labels))
+    kept = np.flatnonzero(counts >= settings["min_group_size"])
+    if len(kept) < 2:
         return None
-    cells = sample.cells(which)
-    return ComparedGroups(found, None if cells is None else cells[found.rows], sample.bandwidth(which))
-
-
-_MEANS = {
-    "demographic_parity_gap": bind_demographic_parity_gap,
-    "unfairness_ratio": bind_unfairness_ratio,
-    "unfairness_ratio_by_share": partial(bind_unfairness_ratio, group_weights="proportion"),
-}
-_DISTRIBUTIONS = {"ks_disparity": bind_ks_disparity, "wasserstein_disparity": bind_wasserstein_disparity}
+    position = np.full(len(labels), -1)
+    position[kept] = np.arange(len(kept))
+    codes = position[codes]
+    rows = np.flatnonzero(codes >= 0)
+    predictions, cells = sample.book.predictions[which], sample.cells(which)
+    weights = np.ones(sample.n) if sample.weights is None else sample.weights
+    omitted = [labels[k] for k in np.flatnonzero(counts < settings["min_group_size"])]
+    groups = GroupedPredictions(
+        predictions[rows], weights[rows], codes[rows], [labels[k] for k in kept], names, omitted, rows
+    )
+    return ComparedGroups(groups, None if cells is None else cells[rows], sample.bandwidth(which))
 
 
 def _bind_measures(compared, measures, coarseness=1):
     """Function of group codes (n,) that gives the measures; all that does not depend on them is done once."""
     groups = compared.groups
-    functions = {name: bind_or_zero(groups, bind) for name, bind in _MEANS.items() if name in measures}
-    if "js_divergence" in measures:
-        options = {} if compared.bandwidth is None else {"bandwidth": compared.bandwidth}
-        functions["js_divergence"] = bind_or_zero(groups, bind_js_divergence, **options)
-    wanted = {name: bind for name, bind in _DISTRIBUTIONS.items() if name in measures}
-    if groups.n_groups > _MOST_GROUPS:
-        wanted = {}
-    elif is_constant(groups.predictions):
-        functions |= dict.fromkeys(wanted, lambda codes: 0.0)
-        wanted = {}
-    gathered = compared.gather(coarseness) if wanted else None
+    functions, of_distributions = {}, {}
+    for name in measures:
+        measure = GROUP_MEASURES[name]
+        if not measure.of_distributions:
+            options = dict(measure.options)
+            if name == "js_divergence" and compared.bandwidth is not None:
+                options["bandwidth"] = compared.bandwidth
+            functions[name] = bind_or_zero(groups, measure.bind, **options)
+        elif groups.n_groups <= _MOST_GROUPS:
+            of_distributions[name] = measure.bind
+    if is_constant(groups.predictions):
+        functions |= dict.fromkeys(of_distributions, lambda codes: 0.0)
+        of_distributions = {}
+    gathered = compared.gather(coarseness) if of_distributions else None
 
     def evaluate(codes):
         found = {name: function(codes) for name, function in functions.items()}
-        if wanted:
+        if of_distributions:
             part = gathered(codes)
-            found |= {name: bind(part)(part.codes) for name, bind in wanted.items()}
+            found |= {name: bind(part)(part.codes) for name, bind in of_distributions.items()}
         return found
 
     return evaluate
 
 
-def measure_groups(compared, measures=MEASURES):
+def measure_groups(compared, measures=tuple(GROUP_MEASURES)):
     """Differences of the predictions between groups, ``{measure: value}``.
 
     Parameters
@@ -345,7 +269,7 @@ def measure_groups(compared, measures=MEASURES):
     compared : ComparedGroups or None
         None where there is nothing to compare.
     measures : sequence of str
-        Which of :data:`MEASURES`.
+        Which of :data:`fairdcov.metrics.GROUP_MEASURES`.
 
     Returns
     -------
@@ -362,7 +286,7 @@ def n_null_permutations(asked, n_rows, n_groups):
     return int(np.clip(1.0 / (1e-7 * n_rows + 1e-3 * n_groups), 10, 99))
 
 
-def null_levels(compared, n_permutations, generator, measures=MEASURES):
+def null_levels(compared, n_permutations, generator, measures=tuple(GROUP_MEASURES)):
     """Mean and 95 % quantile of the measures when the groups do not matter, by permuting the group codes.
 
     Weights stay with their predictions, as in :func:`fairdcov.metrics.null_distribution`.
@@ -372,10 +296,13 @@ def null_levels(compared, n_permutations, generator, measures=MEASURES):
     for _ in range(n_permutations):
         for name, value in evaluate(generator.permutation(compared.groups.codes)).items():
             values.setdefault(name, []).append(value)
-    return {name: {"mean": np.mean(found), "quantile_95": np.quantile(found, 0.95)} for name, found in values.items()}
+    return {
+        name: {"null_mean": np.mean(found), "null_quantile_95": np.quantile(found, 0.95)}
+        for name, found in values.items()
+    }
 
 
-def group_section(sample, grouping, codes, labels, bootstrap, settings):
+def group_section(sample, grouping, compared, bootstrap, settings):
     """All that is said about one grouping.
 
     Parameters
@@ -384,44 +311,33 @@ def group_section(sample, grouping, codes, labels, bootstrap, settings):
         Data.
     grouping : Grouping
         Attributes that are crossed.
-    codes : (n,) int64 array
-        Group of each row.
-    labels : list of tuple
-        Levels of each group.
-    bootstrap : dict or None
+    compared : ComparedGroups or None
+        The groups that are large enough.
+    bootstrap : dict
         Of :func:`bootstrap_intervals`.
     settings : dict
         ``min_group_size``, ``n_permutations``, ``confidence``.
 
     Returns
     -------
-    section : dict
+    dict
         Not yet plain.
-    compared : ComparedGroups or None
-        The groups that are large enough.
     """
-    names = list(grouping.names)
-    rows, intervals = _group_rows(sample, grouping, codes, labels, bootstrap, settings)
-    compared = compared_groups(sample, names, settings["min_group_size"])
-    measures = measure_groups(compared)
+    rows, intervals = _group_rows(sample, grouping, bootstrap, settings)
     nulls, n_permutations = {}, 0
     if compared is not None and settings["n_permutations"] != 0:
         groups = compared.groups
         n_permutations = n_null_permutations(settings["n_permutations"], len(groups.codes), groups.n_groups)
-        nulls = null_levels(compared, n_permutations, sample.generator("null levels of " + " × ".join(names)))
+        nulls = null_levels(compared, n_permutations, sample.generator(f"null levels of {grouping.title}"))
     small = [row for row in rows if row["too_small"]]
-    section = {
-        "attributes": names,
+    return {
+        "attributes": list(grouping.names),
         "kind": grouping.kind,
-        "n_groups": len(labels),
+        "n_groups": len(rows),
         "n_compared": 0 if compared is None else compared.groups.n_groups,
         "measures": {
-            name: {
-                "value": measures[name],
-                "null_mean": nulls.get(name, {}).get("mean"),
-                "null_quantile_95": nulls.get(name, {}).get("quantile_95"),
-            }
-            for name in MEASURES
+            name: {"value": value} | nulls.get(name, {"null_mean": None, "null_quantile_95": None})
+            for name, value in measure_groups(compared).items()
         },
         "n_permutations": n_permutations,
         "distributions_at": "every row" if sample.cells("y_pred") is None else f"{CELLS} cells of equal exposure",
@@ -430,7 +346,6 @@ def group_section(sample, grouping, codes, labels, bootstrap, settings):
         "too_small": [{name: row[name] for name in ("label", "levels", "rows", "exposure", "share")} for row in small],
         "share_too_small": float(sum(row["share"] for row in small)),
     }
-    return section, compared
 
 
 # --- pairs of groups -----------------------------------------------------------------------------------------------
@@ -443,7 +358,7 @@ def energy_distances(compared):
     rows, with weights, where dcor's definition by pairs of rows is quadratic.
     """
     n_groups = compared.groups.n_groups
-    part = compared.distributions()
+    part = compared.gather()(compared.groups.codes)
     shares = part.totals(part.weights) / part.weights.sum()
     products = np.zeros((n_groups, n_groups))
     for table, gaps in DistributionFunctions(part).tables(part.codes, "pairwise"):
@@ -454,15 +369,24 @@ def energy_distances(compared):
     return np.maximum(2.0 * (squares[:, None] + squares[None, :] - 2.0 * products), 0.0)
 
 
-def pairs_section(sample, grouping, compared, most):
+def pairs_sections(sample, groupings, compared, settings):
+    """The furthest pairs of groups of single attributes and of the full intersection, ``compared`` by their names."""
+    return [
+        {"attributes": list(grouping.names)}
+        | _furthest_pairs(sample, grouping.names, compared[grouping.names], _PAIRS_SHOWN[grouping.kind])
+        for grouping in groupings
+        if grouping.kind in _PAIRS_SHOWN
+    ]
+
+
+def _furthest_pairs(sample, names, compared, most):
     """The pairs of groups whose predictions are furthest apart, beyond what chance makes of their sizes.
 
     ``by_chance`` is the mean of the distance between two samples of the same sizes from the pooled predictions,
     ``E|U - U'| (1 / m_a + 1 / m_b)`` with the effective numbers of rows m.
     """
-    names = list(grouping.names)
     if compared is None or compared.groups.n_groups > _MOST_GROUPS:
-        return {"attributes": names, "n_pairs": 0, "pairs": []}
+        return {"n_pairs": 0, "pairs": []}
     groups = compared.groups
     distances = np.zeros((groups.n_groups, groups.n_groups))
     if not is_constant(groups.predictions):
@@ -474,19 +398,18 @@ def pairs_section(sample, grouping, compared, most):
     order = np.argsort(-(distances - by_chance)[first, second], kind="stable")[:most]
     pairs = []
     for a, b in zip(first[order], second[order], strict=True):
-        if means[a] < means[b]:
-            a, b = b, a
+        high, low = (b, a) if means[a] < means[b] else (a, b)
         pairs.append(
             {
-                "higher": label_of(names, groups.labels[a]),
-                "lower": label_of(names, groups.labels[b]),
-                "higher_levels": levels_of(names, groups.labels[a]),
-                "lower_levels": levels_of(names, groups.labels[b]),
-                "mean_higher": means[a],
-                "mean_lower": means[b],
-                "ratio": means[a] / means[b] if means[b] > 0 else None,
-                "energy_distance": distances[a, b],
-                "by_chance": by_chance[a, b],
+                "higher": label_of(groups.labels[high]),
+                "lower": label_of(groups.labels[low]),
+                "higher_levels": levels_of(names, groups.labels[high]),
+                "lower_levels": levels_of(names, groups.labels[low]),
+                "mean_higher": means[high],
+                "mean_lower": means[low],
+                "ratio": means[high] / means[low] if means[low] > 0 else None,
+                "energy_distance": distances[high, low],
+                "by_chance": by_chance[high, low],
             }
         )
-    return {"attributes": names, "n_pairs": len(first), "pairs": pairs}
+    return {"n_pairs": len(first), "pairs": pairs}

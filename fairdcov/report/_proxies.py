@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 
 from fairdcov._checks import is_constant
 from fairdcov.dependence import bind_dependence
-from fairdcov.encoding import MISSING, SensitiveBlocks, encode_attributes, factorise, missing_rows
+from fairdcov.encoding import MISSING, SensitiveBlocks, factorise, missing_rows
 
 __all__ = ["FeatureColumn", "proxies_section", "read_columns"]
 
@@ -101,46 +101,25 @@ def read_columns(frame, rows, names=None):
 
 
 class _Attribute:
-    """An attribute (or all of them) bound once for the distance correlations with many features; U-statistics."""
+    """An attribute (or all of them) bound once for the distance covariances with many features; U-statistics."""
 
-    def __init__(self, names, blocks):
-        self.names = list(names)
-        self._blocks = blocks.concatenated() if len(blocks.points) > 1 else blocks
-        self.constant = blocks.is_constant()
-        if not self.constant:
-            self._form = bind_dependence(self._blocks, "ccdcov", statistic="u", approximate=False)
-            self._length = self._form.norm()
+    def __init__(self, blocks):
+        self.blocks = blocks.concatenated() if len(blocks.points) > 1 else blocks
+        self.form = None if blocks.is_constant() else _bind(self.blocks)
+        self.length = 0.0 if self.form is None else self.form.norm()
 
-    def with_numbers(self, values, order, length):
-        """Squared distance correlation with a numeric feature of the given length."""
-        covariance = self._form.value_gradient(values, order)[0]
-        return covariance / (length * self._length) if length * self._length > 0 else 0.0
-
-    def with_levels(self, codes, n_levels, length):
-        """Squared distance correlation with a categorical feature, from the table of counts."""
-        (points,) = self._blocks.points
+    def covariance_with_levels(self, codes, n_levels, form):
+        """Squared distance covariance with a categorical feature, bound as ``form``; None where out of reach."""
+        (points,) = self.blocks.points
         n_profiles = len(points)
-        counts = np.bincount(codes * n_profiles + self._blocks.codes, minlength=n_levels * n_profiles)
-        counts = counts.reshape(n_levels, n_profiles).astype(np.float64)
-        covariance = table_distance_covariance(counts, 1.0 - np.eye(n_levels), cdist(points, points))
-        return covariance / (length * self._length) if length * self._length > 0 else 0.0
-
-    def with_levels_of_numbers(self, feature, n_levels, length):
-        """The same for an attribute of many values, which then takes the place of the prediction."""
-        (points,) = self._blocks.points
-        form = bind_dependence(_level_blocks(feature, n_levels), "ccdcov", statistic="u", approximate=False)
-        covariance = form.value_gradient(points[self._blocks.codes, 0])[0]
-        return covariance / (length * self._length) if length * self._length > 0 else 0.0
-
-    @property
-    def n_profiles(self):
-        """Distinct values."""
-        return self._blocks.n_profiles
-
-    @property
-    def univariate(self):
-        """Whether it is one column of numbers."""
-        return self._blocks.points[0].shape[1] == 1
+        if n_profiles <= _MOST_PROFILES:
+            counts = np.bincount(codes * n_profiles + self.blocks.codes, minlength=n_levels * n_profiles)
+            counts = counts.reshape(n_levels, n_profiles).astype(np.float64)
+            return table_distance_covariance(counts, 1.0 - np.eye(n_levels), cdist(points, points))
+        if points.shape[1] == 1:
+            # Numbers of many values take the place of the prediction.
+            return form.value_gradient(points[self.blocks.codes, 0])[0]
+        return None
 
 
 def table_distance_covariance(counts, distances_x, distances_y):
@@ -157,43 +136,41 @@ def table_distance_covariance(counts, distances_x, distances_y):
     return (products - 2.0 / (n - 2) * crossed + totals / ((n - 1) * (n - 2))) / (n * (n - 3))
 
 
-def _level_blocks(codes, n_levels):
-    """A categorical variable as points at distance 1 from each other."""
-    return SensitiveBlocks(codes.astype(np.int32), (np.eye(n_levels) / np.sqrt(2.0),), ("levels",))
-
-
-def _norm(blocks):
-    return bind_dependence(blocks, "ccdcov", statistic="u", approximate=False).norm()
+def _bind(blocks):
+    return bind_dependence(blocks, "ccdcov", statistic="u", approximate=False)
 
 
 def _correlations(column, attributes):
     """Bias-corrected squared distance correlations of a feature with each attribute; None where out of reach."""
-    found = []
     if column.numeric:
         known = np.isfinite(column.values)
         values = np.where(known, column.values, np.median(column.values[known]) if known.any() else 0.0)
         values = values - values.mean()
         constant = is_constant(values) or not known.any()
         order = np.argsort(values)
-        length = 0.0 if constant else _norm(SensitiveBlocks.from_arrays([values[:, None]]))
+        blocks = SensitiveBlocks.from_arrays([values[:, None]])
     else:
-        # Codes of levels that some row has.
+        # Codes of levels that some row has; levels are points at distance 1 from each other.
         codes, first = factorise(column.codes)
-        n_levels = len(first)
-        constant = n_levels < 2
-        length = 0.0 if constant else _norm(_level_blocks(codes, n_levels))
+        constant = len(first) < 2
+        blocks = SensitiveBlocks(codes.astype(np.int32), (np.eye(len(first)) / np.sqrt(2.0),), ("levels",))
+    if constant:
+        return [0.0] * len(attributes)
+    form = _bind(blocks)
+    length = form.norm()
+    found = []
     for attribute in attributes:
-        if constant or attribute.constant:
+        if length * attribute.length <= 0:
             found.append(0.0)
-        elif column.numeric:
-            found.append(attribute.with_numbers(values, order, length))
-        elif attribute.n_profiles <= _MOST_PROFILES:
-            found.append(attribute.with_levels(codes, n_levels, length))
-        elif attribute.univariate:
-            found.append(attribute.with_levels_of_numbers(codes, n_levels, length))
+            continue
+        if column.numeric:
+            covariance = attribute.form.value_gradient(values, order)[0]
         else:
-            found.append(None)
-    return [None if value is None else float(np.clip(value, 0.0, 1.0)) for value in found]
+            covariance = attribute.covariance_with_levels(codes, len(first), form)
+        if covariance is not None:
+            covariance = float(np.clip(covariance / (length * attribute.length), 0.0, 1.0))
+        found.append(covariance)
+    return found
 
 
 # --- all features together -----------------------------------------------------------------------------------------
@@ -272,7 +249,7 @@ def proxies_section(sample, settings):
     n_features = sample.features.shape[1]
     size = settings["max_screening_rows"] or max(_LEAST_SCREENED, _SCREENED // n_features)
     rows = sample.subset("screening", size)
-    attributes = sample.attributes.iloc[rows]
+    attributes = sample.attributes.rows(rows)
     section = {
         "n_samples": len(rows),
         "attributes": sample.names,
@@ -282,9 +259,8 @@ def proxies_section(sample, settings):
         "prediction": None,
     }
     columns = read_columns(sample.features, rows)
-    wanted = [(name,) for name in sample.names] + ([tuple(sample.names)] if len(sample.names) > 1 else [])
     if len(rows) >= 4:
-        bound = [_Attribute(names, encode_attributes(attributes[list(names)], None, None)) for names in wanted]
+        bound = [_Attribute(attributes.select(names).profiles()) for names in sample.singles_and_all]
         for column in columns:
             if column.name in sample.names:
                 section["protected_features"].append(column.name)
@@ -327,8 +303,8 @@ def _prediction(sample, settings):
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         for name in sample.names:
-            values = sample.attributes[name].iloc[rows]
-            values = values.to_numpy() if values.dtype.kind == "f" else values.cat.codes.to_numpy()
+            column = sample.attributes.columns[name]
+            values = (column.values if column.numeric else sample.groups((name,)).codes)[rows]
             result = {"attribute": name, "score": None, "value": None, "n_samples": len(rows), "folds": _FOLDS}
             if len(np.unique(values)) < 2:
                 found.append(result | {"note": "constant"})

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from fairdcov.report._tables import TABLES
+
 __all__ = ["SCHEMA", "SCHEMA_VERSION", "AuditReport"]
 
 SCHEMA = "fairdcov.audit"
@@ -24,73 +26,6 @@ def _flat(row):
         else:
             found[name] = value
     return found
-
-
-def _groups_frame(data):
-    for section in data["groups"]:
-        head = {"attributes": section["attributes"], "kind": section["kind"]}
-        for group in section["groups"]:
-            yield head | {name: value for name, value in group.items() if name != "levels"}
-
-
-def _measures_frame(data):
-    for section in data["groups"]:
-        head = {"attributes": section["attributes"], "kind": section["kind"], "n_compared": section["n_compared"]}
-        for name, measure in section["measures"].items():
-            yield head | {"measure": name} | measure | {"n_permutations": section["n_permutations"]}
-
-
-def _too_small_frame(data):
-    for section in data["groups"]:
-        for group in section["too_small"]:
-            yield {"attributes": section["attributes"]} | {
-                name: value for name, value in group.items() if name != "levels"
-            }
-
-
-def _pairs_frame(data):
-    for section in data["pairs"]:
-        for pair in section["pairs"]:
-            yield {"attributes": section["attributes"]} | {
-                name: value for name, value in pair.items() if not name.endswith("_levels")
-            }
-
-
-def _before_after_frame(data):
-    for entry in data["change"]["measures"] if data["change"] else []:
-        for name, value in entry["before"].items():
-            yield {"attributes": entry["attributes"], "measure": name, "before": value, "after": entry["after"][name]}
-
-
-def _part(*keys):
-    """Rows at a place in the data that may not be there."""
-
-    def rows(data):
-        for key in keys:
-            data = data[key] if data else None
-        for row in data or []:
-            yield row if isinstance(row, dict) else {"text": row}
-
-    return rows
-
-
-_SECTIONS = {
-    "groups": _groups_frame,
-    "measures": _measures_frame,
-    "too_small": _too_small_frame,
-    "pairs": _pairs_frame,
-    "dependence": _part("dependence"),
-    "partial": _part("partial", "results"),
-    "proxies": _part("proxies", "features"),
-    "proxy_prediction": _part("proxies", "prediction"),
-    "lift": _part("lift", "table"),
-    "double_lift": _part("change", "double_lift"),
-    "premium_changes": _part("change", "by_attribute"),
-    "premium_changes_by_group": _part("change", "by_intersection"),
-    "before_after": _before_after_frame,
-    "binning": _part("binning"),
-    "alternatives": _part("alternatives"),
-}
 
 
 class AuditReport:
@@ -209,9 +144,9 @@ class AuditReport:
             Without rows where the report has no such part.
             :func:`fairdcov.actuarial.write_csv` saves it so that no spreadsheet takes a category for a formula.
         """
-        if section not in _SECTIONS:
-            raise ValueError(f"section must be one of {', '.join(map(repr, _SECTIONS))}; found {section!r}")
-        return pd.DataFrame([_flat(row) for row in _SECTIONS[section](self._data)])
+        if section not in TABLES:
+            raise ValueError(f"section must be one of {', '.join(map(repr, TABLES))}; found {section!r}")
+        return pd.DataFrame([_flat(row) for row in TABLES[section](self._data)])
 
     def to_markdown(self, path=None):
         """The report as Markdown, with the tables and without the pictures.

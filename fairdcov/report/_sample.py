@@ -6,20 +6,18 @@ from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from scipy.special import xlogy
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import check_choice, check_consistent_rows, is_constant
+from fairdcov._fitting import FAMILIES
 from fairdcov.actuarial import check_positive_baseline, exposure_bins, read_book
-from fairdcov.dependence import gini_mean_difference
+from fairdcov.dependence import bind_dependence, gini_mean_difference
 from fairdcov.encoding import (
+    DEFAULT_GROUPS,
     MAX_NUMERIC_LEVELS,
+    Attributes,
     column_named,
-    encode_attributes,
-    fixed_bins,
-    make_groups,
     nearest_name,
-    read_columns,
     read_frame,
     warn_about_order,
 )
@@ -32,21 +30,16 @@ __all__ = [
     "TASKS",
     "AuditSample",
     "Grouping",
-    "cut",
     "find_task",
     "out_of_range",
     "read_sample",
     "unit_deviance",
 ]
 
-# What is predicted, and the deviance that goes with it (a power of the Tweedie family, or the Bernoulli one).
-TASKS = {
-    "frequency": ("Poisson deviance", 1.0),
-    "pure_premium": ("Tweedie deviance of power 1.5", 1.5),
-    "severity": ("gamma deviance", 2.0),
-    "regression": ("squared error", 0.0),
-    "classification": ("Bernoulli deviance", None),
-}
+# What is predicted, and the deviance that goes with it: that of the first family of this task.
+TASKS: dict = {}
+for _family in FAMILIES.values():
+    TASKS.setdefault(_family.task, (_family.deviance_name, _family.loss()))
 # What the predictions of a task have to be, beside any number.
 PREDICTION_RANGES = {
     "frequency": "predictions that are not negative, and positive where something was observed",
@@ -60,8 +53,6 @@ _ROWS_NAMED = 5
 # exposure, where they are exact. Between two of them they cannot move by more than the exposure of a cell.
 _EVERY_ROW = 20_000
 CELLS = 4096
-# Quantile groups of a measurement that nobody has said how to cut.
-_DEFAULT_GROUPS = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +78,11 @@ class Grouping:
     names: tuple
     kind: str
 
+    @property
+    def title(self):
+        """Names of the attributes."""
+        return " × ".join(self.names)
+
 
 @dataclass(frozen=True, eq=False)
 class AuditSample:
@@ -96,16 +92,14 @@ class AuditSample:
     ----------
     book : Book
         Observed values (or None), predictions, exposure.
-    attributes : DataFrame, (n, d)
-        Protected attributes: float64 columns and categorical ones.
+    attributes : Attributes, (n, d)
+        Protected attributes.
     features : DataFrame (of narwhals), (n, p), or None
         Rating factors and other columns.
     legitimate : list of str
         Features that are called legitimate.
     weighted : bool
         Whether the exposures differ.
-    levels : DataFrame, (n, d)
-        The same with bins in place of the values that are cut, all categorical: what groups are made of.
     bins : dict
         Edges of the attributes that are cut into bins.
     bins_asked : dict
@@ -119,8 +113,7 @@ class AuditSample:
     """
 
     book: object
-    attributes: pd.DataFrame
-    levels: pd.DataFrame
+    attributes: Attributes
     features: object
     legitimate: list
     weighted: bool
@@ -159,7 +152,12 @@ class AuditSample:
     @property
     def names(self):
         """Names of the protected attributes."""
-        return list(self.attributes.columns)
+        return self.attributes.names
+
+    @property
+    def singles_and_all(self):
+        """Names of each attribute, and of all of them."""
+        return [(name,) for name in self.names] + ([tuple(self.names)] if len(self.names) > 1 else [])
 
     def generator(self, purpose):
         """Random generator of one section, so that no section depends on which others there are."""
@@ -180,8 +178,17 @@ class AuditSample:
     def blocks(self, names):
         """Attributes as points, for the distance covariances."""
         if ("blocks", names) not in self._known:
-            self._known["blocks", names] = encode_attributes(self.attributes[list(names)], None, self.weights)
+            self._known["blocks", names] = self.attributes.select(names).profiles(None, self.weights)
         return self._known["blocks", names]
+
+    def groups(self, names, bins=None):
+        """Groups of the rows by some of the attributes, cut by the bins of the audit or by others."""
+        bins = self.bins if bins is None else bins
+        return self.attributes.select(names).groups({name: bins[name] for name in names if name in bins}, self.weights)
+
+    def n_levels(self, name):
+        """Distinct values of an attribute."""
+        return len(np.unique(self.attributes.columns[name].level_codes()[0]))
 
     def cells(self, which):
         """Cell of each row by its prediction, (n,), or None where there are few enough rows to look at each."""
@@ -202,6 +209,18 @@ class AuditSample:
             return 0.0 if constant else gini_mean_difference(values, probabilities, order=self.order(which))[0]
 
         return self._once("spread", which, compute)
+
+    def dependence(self, names, measure, which="y_pred"):
+        """Distance covariance of a tariff with some attributes, and the same over the Gini mean difference.
+
+        The V-statistic weighted by exposure; no rescaling of the tariff changes the second.
+        """
+        spread, blocks = self.spread(which), self.blocks(names)
+        if spread == 0 or blocks.is_constant(self.weights):
+            return 0.0, 0.0
+        form = bind_dependence(blocks, measure, statistic="v", sample_weight=self.weights)
+        value = form.value_gradient(self.book.predictions[which], self.order(which))[0]
+        return value, value / spread
 
     def bandwidth(self, which):
         """Standard deviation of the kernel of all densities of one tariff, None where the predictions are constant."""
@@ -226,9 +245,7 @@ class AuditSample:
 
     def unit_deviances(self, which="y_pred"):
         """Deviance of each row (n,), or None with the reason why there is none."""
-        if self.book.observed is None:
-            return None, "nothing was observed"
-        return unit_deviance(self.book.observed, self.book.predictions[which], self.task)
+        return self._once("deviances", which, lambda values: unit_deviance(self.book.observed, values, self.task))
 
 
 def unit_deviance(observed, predicted, task):
@@ -248,35 +265,19 @@ def unit_deviance(observed, predicted, task):
     reason : str or None
         Why there are none.
     """
-    name, power = TASKS[task]
-    if power == 0:
-        return (observed - predicted) ** 2, None
-    if power is None:
+    name, loss = TASKS[task]
+    if loss.target_range == "binary":
         if not np.isin(observed, (0.0, 1.0)).all() or out_of_range(observed, predicted, task).any():
             return None, f"the {name} needs outcomes 0 and 1 and {PREDICTION_RANGES[task]}"
-        # Up to rounding a prediction may be certain; a certain one that is wrong costs as much as the smallest number.
-        tiny = np.finfo(np.float64).tiny
-        return -2.0 * (
-            observed * np.log(np.maximum(predicted, tiny)) + xlogy(1.0 - observed, np.maximum(1.0 - predicted, tiny))
-        ), None
-    lowest = "positive" if power >= 2 else "not negative"
-    if (observed < 0).any() or (power >= 2 and (observed == 0).any()):
-        return None, f"the {name} needs observed values that are {lowest}"
-    if out_of_range(observed, predicted, task).any():
+    elif loss.out_of_range(observed).any():
+        return None, f"the {name} needs observed values that are {loss.target_range}"
+    elif out_of_range(observed, predicted, task).any():
         return None, f"the {name} needs {PREDICTION_RANGES[task]}"
-    if power == 2:
-        return 2.0 * (np.log(predicted / observed) + observed / predicted - 1.0), None
+    if loss.link != "log":
+        return loss.deviance(observed, predicted), None
     # Where nothing is predicted nothing is observed either, and the deviance is 0.
     deviances, some = np.zeros(len(predicted)), predicted > 0
-    observed, predicted = observed[some], predicted[some]
-    if power == 1:
-        deviances[some] = 2.0 * (xlogy(observed, observed / predicted) - observed + predicted)
-    else:
-        deviances[some] = 2.0 * (
-            observed ** (2.0 - power) / ((1.0 - power) * (2.0 - power))
-            - observed * predicted ** (1.0 - power) / (1.0 - power)
-            + predicted ** (2.0 - power) / (2.0 - power)
-        )
+    deviances[some] = loss.deviance(observed[some], predicted[some])
     return deviances, None
 
 
@@ -344,55 +345,30 @@ def _check_predictions(book, task, reason):
 
 
 def _read_attributes(sensitive_features, n_samples, rows):
-    """Protected attributes as a pandas frame of floats and categories, whatever they came in."""
+    """Protected attributes of the rows that count, whatever they came in."""
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("audit needs sensitive_features; found None")
     if isinstance(sensitive_features, dict):
         sensitive_features = read_frame(sensitive_features, "sensitive_features", n_samples).to_native()
-    columns = {}
-    for name, column in read_columns(sensitive_features).items():
+    attributes = Attributes.read(sensitive_features)
+    for column in attributes.columns.values():
         check_consistent_rows(n_samples, column, "sensitive_features", reference="y_pred")
-        if column.numeric:
-            columns[name] = column.values[rows]
-            continue
         column.warn_of_numbers_as_text()
-        codes, levels = column.level_codes()
-        if column.declared is None:
-            order = sorted(range(len(levels)), key=levels.__getitem__)
-            position = np.empty(len(levels), dtype=np.int64)
-            position[order] = np.arange(len(levels))
-            codes, levels = position[codes], [levels[k] for k in order]
-        columns[name] = pd.Categorical.from_codes(codes[rows], categories=pd.Index(levels, dtype=object))
-    return pd.DataFrame(columns)
+    return attributes if len(rows) == n_samples else attributes.rows(rows)
 
 
 def _read_bins(attributes, bins, weights):
     """Edges of all bins; measurements that nobody has said how to cut become quantile groups."""
     asked = bins
     if bins is None or isinstance(bins, dict):
-        names = list(attributes.columns)
-        asked = {column_named(key, names, "bins"): value for key, value in (bins or {}).items()}
-        for name in names:
-            column = attributes[name]
-            many = column.dtype.kind == "f" and column.nunique() > MAX_NUMERIC_LEVELS
-            if name not in asked and many:
-                asked[name] = _DEFAULT_GROUPS
-    edges = fixed_bins(attributes, asked, weights)
+        asked = {column_named(key, attributes.names, "bins"): value for key, value in (bins or {}).items()}
+        for name, column in attributes.columns.items():
+            if name not in asked and column.numeric and len(column.distinct()[1]) > MAX_NUMERIC_LEVELS:
+                asked[name] = DEFAULT_GROUPS
+    edges = attributes.edges(asked, weights)
     if not isinstance(asked, dict):
         asked = dict.fromkeys(edges, asked)
     return edges, asked
-
-
-def cut(attributes, bins, weights=None):
-    """Attributes as categories: their levels, and bins for those that are cut."""
-    columns = {}
-    for name in attributes.columns:
-        if attributes[name].dtype.kind != "f":
-            columns[name] = attributes[name].array
-            continue
-        codes, labels, _ = make_groups(attributes[[name]], {name: bins[name]} if name in bins else None, weights)
-        columns[name] = pd.Categorical.from_codes(codes, categories=pd.Index([key[0] for key in labels], dtype=object))
-    return pd.DataFrame(columns)
 
 
 def _read_features(features, legitimate_features, n_samples, rows):
@@ -482,7 +458,6 @@ def read_sample(
     return AuditSample(
         book=book,
         attributes=attributes,
-        levels=cut(attributes, edges),
         features=features,
         legitimate=legitimate,
         weighted=weighted,

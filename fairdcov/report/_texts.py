@@ -1,6 +1,8 @@
 """Sentences that every report carries: what it does not show, and the rules that people work under."""
 
-__all__ = ["LIMITS", "MEASURE_NAMES", "MEASURE_NOTES", "RULES", "TASK_NAMES"]
+from fairdcov.metrics import GROUP_MEASURES
+
+__all__ = ["LIMITS", "MEASURE_NAMES", "RULES", "TASK_NAMES"]
 
 LIMITS = [
     {
@@ -99,24 +101,9 @@ TASK_NAMES = {
     "classification": "probability",
 }
 
-MEASURE_NAMES = {
-    "demographic_parity_gap": "Demographic parity gap",
-    "unfairness_ratio": "Unfairness ratio, groups alike",
-    "unfairness_ratio_by_share": "Unfairness ratio, groups by share",
-    "js_divergence": "Jensen–Shannon divergence",
-    "ks_disparity": "Kolmogorov–Smirnov distance",
-    "wasserstein_disparity": "Wasserstein distance",
+MEASURE_NAMES = {name: measure.title for name, measure in GROUP_MEASURES.items()} | {
     "dcov": "dCov",
     "jdcov": "JdCov, net",
     "ccdcov": "CCdCov",
     "ccdcov_normalized": "CCdCov, scale-free",
-}
-
-MEASURE_NOTES = {
-    "demographic_parity_gap": "largest difference of mean predictions, in their units",
-    "unfairness_ratio": "variance of the group means, however small the groups, over that of the predictions",
-    "unfairness_ratio_by_share": "share of the variance of the predictions between the groups, from 0 to 1",
-    "js_divergence": "between all groups, in bits",
-    "ks_disparity": "largest over pairs of groups, from 0 to 1",
-    "wasserstein_disparity": "largest over pairs of groups, in units of the predictions",
 }

@@ -1,9 +1,12 @@
 """The report as sections of text, tables and pictures: one place for its words, whatever the form it is written in."""
 
 from dataclasses import dataclass, field
+from functools import partial
 
+from fairdcov.metrics import GROUP_MEASURES
 from fairdcov.report._summary import number, p_value, percent, ratio
-from fairdcov.report._texts import MEASURE_NAMES, MEASURE_NOTES, TASK_NAMES
+from fairdcov.report._tables import TABLES
+from fairdcov.report._texts import MEASURE_NAMES, TASK_NAMES
 
 __all__ = ["Items", "Picture", "Section", "Table", "Text", "view"]
 
@@ -79,8 +82,71 @@ def _title(attributes):
     return " × ".join(attributes)
 
 
-def _interval(low, high):
+def _interval(entry, kind=""):
+    low, high = entry[f"{kind}lower"], entry[f"{kind}upper"]
     return "–" if low is None or high is None else f"{ratio(low)} to {ratio(high)}"
+
+
+def _label(group):
+    return group["label"] + (" (too small)" if group["too_small"] else "")
+
+
+# Title and form of the columns whose title is not their key, or that are not written as numbers and texts are.
+_COLUMNS = {
+    "actual_to_expected": ("actual / expected", ratio),
+    "attributes": ("attributes", _title),
+    "change": ("change", percent),
+    "distance_correlation": ("without", number),
+    "exposure": ("exposure", partial(number, digits=4)),
+    "js_divergence": ("divergence, bits", number),
+    "level": ("level", str),
+    "mean_higher": ("mean, higher", number),
+    "mean_lower": ("mean, lower", number),
+    "measure": ("measure", MEASURE_NAMES.get),
+    "n_compared": ("compared", number),
+    "n_levels": ("levels", number),
+    "normalized": ("scale-free", number),
+    "note": ("note", lambda note: note or ""),
+    "null_mean": ("by chance", number),
+    "null_quantile_95": ("95 % by chance", number),
+    "p_value": ("p-value", p_value),
+    "partial": ("given the factors", number),
+    "premium_after": ("premium after", partial(number, digits=4)),
+    "premium_before": ("premium before", partial(number, digits=4)),
+    "quantile_5": ("5 %", percent),
+    "quantile_50": ("median", percent),
+    "quantile_95": ("95 %", percent),
+    "score": ("score", {"auc": "AUC (0.5 is chance)", "r2": "R² (0 is chance)", None: "–"}.get),
+    "share": ("share", percent),
+    "share_compared": ("exposure compared", percent),
+    "share_down": ("pay less", percent),
+    "share_up": ("pay more", percent),
+    "statistic": ("statistic tested", number),
+}
+# Columns that are written from the whole entry.
+_GROUP = ("group", None, _label)
+_INTERVAL = ("interval", None, _interval)
+_CHANGE = (
+    *("rows", "premium_before", "premium_after", "change"),
+    *("quantile_5", "quantile_50", "quantile_95", "share_up", "share_down"),
+)
+
+
+def _table(caption, columns, entries, **options):
+    """A table with a row for each entry; those of groups that are too small are muted.
+
+    A column is the key of a value, or a title, a key (None for the whole entry) and the function that writes it.
+    """
+    entries, titles, cells = list(entries), [], []
+    for column in columns:
+        if isinstance(column, str):
+            title, write = _COLUMNS.get(column, (column.replace("_", " "), number))
+            column = title, column, write
+        title, key, write = column
+        titles.append(title)
+        cells.append([write(entry if key is None else entry[key]) for entry in entries])
+    muted = [position for position, entry in enumerate(entries) if entry.get("too_small")]
+    return Table(caption, titles, [list(row) for row in zip(*cells, strict=True)], muted=muted, **options)
 
 
 def _summary(data):
@@ -129,13 +195,20 @@ def _scope(data):
                 "chose the strength and by which rule: pass metadata to put it on record."
             )
         )
-    table = Table("Protected attributes", ["attribute", "kind", "levels", "range", "bins"], [], n_words=2)
-    for attribute in rows["attributes"]:
-        name = attribute["name"]
-        bins = data["settings"]["bins"].get(name)
-        spread = f"{attribute['lowest']:g} to {attribute['highest']:g}" if attribute["kind"] == "numeric" else ""
-        table.rows.append([name, attribute["kind"], number(attribute["n_levels"]), spread, _bins(bins)])
+    bins = data["settings"]["bins"]
+    columns = (
+        ("attribute", "name", str),
+        "kind",
+        "n_levels",
+        ("range", None, _range),
+        ("bins", None, lambda attribute: _bins(bins.get(attribute["name"]))),
+    )
+    table = _table("Protected attributes", columns, rows["attributes"], n_words=2)
     return Section("scope", "What was audited", [*blocks, table])
+
+
+def _range(attribute):
+    return f"{attribute['lowest']:g} to {attribute['highest']:g}" if attribute["kind"] == "numeric" else ""
 
 
 def _bins(bins):
@@ -146,12 +219,13 @@ def _bins(bins):
 
 
 _SCORES = (
-    ("observed", "observed mean", number),
-    ("predicted", "predicted mean", number),
-    ("actual_to_expected", "actual / expected", ratio),
-    ("deviance", "mean deviance", lambda value: number(value, 5)),
-    ("deviance_explained", "deviance explained (D²)", percent),
-    ("gini", "Gini index", number),
+    ("observed mean", "observed", number),
+    ("predicted mean", "predicted", number),
+    "actual_to_expected",
+    ("its interval", None, _interval),
+    ("mean deviance", "deviance", partial(number, digits=5)),
+    ("deviance explained (D²)", "deviance_explained", percent),
+    ("Gini index", "gini", number),
 )
 
 
@@ -160,33 +234,18 @@ def _balance(data):
     if not data["data"]["observed"]:
         table = Table("Predictions", ["", "predictions"], [["predicted mean", number(balance["predicted"])]])
         return Section("balance", "Balance", [Text("No observed values were given."), table])
-    columns = [("predictions", balance)] + ([("baseline", change["before"])] if change else [])
-    rows = []
-    for key, title, form in _SCORES:
-        rows.append([title, *(form(column[key]) for _, column in columns)])
-        if key == "actual_to_expected":
-            rows.append(["its interval", *(_interval(column["lower"], column["upper"]) for _, column in columns)])
+    tariffs = {"predictions": balance} | ({"baseline": change["before"]} if change else {})
+    scores = _table("", _SCORES, tariffs.values())
     table = Table(
         "All rows, weighted by exposure",
-        ["", *(title for title, _ in columns)],
-        rows,
+        ["", *tariffs],
+        [list(row) for row in zip(scores.columns, *scores.rows, strict=True)],
         note=f"Deviance: {balance['deviance_name']}. The groups have their balance in their own tables below.",
     )
-    lift = Table(
+    lift = _table(
         "Lift: bins of the predictions, of about equal exposure",
-        ["bin", "rows", "exposure", "predicted", "observed", "actual / expected", "interval"],
-        [
-            [
-                number(row["bin"]),
-                number(row["rows"]),
-                number(row["exposure"], 4),
-                number(row["predicted"]),
-                number(row["observed"]),
-                ratio(row["actual_to_expected"]),
-                _interval(row["lower"], row["upper"]),
-            ]
-            for row in data["lift"]["table"]
-        ],
+        ("bin", "rows", "exposure", "predicted", "observed", "actual_to_expected", _INTERVAL),
+        data["lift"]["table"],
         n_words=0,
     )
     first, last = data["lift"]["table"][0], data["lift"]["table"][-1]
@@ -209,7 +268,7 @@ def _groups(data):
     yield Section("groups", "Groups", [Text(words), *_group_pictures(data)])
     for position, section in enumerate(data["groups"]):
         title = _title(section["attributes"])
-        yield Section(f"groups-{position + 1}", title, [_measures(section), *_group_table(data, section)], level=3)
+        yield Section(f"groups-{position + 1}", title, [_measures(section), _group_table(data, section)], level=3)
 
 
 def _group_pictures(data):
@@ -235,111 +294,53 @@ def _group_pictures(data):
 
 
 def _measures(section):
-    rows = []
-    for name, measure in section["measures"].items():
-        rows.append(
-            [
-                MEASURE_NAMES[name],
-                MEASURE_NOTES[name],
-                number(measure["value"]),
-                number(measure["null_mean"]),
-                number(measure["null_quantile_95"]),
-            ]
-        )
-    return Table(
+    what_it_is = ("what it is", "measure", lambda name: GROUP_MEASURES[name].note)
+    return _table(
         f"Differences between groups of {_title(section['attributes'])} ({section['n_compared']} are large enough)",
-        ["measure", "what it is", "value", "by chance", "95 % by chance"],
-        rows,
+        ("measure", what_it_is, "value", "null_mean", "null_quantile_95"),
+        [{"measure": name} | measure for name, measure in section["measures"].items()],
         n_words=2,
         note=f"{section['n_permutations']} permutations; distribution functions at {section['distributions_at']}.",
     )
 
 
 def _group_table(data, section):
-    observed = data["data"]["observed"]
-    bootstrap = section["intervals"]["n_bootstrap"] > 0
-    deviance = observed and any(group.get("deviance") is not None for group in section["groups"])
-    columns = ["group", "rows", "exposure", "share", "predicted"]
-    columns += ["observed", "actual / expected", "interval"] if observed else []
-    columns += ["bootstrap interval"] if bootstrap else []
-    columns += ["deviance"] if deviance else []
-    shown = sorted(range(len(section["groups"])), key=lambda k: -section["groups"][k]["exposure"])[:_MOST_ROWS]
-    rows, muted = [], []
-    for k in sorted(shown):
-        group = section["groups"][k]
-        row = [
-            group["label"] + (" (too small)" if group["too_small"] else ""),
-            number(group["rows"]),
-            number(group["exposure"], 4),
-            percent(group["share"]),
-            number(group["predicted"]),
-        ]
-        if observed:
-            row += [number(group["observed"]), ratio(group["actual_to_expected"])]
-            row.append(_interval(group["lower"], group["upper"]))
-        if bootstrap:
-            row.append(_interval(group["bootstrap_lower"], group["bootstrap_upper"]))
-        if deviance:
-            row.append(number(group["deviance"]))
-        if group["too_small"]:
-            muted.append(len(rows))
-        rows.append(row)
-    notes = []
-    if observed:
-        kind = {"poisson": "exact Poisson intervals", "normal": "intervals of the linearised ratio"}
-        level = f"{100 * section['intervals']['confidence']:g} %"
-        notes.append(f"Actual to expected with {kind[section['intervals']['kind']]} at {level}.")
-    if bootstrap:
-        notes.append(f"Bootstrap: {section['intervals']['n_bootstrap']} resamples by fairlearn's MetricFrame.")
-    if len(shown) < len(section["groups"]):
-        notes.append(f"The {len(shown)} groups of the most exposure; the JSON has all {len(section['groups'])}.")
-    yield Table(f"Groups of {_title(section['attributes'])}", columns, rows, muted=muted, note=" ".join(notes))
+    groups, intervals = section["groups"], section["intervals"]
+    columns, notes = [_GROUP, "rows", "exposure", "share", "predicted"], []
+    if data["data"]["observed"]:
+        columns += ["observed", "actual_to_expected", _INTERVAL]
+        kind = {"poisson": "exact Poisson intervals", "normal": "intervals of the linearised ratio"}[intervals["kind"]]
+        notes.append(f"Actual to expected with {kind} at {100 * intervals['confidence']:g} %.")
+    if intervals["n_bootstrap"] > 0:
+        columns.append(("bootstrap interval", None, partial(_interval, kind="bootstrap_")))
+        notes.append(f"Bootstrap: {intervals['n_bootstrap']} resamples by fairlearn's MetricFrame.")
+    if any(group.get("deviance") is not None for group in groups):
+        columns.append("deviance")
+    largest = sorted(range(len(groups)), key=lambda k: -groups[k]["exposure"])[:_MOST_ROWS]
+    if len(largest) < len(groups):
+        notes.append(f"The {len(largest)} groups of the most exposure; the JSON has all {len(groups)}.")
+    shown = [groups[k] for k in sorted(largest)]
+    return _table(f"Groups of {_title(section['attributes'])}", columns, shown, note=" ".join(notes))
 
 
 def _pairs(data):
-    rows = []
-    for section in data["pairs"]:
-        for pair in section["pairs"]:
-            rows.append(
-                [
-                    _title(section["attributes"]),
-                    pair["higher"],
-                    pair["lower"],
-                    number(pair["mean_higher"]),
-                    number(pair["mean_lower"]),
-                    number(pair["ratio"]),
-                    number(pair["energy_distance"]),
-                    number(pair["by_chance"]),
-                ]
-            )
-    if not rows:
+    pairs = list(TABLES["pairs"](data))
+    if not pairs:
         return None
     words = (
         "Pairs of groups whose predictions are furthest apart by their energy distance, which compares whole "
         "distributions and not only means; ordered by what is beyond the distance that two groups of their sizes "
         "have by chance."
     )
-    columns = ["attributes", "higher", "lower", "mean, higher", "mean, lower", "ratio", "energy distance", "by chance"]
-    return Section("pairs", "Groups furthest apart", [Text(words), Table("Pairs of groups", columns, rows, n_words=3)])
+    columns = ("attributes", "higher", "lower", "mean_higher", "mean_lower", "ratio", "energy_distance", "by_chance")
+    table = _table("Pairs of groups", columns, pairs, n_words=3)
+    return Section("pairs", "Groups furthest apart", [Text(words), table])
+
+
+_UNTESTED = dict.fromkeys(("effect_size", "p_value", "n_permutations", "statistic", "null_quantile_95", "n_samples"))
 
 
 def _dependence(data):
-    rows = []
-    for entry in data["dependence"]:
-        test = entry["test"] or {}
-        rows.append(
-            [
-                _title(entry["attributes"]),
-                MEASURE_NAMES[entry["measure"]],
-                number(entry["value"]),
-                number(entry["normalized"]),
-                number(test.get("effect_size")),
-                p_value(test.get("p_value"), test.get("n_permutations")),
-                number(test.get("statistic")),
-                number(test.get("null_quantile_95")),
-                number(test.get("n_samples")),
-            ]
-        )
     words = (
         "CCdCov and JdCov (net of what the attributes have among themselves) are 0 where the predictions are "
         "independent of the attributes jointly; dCov sums over single attributes and is blind to their intersections. "
@@ -347,35 +348,32 @@ def _dependence(data):
         "Tests are by permutation of the attributes, with every row counted alike and the unbiased "
         "statistic, whose mean is 0 under independence. The effect size is a squared distance correlation, from 0 to 1."
     )
-    columns = ["attributes", "measure", "value", "scale-free", "effect size", "p-value"]
-    columns += ["statistic tested", "95 % by chance", "rows tested"]
-    table = Table("Dependence of the predictions on the attributes", columns, rows, n_words=2)
+    entries = [(entry["test"] or _UNTESTED) | entry for entry in data["dependence"]]
+    columns = (
+        *("attributes", "measure", "value", "normalized", "effect_size"),
+        ("p-value", None, lambda entry: p_value(entry["p_value"], entry["n_permutations"])),
+        *("statistic", "null_quantile_95", ("rows tested", "n_samples", number)),
+    )
+    table = _table("Dependence of the predictions on the attributes", columns, entries, n_words=2)
     return Section("dependence", "Tests of independence", [Text(words), table])
 
 
 def _partial(data):
-    partial = data["partial"]
-    if partial is None:
+    found = data["partial"]
+    if found is None:
         words = (
             "No rating factors were called legitimate: pass legitimate_features to see how much dependence is left "
             "given them."
         )
         return Section("partial", "Given legitimate factors", [Text(words)])
-    rows = [
-        [
-            _title(entry["attributes"]),
-            number(entry["distance_correlation"]),
-            number(entry["partial"]),
-            p_value(entry["p_value"]),
-        ]
-        for entry in partial["results"]
-    ]
     words = (
-        f"Given {', '.join(partial['given'])}: the partial distance correlation of predictions and attributes, beside "
+        f"Given {', '.join(found['given'])}: the partial distance correlation of predictions and attributes, beside "
         f"the squared distance correlation without these factors, both bias-corrected; on a subsample of "
-        f"{partial['n_samples']:,} rows, with {partial['n_permutations']} permutations."
+        f"{found['n_samples']:,} rows, with {found['n_permutations']} permutations."
     )
-    table = Table("Dependence that is left", ["attributes", "without", "given the factors", "p-value"], rows)
+    table = _table(
+        "Dependence that is left", ("attributes", "distance_correlation", "partial", "p_value"), found["results"]
+    )
     return Section("partial", "Given legitimate factors", [Text(words), table])
 
 
@@ -386,12 +384,12 @@ def _proxies(data):
         return Section("proxies", "Proxies", [Text(words)])
     jointly = len(proxies["attributes"]) > 1
     features = proxies["features"][:_MOST_FEATURES]
-    rows = []
-    for entry in features:
-        row = [entry["feature"], entry["kind"] + (", legitimate" if entry["legitimate"] else "")]
-        row += [ratio(entry["distance_correlation"][name]) for name in proxies["attributes"]]
-        rows.append(row + ([ratio(entry["jointly"])] if jointly else []))
-    columns = ["feature", "kind", *proxies["attributes"]] + (["all jointly"] if jointly else [])
+    columns = [
+        "feature",
+        ("kind", None, lambda entry: entry["kind"] + (", legitimate" if entry["legitimate"] else "")),
+    ]
+    columns += [(name, "distance_correlation", partial(_ratio_of, name)) for name in proxies["attributes"]]
+    columns += [("all jointly", "jointly", ratio)] if jointly else []
     notes = [f"On {proxies['n_samples']:,} rows."]
     if len(features) < len(proxies["features"]):
         notes.append(f"The first {len(features)} of {len(proxies['features'])}; the JSON has all.")
@@ -410,76 +408,43 @@ def _proxies(data):
                 "proxies",
                 "Features that carry the protected attributes, the strongest first",
                 "Squared distance correlations of "
-                + ", ".join(row[0] for row in rows[:12])
+                + ", ".join(entry["feature"] for entry in features[:12])
                 + "; figures in the table.",
             )
         )
-    blocks.append(Table("Squared distance correlation", columns, rows, n_words=2, note=" ".join(notes)))
-    predictions = [
-        [
-            entry["attribute"],
-            {"auc": "AUC (0.5 is chance)", "r2": "R² (0 is chance)", None: "–"}[entry["score"]],
-            entry["note"] or "",
-            number(entry["value"]),
-            number(entry["n_samples"]),
-        ]
-        for entry in proxies["prediction"]
-    ]
-    if predictions:
-        blocks.append(
-            Table(
-                "How well all features together predict each attribute, cross-validated, by boosted trees",
-                ["attribute", "score", "note", "value", "rows"],
-                predictions,
-                n_words=3,
-            )
-        )
+    blocks.append(_table("Squared distance correlation", columns, features, n_words=2, note=" ".join(notes)))
+    if proxies["prediction"]:
+        columns = ("attribute", "score", "note", "value", ("rows", "n_samples", number))
+        caption = "How well all features together predict each attribute, cross-validated, by boosted trees"
+        blocks.append(_table(caption, columns, proxies["prediction"], n_words=3))
     return Section("proxies", "Proxies", blocks)
+
+
+def _ratio_of(name, values):
+    return ratio(values[name])
 
 
 def _change(data):
     change = data["change"]
     if change is None:
         return Section("change", "Before and after", [Text("No baseline was given.")])
-    head = ["rows", "premium before", "premium after", "change", "5 %", "median", "95 %", "pay more", "pay less"]
-
-    def row_of(row):
-        return [
-            number(row["rows"]),
-            number(row["premium_before"], 4),
-            number(row["premium_after"], 4),
-            percent(row["change"]),
-            percent(row["quantile_5"]),
-            percent(row["quantile_50"]),
-            percent(row["quantile_95"]),
-            percent(row["share_up"]),
-            percent(row["share_down"]),
-        ]
-
-    by_attribute = Table(
+    by_attribute = _table(
         "Premium change by attribute",
-        ["attribute", "level", *head],
-        [[row["attribute"], str(row["level"]), *row_of(row)] for row in change["by_attribute"]],
+        ("attribute", "level", *_CHANGE),
+        change["by_attribute"],
         n_words=2,
         note="Premium: exposure times rate. Quantiles of the change and who pays more or less: weighted by exposure.",
     )
-    groups = sorted(change["by_intersection"], key=lambda row: -abs(row["change"]))[:_MOST_ROWS]
-    by_group = Table(
+    by_group = _table(
         f"Premium change by group of {_title([part['name'] for part in data['data']['attributes']])}",
-        ["group", *head],
-        [[row["label"] + (" (too small)" if row["too_small"] else ""), *row_of(row)] for row in groups],
-        muted=[position for position, row in enumerate(groups) if row["too_small"]],
+        (_GROUP, *_CHANGE),
+        sorted(change["by_intersection"], key=lambda row: -abs(row["change"]))[:_MOST_ROWS],
         note="The largest changes first.",
     )
-    fairness = []
-    for entry in change["measures"]:
-        for name, before in entry["before"].items():
-            row = [_title(entry["attributes"]), MEASURE_NAMES[name], number(before), number(entry["after"][name])]
-            fairness.append(row)
-    measures = Table(
+    measures = _table(
         "Differences between groups before and after",
-        ["attributes", "measure", "before", "after"],
-        fairness,
+        ("attributes", "measure", "before", "after"),
+        TABLES["before_after"](data),
         n_words=2,
     )
     blocks = [measures]
@@ -505,47 +470,30 @@ def _change(data):
 def _binning(data):
     if not data["binning"]:
         return None
-    rows = [
-        [
-            entry["attribute"],
-            entry["bins"],
-            _title(entry["attributes"]),
-            number(entry["n_compared"]),
-            percent(entry["share_compared"]),
-            number(entry["js_divergence"]),
-            number(entry["null_mean"]),
-            number(entry["null_quantile_95"]),
-        ]
-        for entry in data["binning"]
-    ]
     words = (
         "Groups of a continuous attribute depend on where it is cut. The divergence under other bins, beside the level "
         "it has by chance, which rises with the number of groups. The distance covariances need no bins."
     )
-    columns = ["attribute", "bins", "groups of", "compared", "exposure compared", "divergence, bits"]
-    columns += ["by chance", "95 % by chance"]
-    return Section("binning", "Sensitivity to the bins", [Text(words), Table("Other bins", columns, rows, n_words=3)])
+    columns = (
+        *("attribute", "bins", ("groups of", "attributes", _title), "n_compared", "share_compared"),
+        *("js_divergence", "null_mean", "null_quantile_95"),
+    )
+    table = _table("Other bins", columns, data["binning"], n_words=3)
+    return Section("binning", "Sensitivity to the bins", [Text(words), table])
 
 
 def _too_small(data):
-    rows = [
-        [
-            _title(section["attributes"]),
-            group["label"],
-            number(group["rows"]),
-            number(group["exposure"]),
-            percent(group["share"], 2),
-        ]
-        for section in data["groups"]
-        for group in section["too_small"]
-    ]
+    groups = list(TABLES["too_small"](data))
     least = data["settings"]["min_group_size"]
-    if not rows:
+    if not groups:
         return Section("small", "Groups too small to judge", [Text(f"No group has fewer than {least} rows.")])
-    note = f"The first {_MOST_ROWS} of {len(rows)}; the JSON has all." if len(rows) > _MOST_ROWS else ""
-    columns = ["attributes", "group", "rows", "exposure", "share of exposure"]
+    note = f"The first {_MOST_ROWS} of {len(groups)}; the JSON has all." if len(groups) > _MOST_ROWS else ""
     words = f"Fewer than {least} rows: listed here and in the tables, left out of every comparison of groups."
-    table = Table(f"{len(rows)} groups", columns, rows[:_MOST_ROWS], n_words=2, note=note)
+    columns = (
+        *("attributes", ("group", "label", str), "rows", ("exposure", "exposure", number)),
+        ("share of exposure", "share", partial(percent, digits=2)),
+    )
+    table = _table(f"{len(groups)} groups", columns, groups[:_MOST_ROWS], n_words=2, note=note)
     return Section("small", "Groups too small to judge", [Text(words), table])
 
 
@@ -577,9 +525,7 @@ def _limits(data):
         "Rules that people who price insurance work under, among others. They are named, not interpreted: this report "
         "is no legal advice and shows compliance with none of them."
     )
-    rules = Table(
-        "Rules", ["place", "rule", "about"], [[r["place"], r["rule"], r["about"]] for r in data["rules"]], n_words=3
-    )
+    rules = _table("Rules", ("place", "rule", "about"), data["rules"], n_words=3)
     return Section("limits", "Limits", [Items(limits), Text(words), rules])
 
 

@@ -33,7 +33,7 @@ def rows(rng, n=200):
 
 @every_booster
 @pytest.mark.parametrize("strength", [0, 3.0])
-@pytest.mark.parametrize("objective", ["squared_error", "poisson", "gamma", "tweedie"])
+@pytest.mark.parametrize("objective", ["squared_error", "poisson", "negative_binomial", "gamma", "tweedie"])
 @pytest.mark.parametrize("features", ["constant", "missing", "constant or missing"])
 def test_features_that_tell_nothing_give_the_mean(booster, strength, objective, features, rng):
     _, y, S = rows(rng)

@@ -15,6 +15,7 @@ from fairdcov._checks._validation import (
     check_finite_vector,
     check_positive_number,
     check_sample_weight,
+    check_whole_number,
     resolve_n_threads,
 )
 
@@ -28,6 +29,18 @@ def test_check_choice():
     for value in ("w", "U", "", None, 1, ["u"], np.array(["u", "v"])):
         with pytest.raises(ValueError, match=message(f"statistic must be one of 'u', 'v'; found {value!r}")):
             check_choice(value, "statistic", ("u", "v"))
+
+
+def test_check_whole_number():
+    for value in (1, np.int64(1)):
+        found = check_whole_number(value, "n")
+        assert (found, type(found)) == (1, int)
+    assert check_whole_number(0, "n", 0) == 0
+    for value in (True, np.True_, 0, -3, 1.0, "2", None, np.nan, [1]):
+        with pytest.raises(ValueError, match=message(f"n must be a whole number >= 1; found {value!r}")):
+            check_whole_number(value, "n")
+    with pytest.raises(ValueError, match=message("n must be a whole number >= 3; found 2")):
+        check_whole_number(2, "n", 3)
 
 
 @pytest.mark.parametrize("value", [1, 0.5, np.float32(2), np.int64(3), 1e-300])

@@ -89,7 +89,7 @@ def test_the_same_rows_reach_the_audit_whatever_the_format(run, save, spy, tmp_p
         np.testing.assert_allclose(options["features"]["mileage"], kept["mileage"])
         assert options["features"]["vehicle_type"].tolist() == kept["vehicle_type"].tolist()
         assert options["random_state"] == 7
-        assert options["bins"] == {"age": 4}
+        assert options["bins"] == {"age": 5}
         assert options["verbose"] == 0
         assert options["metadata"]["prediction"] == "rate"
 

@@ -15,6 +15,7 @@ import pytest
 from sklearn.linear_model import GammaRegressor, LogisticRegression, PoissonRegressor, Ridge, TweedieRegressor
 from sklearn.pipeline import make_pipeline
 
+from fairdcov import DCovNegativeBinomialRegressor
 from fairdcov.cli._features import feature_columns
 from fairdcov.metrics import js_divergence
 
@@ -216,6 +217,10 @@ FAMILIES = {
         ["--target", "cost", "--exposure", "exposure", "--power", "1.6"],
         TweedieRegressor(power=1.6, alpha=1e-5, solver="newton-cholesky", tol=1e-8),
     ),
+    "negative_binomial": (
+        ["--target", "claims", "--exposure", "exposure", "--dispersion", "0.4"],
+        DCovNegativeBinomialRegressor(strength=0, dispersion=0.4, alpha=1e-5, tol=1e-8),
+    ),
     "gaussian": (["--target", "bonus_malus"], Ridge(alpha=1e-5)),
     "binomial": (["--target", "claimed"], LogisticRegression(C=1e5, solver="newton-cholesky", tol=1e-8)),
 }
@@ -238,7 +243,7 @@ def test_families(run, save, tmp_path, family):
         weight = scored[arguments[3]].to_numpy()
         target = target / np.where(weight > 0, weight, 1)
         assert ((scored["prediction_rows"] == "left out") == (weight == 0)).all()
-    assert (tmp_path / "out" / "relativities.csv").exists() == (family in ("gamma", "tweedie"))
+    assert (tmp_path / "out" / "relativities.csv").exists() == (family in ("gamma", "negative_binomial", "tweedie"))
     rows = (scored["prediction_rows"] == "fitted").to_numpy()
     pipeline = make_pipeline(feature_columns(book[features][weight > 0]), reference)
     name = pipeline.steps[-1][0]
@@ -378,6 +383,7 @@ BAD = {
     "binomial exposure": (["--family", "binomial"], "without --exposure"),
     "gamma of zeros": (["--family", "gamma"], "--family gamma needs a target above 0"),
     "power": (["--family", "tweedie", "--power", "3"], "--power must be between 1 and 2"),
+    "dispersion": (["--family", "negative_binomial", "--dispersion", "0"], "--dispersion must be above 0"),
     "strengths": (["--strengths", "10", "1"], "strengths must increase"),
     "model option": (["--model-option", "alhpa=1"], "did you mean 'alpha'?"),
     "model option without value": (["--model-option", "alpha"], "--model-option takes NAME=VALUE"),

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fairdcov.actuarial._export import armed
-from fairdcov.cli._tables import open_table
+from fairdcov.cli._files import open_table
 
 from .conftest import QUICK, portfolio
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairdcov.cli._files import open_table
 from fairdcov.cli._inventory import ColumnRead, column_read, print_columns
 from fairdcov.cli._leakage import notes_on_leakage
-from fairdcov.cli._tables import open_table
 
 from .conftest import QUICK, portfolio
 

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fairdcov.cli._files import open_table
 from fairdcov.cli._scored import write_table
-from fairdcov.cli._tables import open_table
 
 pa = pytest.importorskip("pyarrow")
 parquet = pytest.importorskip("pyarrow.parquet")

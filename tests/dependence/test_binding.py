@@ -108,6 +108,15 @@ def test_the_approximation_takes_fewer_features_in_little_memory(rng):
     assert form.n_components == 2**20 // (3 * 8 * 3000)
 
 
+def test_the_approximation_has_a_feature_at_least(rng):
+    """Where not even one fits the memory: none at all would be a measure of 0."""
+    S = rng.normal(size=(200, 2))
+    with sklearn.config_context(working_memory=0.001):
+        form = bind_dependence(SensitiveBlocks.from_arrays([S]), "ccdcov", method="approximate")
+    assert form.n_components == 1
+    assert form.value_gradient(S[:, 0])[0] > 0
+
+
 def test_many_points_of_one_block_cost_no_more_because_of_another(rng, monkeypatch):
     """A region has 10 points however many profiles it forms with age: distance sums are over the 10."""
     sizes = []
@@ -216,6 +225,15 @@ def test_as_many_features_as_profiles_are_exact(measure, rng):
         assert_allclose(full[1], exact[1], atol=1e-10 * np.abs(exact[1]).max())
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_points_that_rounding_alone_tells_apart_take_one_feature_together(seed, rng):
+    """Of 32 pivots drawn at a time many are alike: the features left over are for the places not drawn yet."""
+    places = np.repeat(rng.normal(size=(30, 2)), 10, axis=0)
+    blocks = factorise(places + 1e-14 * rng.normal(size=places.shape))
+    form = bind_dependence(blocks, "ccdcov", method="approximate", n_components=40, random_state=seed)
+    assert form.error_bound < 1e-6
+
+
 def test_the_seed_decides_the_approximation(rng):
     blocks, u = factorise(rng.normal(size=(300, 3))), rng.normal(size=300)
     bind = {"method": "approximate", "n_components": 8}
@@ -245,6 +263,17 @@ def test_a_sum_of_forms_adds_everything(method, statistic, rng):
     value, gradient = whole.value_gradient(u)
     assert_allclose(value, sum(part.value_gradient(u)[0] for part in parts), rtol=1e-12)
     assert_allclose(gradient, sum(part.value_gradient(u)[1] for part in parts), rtol=0, atol=1e-15)
+
+
+@pytest.mark.parametrize("exponent", [-700, 0, 700])
+def test_a_sum_of_sorted_values_is_its_value(exponent, rng):
+    """In any units, of which attributes near the ends of the range are freed first."""
+    u, blocks = np.sort(rng.normal(size=50)), [np.ldexp(rng.normal(size=50), exponent) for _ in range(2)]
+    form = bind_dependence(factorise(*blocks), "dcov", method="univariate")
+    rows = rng.permutation(50)
+    moved = np.empty(50)
+    moved[rows] = u
+    assert_allclose(form.sorted_value(u, rows), form.value_gradient(moved)[0], rtol=1e-9)
 
 
 @pytest.mark.parametrize("method", [method for method in METHODS if method != "auto"])
@@ -332,6 +361,16 @@ def test_large_offsets_cost_no_digits(method, offset, rng):
     assert_allclose(gini_mean_difference(u)[0], gini_mean_difference(u - offset)[0], rtol=1e-9)
 
 
+@pytest.mark.parametrize("statistic", ["u", "v"])
+@pytest.mark.parametrize("method", ["profiles", "tiles"])
+def test_large_offsets_cost_the_joint_measure_no_digits(method, statistic, rng):
+    """It centres each block on its own, one of a single column by running sums of its values."""
+    u, first, second = rng.normal(size=(3, 300)) + 1e8
+    options = {"statistic": statistic, "method": method, "n_threads": 1}
+    expected = joint_distance_covariance(u - 1e8, first - 1e8, second - 1e8, **options)
+    assert_allclose(joint_distance_covariance(u, first, second, **options), expected, rtol=1e-9)
+
+
 @pytest.mark.parametrize("n", [1, 2, 3, 4, 5])
 def test_v_statistics_of_few_rows(n, rng):
     u, z, S = rng.normal(size=n), rng.normal(size=n), rng.integers(0, 2, (n, 2)).astype(float)
@@ -367,10 +406,29 @@ def test_small_norms_are_not_taken_for_rounding(method, rng):
     assert norm < 1e-5
 
 
-def test_deviations_keep_to_the_working_memory(rng, monkeypatch):
+@pytest.mark.parametrize("statistic", ["u", "v"])
+def test_the_norm_of_an_approximation_without_error_is_that_of_the_measure(statistic, rng):
+    blocks = factorise(rng.integers(0, 5, (60, 2)))
+    exact = bind_dependence(blocks, "ccdcov", statistic=statistic, method="profiles")
+    full = bind_dependence(blocks, "ccdcov", statistic=statistic, method="approximate")
+    assert_allclose(full.norm(), exact.norm(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["univariate", "tiles"])
+@pytest.mark.parametrize("own", [0.3, 1 / 3, 7.7, 1e3 / 7])
+def test_norms_that_are_rounding_are_none(own, method):
+    """Of an attribute that one row differs in the U-centred distances are 0; their squares' sum was 1e-10."""
+    for n in (5, 6, 7, 20, 50):
+        for others in (0.0, 0.1, 7.7):
+            z = np.where(np.arange(n) == 2, own, others)
+            assert bind_dependence(factorise(z), "ccdcov", statistic="u", method=method).norm() == 0
+
+
+@pytest.mark.parametrize("statistic", ["u", "v"])
+def test_deviations_keep_to_the_working_memory(statistic, rng, monkeypatch):
     """Where the matrix of a block is too large its squares are summed tile by tile."""
     u, plane = rng.normal(size=600), rng.normal(size=(600, 2))
-    options = {"scale_invariant": True, "method": "tiles", "n_threads": 1}
+    options = {"scale_invariant": True, "method": "tiles", "n_threads": 1, "statistic": statistic}
     expected = joint_distance_covariance(u, plane, plane[:, :1], **options)
     with sklearn.config_context(working_memory=1):
         monkeypatch.setattr(Factor, "between", None)

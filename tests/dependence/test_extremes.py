@@ -94,6 +94,15 @@ def test_a_constant_column_does_not_set_the_scale(rng):
             assert_allclose(concatenated_distance_covariance(u, beside, method=method), expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_ends_whose_sum_no_float_can_hold(sign, rng):
+    u, z = rng.normal(size=30), rng.integers(0, 9, 30).astype(float)
+    # From 2^1023 to below 2^1024, in steps of 2^1020.
+    far = sign * np.ldexp(8.0 + z / 8 * 7, 1020)
+    expected = concatenated_distance_covariance(u, z)
+    assert_allclose(concatenated_distance_covariance(u, far), np.ldexp(expected * 7 / 8, 1020), rtol=1e-12)
+
+
 def test_what_no_float_can_hold_raises(rng):
     u, z = rng.normal(size=(2, 30)) * 1e300
     for measure in (distance_covariance, concatenated_distance_covariance, joint_distance_covariance):
@@ -236,9 +245,10 @@ def test_ordinary_numbers_are_left_alone(rng):
 @pytest.mark.parametrize("largest", [5e-324, 1e-310, 1e-200, 1e200, np.finfo(float).max])
 def test_extreme_numbers_are_brought_to_the_middle(largest):
     u = np.array([-1.0, 0.0, 0.5, 1.0]) * largest
-    moved, exponent = without_exponent(u)
-    assert 1 <= np.abs(moved).max() < 2
-    assert_array_equal(np.ldexp(moved, exponent), u)
+    for part in (u, u[:2], u[1:]):
+        moved, exponent = without_exponent(part)
+        assert 1 <= np.abs(moved).max() < 2
+        assert_array_equal(np.ldexp(moved, exponent), part)
     (points,), exponent = within_range(u[:, None])
     assert 0.5 <= np.ptp(points) <= 4
     assert_allclose(np.ldexp(points - points[1], exponent)[:, 0], u, rtol=1e-15)

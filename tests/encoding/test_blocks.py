@@ -64,6 +64,12 @@ def test_combine_many_columns_with_large_codes(largest, rng):
     check_codes(*combine_codes(columns), np.column_stack(columns))
 
 
+def test_combine_columns_whose_product_is_just_beyond_64_bits():
+    """Between 2^63 and 2^64 rows are still told apart by the wrapped numbers, but no longer with the next column."""
+    columns = [np.array([2**32, 2**32 + 2**31, 2**32]), np.array([0, 0, 2**31 - 1]), np.array([0, 0, 3])]
+    check_codes(*combine_codes(columns), np.column_stack(columns))
+
+
 def test_combine_columns_of_distinct_rows(rng):
     columns = [rng.permutation(5000), rng.permutation(5000), rng.permutation(5000)]
     check_codes(*combine_codes(columns), columns[0])
@@ -152,6 +158,13 @@ def test_profile_weights(arrays, rng):
     weights = rng.integers(0, 9, 200)
     expected = [weights[blocks.codes == k].sum() for k in range(blocks.n_profiles)]
     assert_array_equal(blocks.profile_weights(weights), expected)
+
+
+def test_profiles_without_rows_have_no_weight():
+    """Such are left by a permutation of the attributes one by one."""
+    blocks = SensitiveBlocks(np.array([1, 0, 1], dtype=np.int32), (np.arange(4.0)[:, None],), ("a",))
+    assert_array_equal(blocks.profile_weights(), [1, 2, 0, 0])
+    assert_array_equal(blocks.profile_weights([0.5, 3, 1]), [3, 1.5, 0, 0])
 
 
 def test_is_constant():

@@ -1,5 +1,7 @@
 """The same protected attributes in any form mean the same to everything that reads them."""
 
+import sys
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -176,6 +178,7 @@ def test_lists_are_read_column_by_column():
         ([True, 2], TypeError, r"mixes types \(bool, int\)"),
         ([True, None], ValueError, "has 1 missing"),
         ([[["f"]], [["m"]]], ValueError, r"shape \(2, 1, 1\)"),
+        ([np.array(1.0), np.array(2.0)], TypeError, r"convert it to text, to numbers or to a categorical dtype"),
     ],
 )
 def test_lists_that_say_nothing_clear(rows, error, message):
@@ -188,6 +191,9 @@ def test_columns_in_place_of_rows(book):
     columns = [people["gender"].to_numpy(), people["age"].to_numpy()]
     with pytest.raises(ValueError, match="must be rows; found 2 columns of 120 values: pass a "):
         DCovPoissonRegressor().fit(book["X"], book["y"], sensitive_features=columns)
+    rows = people.to_numpy().tolist()
+    with pytest.raises(ValueError, match=r"must have as many rows as X.*found 119 instead of 120"):
+        DCovPoissonRegressor().fit(book["X"], book["y"], sensitive_features=rows[1:])
 
 
 # --- numbers as text -----------------------------------------------------------------------------------------------
@@ -231,6 +237,14 @@ def test_labels_that_look_like_numbers_are_none(people):
     """Warnings are errors in these tests."""
     SensitiveEncoder().fit(people)
     js_divergence(None, np.arange(1.0, len(people) + 1), sensitive_features=people)
+
+
+def test_remarks_are_about_the_line_of_the_user():
+    attributes = np.arange(30).astype(str)
+    line = sys._getframe().f_lineno + 2
+    with pytest.warns(SensitiveFeaturesWarning, match="numbers as text") as caught:
+        SensitiveEncoder().fit(attributes)
+    assert [(warning.filename, warning.lineno) for warning in caught] == [(__file__, line)]
 
 
 def test_text_that_is_meant_as_nominal():
@@ -327,6 +341,13 @@ def test_labels_in_another_order_are_remarked_on(case, book):
     assert len({str(warning.message) for warning in remarks}) == 1
 
 
+def test_other_numbers_of_rows_are_told_from_another_order(book):
+    """Labels are compared row by row; where there are more of one the error is that of the lengths."""
+    for rows in (slice(1, None), slice(None, 1)):
+        with pytest.raises(ValueError, match=rf"must have as many rows as y_pred.*found {len(range(N)[rows])} instead"):
+            js_divergence(None, book["X"]["km"], sensitive_features=book["people"][["region"]].iloc[rows])
+
+
 def test_rows_left_out_here_and_there(book):
     """The same number of rows, but others: after the first gap nothing is side by side any more."""
     people, X = book["people"].drop(index=10), book["X"].drop(index=100)
@@ -395,6 +416,8 @@ def test_integer_names_in_options():
     assert SensitiveEncoder(categorical_features=[0]).fit(people).kinds_ == {"5": "categorical", "6": "continuous"}
     groups = sensitive_groups(people, bins={6: [18, 40, 62]})
     assert groups["6"].nunique() == 2
+    with pytest.raises(ValueError, match="categorical_features names True; the protected attributes are"):
+        SensitiveEncoder(categorical_features=[True]).fit(people)
 
 
 def test_a_number_that_is_a_name_and_a_position():

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse as sp
 from scipy.spatial.distance import pdist
 from sklearn.base import clone
 
@@ -139,6 +140,8 @@ def test_rows_of_weight_zero_are_not_seen(people):
     encoder = SensitiveEncoder().fit(people, sample_weight=weights)
     ages = encoder.transform(people)[:, list(encoder.get_feature_names_out()).index("age")]
     np.testing.assert_allclose(ages, (people["age"] - 20) / 25)
+    encoder.fit(people.assign(gender=["f", "m", "x", "m", "f"]), sample_weight=weights)
+    assert encoder.get_feature_names_out()[0] == "gender_m"
 
 
 def test_set_output(people):
@@ -161,6 +164,9 @@ def test_select_rows_keeps_the_type(people):
     assert select_rows(pl.DataFrame({"age": [1, 2, 3, 4, 5]}), keep)["age"].to_list() == [1, 3]
     assert select_rows(people["age"], keep).tolist() == [20, 60]
     assert select_rows([1, 2, 3, 4, 5], keep).tolist() == [1, 3]
+    sparse = select_rows(sp.csr_array(np.diag([1.0, 2.0, 3.0, 4.0, 5.0])), keep)
+    assert sp.issparse(sparse)
+    assert sparse.sum(axis=1).tolist() == [1.0, 3.0]
 
 
 BAD = {
@@ -202,6 +208,17 @@ def test_bad_parameters_and_later_surprises(people):
         encoder.transform(pd.DataFrame({"gender": ["x", "f"]}))
     with pytest.raises(ValueError, match="must have the columns seen in fit"):
         encoder.transform(people[["age"]])
+    with pytest.raises(ValueError, match=r"seen in fit, \['gender', 'age'\]; found \['age', 'gender'\]"):
+        SensitiveEncoder().fit(people[["gender", "age"]]).transform(people[["age", "gender"]])
+
+
+def test_levels_declared_later_are_no_surprise_until_a_row_has_them(people):
+    encoder = SensitiveEncoder().fit(people[["region"]])
+    later = people[["region"]].astype(pd.CategoricalDtype(["x", *people["region"].cat.categories]))
+    np.testing.assert_array_equal(encoder.transform(later), encoder.transform(people[["region"]]))
+    later.loc[1, "region"] = "x"
+    with pytest.raises(ValueError, match=r"level\(s\) 'x' that were not there"):
+        encoder.transform(later)
 
 
 def test_columns_have_names():

@@ -6,11 +6,13 @@ from sklearn.metrics import log_loss, mean_tweedie_deviance
 
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
+from fairdcov._fitting._negative_binomial import HalfNegativeBinomialLoss
 from fairdcov._fitting._objective import CoefficientObjective, RawObjective
 
 LOSSES = {
     "squared error": HalfSquaredError(),
     "binomial": HalfBinomialLoss(),
+    **{f"negative binomial {a}": HalfNegativeBinomialLoss(a) for a in (1e-9, 0.3, 2.0, 1e6)},
     **{f"tweedie {power} log": HalfTweedieLoss(power) for power in (-1.0, 0.0, 1.0, 1.5, 1.9, 2.0, 3.0)},
     **{f"tweedie {power} identity": HalfTweedieLoss(power, "identity") for power in (0.0, 1.0, 1.5, 2.0, 3.0)},
 }
@@ -97,14 +99,16 @@ def test_losses_survive_extreme_raw_predictions():
 @pytest.mark.parametrize("scale", ["response", "link"])
 @pytest.mark.parametrize("normalize", [True, False])
 @pytest.mark.parametrize("penalty", [CCDCovPenalty, JDCovPenalty, DCovPenalty])
-@pytest.mark.parametrize("name", ["squared error", "binomial", "tweedie 1.0 log", "tweedie 2.0 log"])
+@pytest.mark.parametrize(
+    "name", ["squared error", "binomial", "tweedie 1.0 log", "tweedie 2.0 log", "negative binomial 0.3"]
+)
 def test_gradient_of_the_whole_objective(name, penalty, normalize, scale, weighted, rows):
     bound = penalty(normalize=normalize, scale=scale, weighted=weighted).bind(rows["S"], rows["p"])
-    raw_objective = RawObjective(LOSSES[name], _target(name, rows), rows["p"], bound, strength=3.0)
+    raw_objective = RawObjective(LOSSES[name], _target(name, rows), rows["p"], bound)
     objective = CoefficientObjective(rows["X"], raw_objective, ridge=0.7, fit_intercept=True)
     point = np.array([0.3, -0.2, 0.1, 0.4])
-    numeric = central_difference(lambda q: objective.parts_gradient(q)[0].total, point, 1e-4)
-    np.testing.assert_allclose(objective.parts_gradient(point)[1], numeric, rtol=1e-7, atol=1e-9)
+    numeric = central_difference(lambda q: objective.parts_gradient(q, 3.0)[0].total, point, 1e-4)
+    np.testing.assert_allclose(objective.parts_gradient(point, 3.0)[1], numeric, rtol=1e-7, atol=1e-9)
 
 
 def test_hessian_of_the_loss_and_its_diagonal(rows):

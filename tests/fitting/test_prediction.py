@@ -92,3 +92,11 @@ def test_probabilities_sum_to_1_and_agree_with_their_logarithms():
 
 def test_the_more_probable_label_is_predicted_and_the_first_at_a_tie():
     np.testing.assert_array_equal(Classifier().predict(column(-2.0, 0.0, 2.0)), ["no", "no", "yes"])
+
+
+def test_the_score_is_that_of_predict():
+    """What is put in the place of ``predict`` is scored: so the calibration learns what a constant would get."""
+    model, y = Regressor(HalfTweedieLoss(1.0)), np.array([1.0, 2.0, 6.0])
+    assert model.score(column(0.0, 1.0, 2.0), y) != 0.0
+    model.predict = lambda X: np.full(len(X), y.mean())
+    assert model.score(column(0.0, 1.0, 2.0), y) == pytest.approx(0.0, abs=1e-15)

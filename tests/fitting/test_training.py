@@ -4,28 +4,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import sparse
-from sklearn.base import BaseEstimator
-from sklearn.utils.validation import check_X_y
 
-from fairdcov._fitting import check_strengths, encode_binary_target, read_training_data, unchanged_on_error
+from fairdcov import DCovLogisticRegression, DCovRidge
+from fairdcov._fitting import HalfSquaredError, check_strengths, encode_binary_target, read_training_data
 from fairdcov.penalties import CCDCovPenalty
 
 
-class Learner(BaseEstimator):
-    """Has what an estimator has for the reader of its input."""
-
-    def __init__(self, sensitive_columns=None, drop_sensitive_columns=True):
-        self.sensitive_columns = sensitive_columns
-        self.drop_sensitive_columns = drop_sensitive_columns
-
-
-def read(X, y, sample_weight=None, sensitive_features=None, *, penalised=True, learner=None, **options):
-    def validate(X, y, ensure_min_samples):
-        return check_X_y(X, y, accept_sparse="csr", ensure_min_samples=ensure_min_samples)
-
-    return read_training_data(
-        learner or Learner(), X, y, sample_weight, sensitive_features, penalised=penalised, validate=validate, **options
-    )
+def read(X, y, sample_weight=None, sensitive_features=None, *, penalised=True, learner=None):
+    learner = DCovRidge() if learner is None else learner
+    return read_training_data(learner, X, y, sample_weight, sensitive_features, HalfSquaredError(), penalised=penalised)
 
 
 @pytest.fixture
@@ -47,7 +34,6 @@ def test_rows_of_weight_0_are_absent(rows, container):
     assert data.y.dtype == np.float64
     np.testing.assert_array_equal(data.weights, weights[keep])
     np.testing.assert_array_equal(data.sensitive_features["group"], groups[keep])
-    np.testing.assert_array_equal(data.keep, keep)
     assert data.probabilities.sum() == pytest.approx(1.0)
     assert data.weighted
     # What a row of weight 0 has as its group tells nothing.
@@ -60,8 +46,8 @@ def test_rows_of_weight_0_are_absent(rows, container):
 def test_without_weights_every_row_counts_once(rows):
     X, y, _, groups = rows
     data = read(X, y, None, groups)
-    np.testing.assert_array_equal(data.weights, np.ones(len(y)))
-    assert data.keep.all()
+    np.testing.assert_array_equal(data.weights, np.ones(30))
+    assert len(data.y) == 30
     assert not data.weighted
 
 
@@ -70,7 +56,7 @@ def test_attributes_may_be_columns_of_X(rows):
     frame = pd.DataFrame(X, columns=["x", "age"])
     beside = read(X[:, :1], y, weights, X[:, 1])
     for drop in (True, False):
-        within = read(frame, y, weights, learner=Learner(["age"], drop_sensitive_columns=drop))
+        within = read(frame, y, weights, learner=DCovRidge(sensitive_columns=["age"], drop_sensitive_columns=drop))
         assert within.X.shape[1] == (1 if drop else 2)
         np.testing.assert_array_equal(np.ravel(within.sensitive_features), beside.sensitive_features)
 
@@ -111,7 +97,7 @@ def test_an_unpenalised_fit_may_have_few_rows(rows):
 
 def test_the_target_can_be_encoded(rows):
     X, y, weights, groups = rows
-    data = read(X, y, weights, groups, encode_target=lambda y: 1.0 * (y > 0))
+    data = read(X, np.where(y > 0, "yes", "no"), weights, groups, learner=DCovLogisticRegression())
     np.testing.assert_array_equal(data.y, y[weights > 0] > 0)
 
 
@@ -146,19 +132,10 @@ def test_strengths_are_numbers_at_least_0():
             check_strengths(wrong, "path")
 
 
-def test_an_estimator_is_as_before_when_its_fit_fails():
-    estimator = Learner()
-    estimator.coef_ = before = object()
-
-    def fail():
-        with unchanged_on_error(estimator):
-            estimator.coef_, estimator.n_iter_ = None, 3
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        fail()
-    assert estimator.coef_ is before
-    assert not hasattr(estimator, "n_iter_")
-    with unchanged_on_error(estimator):
-        estimator.n_iter_ = 3
-    assert estimator.n_iter_ == 3
+def test_an_estimator_is_as_before_when_its_fit_fails(rows):
+    X, y, weights, groups = rows
+    model = DCovRidge().fit(X, y, sample_weight=weights, sensitive_features=groups)
+    before = dict(vars(model))
+    with pytest.raises(ValueError, match="sensitive_features"):
+        model.fit(np.ones((30, 5)), y, sample_weight=weights, sensitive_features=groups[:3])
+    assert vars(model) == before

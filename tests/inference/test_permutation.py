@@ -158,7 +158,7 @@ def test_permuting_reaches_the_same_statistic_whatever_the_pairing(rng):
     for method in ("approximate", "tiles"):
         sample = PermutableDependence(u, blocks, "ccdcov", sample_weight=weights, method=method, n_threads=1)
         other = PermutableDependence(u, moved, "ccdcov", sample_weight=weights, method=method, n_threads=1)
-        assert_allclose(sample._value(sample._bind(moved)), other.value(), rtol=1e-12)
+        assert_allclose(sample.value_of(sample._bind(moved)), other.value(), rtol=1e-12)
 
 
 def test_many_permutations_of_many_rows_take_the_approximation(rng):

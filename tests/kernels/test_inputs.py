@@ -207,3 +207,9 @@ def test_vectors_and_columns_are_the_same_block(rng):
     sums = _kernels.univariate_distance_sums(z, weights)
     by_tree = _kernels.univariate_signed_distances(u, z, ranks, weights, sums)
     assert_allclose(as_vector, -by_tree, rtol=1e-12, atol=1e-12)
+
+
+def test_no_more_threads_than_stripes():
+    """Whatever a caller, or the environment, asks for."""
+    found = [_kernels._usable_threads(n) for n in (-1, 0, 1, 15, 16, 17, 10**6)]
+    assert found == [1, 1, 1, 15, 16, 16, 16]

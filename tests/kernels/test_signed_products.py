@@ -353,3 +353,11 @@ def test_long_samples_at_some_rows(name, rng):
     for i in rng.integers(0, n, 25):
         terms = row(i) * weights
         assert_allclose(result[i], np.sign(u[i] - u) @ terms, rtol=0, atol=1e-12 * np.abs(terms).sum())
+
+
+def test_rounding_does_not_build_up_along_the_sweep():
+    """Products that are kept up to date by sums of 0.1 are computed afresh before they have drifted away."""
+    n = 200_000
+    found = _kernels.profile_signed_products(np.arange(n), np.zeros(n, dtype=int), np.array([[0.1]]))
+    exact = 0.1 * np.arange(1 - n, n, 2)
+    assert np.abs(found - exact).max() < 4096 * np.spacing(0.1 * n) / 2

@@ -374,6 +374,7 @@ def test_bad_data(portfolio, case):
         ({"alpha": -1.0}, "alpha must be a finite number >= 0"),
         ({"tol": 0.0}, "tol must be a finite number > 0"),
         ({"max_iter": 0}, "max_iter must be a whole number >= 1"),
+        ({"max_iter": True}, "max_iter must be a whole number >= 1; found True"),
         ({"penalty": "dcor"}, "penalty must be one of 'ccdcov', 'dcov', 'jdcov'"),
         ({"penalty": CCDCovPenalty(method="fast")}, "method must be one of 'auto'"),
         ({"penalty": CCDCovPenalty(scale="log")}, "scale must be one of 'response', 'link', 'total'; found 'log'"),
@@ -403,8 +404,9 @@ def test_bad_sensitive_columns(portfolio):
         DCovPoissonRegressor(sensitive_columns=["gendr"]).fit(frame, portfolio["y"])
     with pytest.raises(ValueError, match="needs X as a DataFrame"):
         DCovPoissonRegressor(sensitive_columns=["gender"]).fit(portfolio["X"], portfolio["y"])
-    with pytest.raises(ValueError, match="not column positions"):
-        DCovPoissonRegressor(sensitive_columns=[9]).fit(portfolio["X"], portfolio["y"])
+    for wrong in ([9], [-1], [0, 4], [1.0]):
+        with pytest.raises(ValueError, match="not column positions"):
+            DCovPoissonRegressor(sensitive_columns=wrong).fit(portfolio["X"], portfolio["y"])
 
 
 def test_bad_strengths_raise_at_once(portfolio):

@@ -4,11 +4,18 @@ import numpy as np
 import pytest
 from sklearn.metrics import d2_tweedie_score, r2_score
 
-from fairdcov import DCovGammaRegressor, DCovPoissonRegressor, DCovRidge, DCovTweedieRegressor
+from fairdcov import (
+    DCovGammaRegressor,
+    DCovNegativeBinomialRegressor,
+    DCovPoissonRegressor,
+    DCovRidge,
+    DCovTweedieRegressor,
+)
 
 REGRESSORS = [
     DCovPoissonRegressor(strength=0),
     DCovGammaRegressor(strength=0),
+    DCovNegativeBinomialRegressor(strength=0),
     DCovTweedieRegressor(strength=0, power=1.5),
     DCovRidge(strength=0),
 ]
@@ -55,3 +62,37 @@ def test_any_other_target_scores_as_before(fitted):
     weights = np.linspace(0.1, 1.0, 80)
     expected = d2_tweedie_score(y, model.predict(X), sample_weight=weights, power=1)
     assert model.score(X, y, sample_weight=weights) == expected
+
+
+@pytest.mark.parametrize("power", [-1.0, 0.0, 1.0, 1.5, 2.0, 3.0])
+@pytest.mark.parametrize("link", ["identity", "log"])
+def test_the_share_of_deviance_is_that_of_scikit_learn(fitted, power, link):
+    X, y = fitted
+    model = DCovTweedieRegressor(strength=0, power=power, link=link, alpha=0.1).fit(X, y + 1.0)
+    expected = d2_tweedie_score(y + 1.0, model.predict(X), power=power)
+    assert model.score(X, y + 1.0) == pytest.approx(expected, rel=1e-14)
+
+
+def test_predictions_outside_the_family_are_said(fitted):
+    X, y = fitted
+    model = DCovTweedieRegressor(strength=0, power=3, link="identity", alpha=0.1).fit(X, y + 1.0)
+    with pytest.raises(ValueError, match="deviances are not finite"):
+        model.score(X - 100.0 * np.sign(model.coef_), y + 1.0)
+    with pytest.raises(ValueError, match="needs y > 0; found 1 value"):
+        model.score(X, np.r_[0.0, y[1:]])
+    with pytest.raises(ValueError, match="y must have as many rows as X"):
+        model.score(X, y[:-1])
+
+
+def test_the_share_of_deviance_of_a_negative_binomial_model(fitted):
+    X, y = fitted
+    model = DCovNegativeBinomialRegressor(strength=0, alpha=1e-3, dispersion=0.4).fit(X, np.round(y))
+    target, mu = np.round(y), model.predict(X)
+
+    def deviance(mu):
+        ratio = np.where(target > 0, target / mu, 1.0)
+        return 2 * (target * np.log(ratio) - (target + 2.5) * np.log((1 + 0.4 * target) / (1 + 0.4 * mu))).sum()
+
+    expected = 1 - deviance(mu) / deviance(np.full(80, target.mean()))
+    assert model.score(X, target) == pytest.approx(expected, rel=1e-12)
+    assert model.score(X, target) > 0.05

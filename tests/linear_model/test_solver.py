@@ -44,7 +44,9 @@ class Misled:
 
 
 def solve(objective, max_iterations=300):
-    return minimise(objective, np.array([5.0, -3.0]), Identity(), max_iterations=max_iterations, tolerance=1e-4)
+    return minimise(
+        objective.parts_gradient, np.array([5.0, -3.0]), Identity(), max_iterations=max_iterations, tolerance=1e-4
+    )
 
 
 def test_two_searches_without_a_descent_end_the_fit():

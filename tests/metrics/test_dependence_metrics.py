@@ -69,6 +69,16 @@ def test_weights_are_repetition(book, metric):
     assert weighted != pytest.approx(metric(None, prediction, sensitive_features=people), rel=1e-3)
 
 
+@pytest.mark.parametrize("metric", ALL)
+@pytest.mark.parametrize("statistic", ["u", "v"])
+def test_equal_weights_are_no_weights(mixed, metric, statistic):
+    """Of the rows that count, so that the U-statistic takes a selection of them as well."""
+    people, prediction, _ = mixed
+    keep = np.arange(len(people)) % 3 > 0
+    found = metric(None, prediction, sensitive_features=people, sample_weight=7.0 * keep, statistic=statistic)
+    assert found == metric(None, prediction[keep], sensitive_features=people[keep], statistic=statistic)
+
+
 @pytest.mark.parametrize("statistic", ["v", "u"])
 @pytest.mark.parametrize("metric", ALL)
 def test_normalised_values_have_no_units(mixed, metric, statistic):

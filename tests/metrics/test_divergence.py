@@ -108,6 +108,17 @@ def test_densities_lose_the_mass_outside_and_are_normalised():
     assert details.densities[0, 0] < 0.9 * details.densities[0].max()
 
 
+def test_kernels_reach_as_far_as_they_count():
+    """Six standard deviations out a Gaussian is 1.5e-8 of its peak: more than the share at which masses are cut off."""
+    prediction, codes, bandwidth = np.array([0.0, 1.0]), np.array([0, 1]), 0.125
+    details = group_densities(prediction, sensitive_features=codes, bandwidth=bandwidth, n_points=65)
+    density = np.exp(-0.5 * (details.grid / bandwidth) ** 2)
+    near = details.grid <= 7 * bandwidth
+    found = details.densities[0] / details.densities[0, 0]
+    assert found[near] == pytest.approx(density[near], rel=0.01)
+    assert density[near].min() < 1e-10
+
+
 def test_two_groups_against_scipy():
     prediction, codes, _ = sample("lognormal")
     codes = np.minimum(codes, 1)

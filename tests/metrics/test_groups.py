@@ -3,7 +3,7 @@ import pandas as pd
 import polars as pl
 import pytest
 
-from fairdcov.encoding._groups import MAX_NUMERIC_LEVELS, make_groups
+from fairdcov.encoding import MAX_NUMERIC_LEVELS, fixed_bins, make_groups
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics import (
     demographic_parity_gap,
@@ -290,6 +290,16 @@ def test_rows_refer_to_the_input(book):
     assert (weights[sample.rows] > 0).all()
 
 
+def test_fixed_bins_are_quantiles_of_the_weight():
+    """They cut parts of the rows like the whole is cut by the metrics themselves."""
+    age, weights = np.arange(10.0), np.array([1, 1, 1, 1, 1, 1, 1, 1, 1, 6])
+    edges = fixed_bins(age, {0: 3}, weights)["sensitive feature 0"]
+    assert edges.tolist() == [0.0, 4.0, 9.0]
+    assert fixed_bins(np.repeat(age, weights), {0: 3})["sensitive feature 0"].tolist() == edges.tolist()
+    codes, _, _ = make_groups(age, {0: 3}, weights)
+    assert np.array_equal(make_groups(age, {0: edges})[0], codes)
+
+
 def test_summary_by_hand():
     table = group_summary(
         [0.0, 2.0, 1.0, 0.0],
@@ -306,3 +316,17 @@ def test_summary_by_hand():
     assert table["predicted_to_observed"].tolist()[:2] == [pytest.approx(10 / 6), 1.0]
     assert np.isnan(table["predicted_to_observed"].iloc[2])
     assert table["too_small"].tolist() == [False, True, True]
+
+
+def test_rows_of_weight_zero_beyond_the_quantiles_of_the_others():
+    age, gender = np.r_[1.0, np.arange(10.0, 31.0), 90.0], np.r_[["m"], ["f"] * 22]
+    people, weights = pd.DataFrame({"gender": gender, "age": age}), np.r_[0.0, np.ones(21), 0.0]
+    codes, labels, _ = make_groups(people, {"age": 2}, weights)
+    inner, inner_labels, _ = make_groups(people.iloc[1:-1], {"age": 2})
+    assert [labels[code] for code in codes[1:-1]] == [inner_labels[code] for code in inner]
+    assert labels[codes[0]] == ("m", inner_labels[0][1])
+    assert labels[codes[-1]] == inner_labels[-1]
+    edges = {"age": [10.0, 20.0, 30.0]}
+    np.testing.assert_array_equal(make_groups(people, edges, weights)[0], codes)
+    with pytest.raises(ValueError, match="leave out 2 value"):
+        make_groups(people, edges)

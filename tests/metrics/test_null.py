@@ -54,6 +54,36 @@ def test_fast_path_is_the_metric_of_permuted_attributes(book, metric, weighted):
     assert fast.values[0] == pytest.approx(by_hand, rel=1e-8)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize(
+    ("metric", "options"),
+    [
+        (ccdcov, {"statistic": "u"}),
+        (dcov, {"normalize": True}),
+        (jdcov, {"net": False, "c": 0.5}),
+        (jdcov, {"net": False, "normalize": True}),
+        (ccdcov, {"method": "tiles"}),
+        (dcov, {"method": "univariate", "normalize": True}),
+        (jdcov, {"method": "approximate"}),
+    ],
+)
+def test_dependence_of_permuted_attributes_with_any_options(book, metric, options, weighted):
+    people, prediction, exposure = book
+    people, prediction, exposure = people[:300].copy(), 1e-200 * prediction[:300], exposure[:300]
+    people["age"] = np.random.default_rng(0).normal(40, 10, 300).round()
+    if options.get("method") == "univariate":
+        people = people[["age"]]
+    if options.get("statistic") == "u" and weighted:
+        pytest.skip("not defined")
+    options = options | {"sensitive_features": people, "sample_weight": exposure if weighted else None}
+    fast = null_distribution(metric, None, prediction, n_permutations=6, random_state=1, **options)
+    slow = null_distribution(plain(metric), None, prediction, n_permutations=6, random_state=1, **options)
+    # Pivots of an approximation that are drawn with the weights change with every permutation.
+    tolerance = 0.02 if weighted and options.get("method") == "approximate" else 1e-8
+    assert fast.values == pytest.approx(slow.values, rel=tolerance)
+    assert fast.observed == pytest.approx(slow.observed, rel=tolerance)
+
+
 @pytest.mark.parametrize("convert", [lambda s: pl.DataFrame(s.to_dict("list")), lambda s: s.to_numpy(), lambda s: s])
 def test_metrics_of_the_user_are_called_with_permuted_rows(book, convert):
     people, prediction, _ = book
@@ -74,6 +104,21 @@ def test_metrics_of_the_user_are_called_with_permuted_rows(book, convert):
     )
     assert found.observed == pytest.approx(share_gap(None, prediction, sensitive_features=people, threshold=0.15))
     assert found.observed > found.quantile(0.9)
+
+
+def test_labels_of_pandas_stay_with_the_predictions(book):
+    """Permuted labels would be taken for rows in another order, by the metric or by what it does with them."""
+    people, prediction, _ = book
+    people, prediction = people[:50], pd.Series(prediction[:50], index=people.index[:50])
+    seen = []
+
+    def metric(y_true, y_pred, *, sensitive_features):
+        seen.append(sensitive_features)
+        return js_divergence(y_true, y_pred, sensitive_features=sensitive_features)
+
+    found = null_distribution(metric, None, prediction, sensitive_features=people, n_permutations=3, random_state=0)
+    assert all(permuted.index.equals(people.index) for permuted in seen)
+    assert len(np.unique(found.values)) == 3
 
 
 def test_options_and_bins_are_passed_on(book):

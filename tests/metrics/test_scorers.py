@@ -347,7 +347,12 @@ def test_grid_search_with_several_metrics(data, n_jobs):
         # scikit-learn's own scorers must say that they do not want the weights.
         scoring["rmse"] = sk.get_scorer("neg_root_mean_squared_error").set_score_request(sample_weight=False)
     searches = {}
-    for rule in (fm.fairest_within(0.002), fm.fairest_within(10.0), fm.best_score_below(10.0), "divergence"):
+    for rule in (
+        fm.lowest_divergence_within(0.002),
+        fm.lowest_divergence_within(10.0),
+        fm.best_score_below(10.0),
+        "divergence",
+    ):
         search = GridSearchCV(Shrunk(), {"strength": strengths}, refit=rule, **options)
         searches[repr(rule)] = search.fit(X, y, **metadata)
     results = search.cv_results_

@@ -112,6 +112,9 @@ def test_gini_where_it_is_undefined():
         assert np.isnan(gini([0.0, 0.0], [1.0, 2.0]))
     with pytest.warns(UndefinedMetricWarning, match="all observed values are equal"):
         assert np.isnan(gini([1.0, 1.0], [1.0, 2.0], normalize=True))
+    with pytest.warns(UndefinedMetricWarning, match="all observed values are equal"):
+        # But for rounding: the index of their order is 2e-16, and so is that of any other order.
+        assert np.isnan(gini([1.0, 1.0 + 4 * 2.0**-52], [2.0, 1.0], normalize=True))
     with pytest.raises(ValueError, match="must not be negative"):
         gini([-1.0, 2.0], [1.0, 2.0])
 

@@ -6,9 +6,10 @@ import pytest
 from scipy.spatial.distance import cdist
 
 from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
-from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss, regression_loss
-from fairdcov._fitting._objective import RawObjective
-from fairdcov.dependence import local_density, pull_bounds
+from fairdcov._fitting._families import regression_family
+from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
+from fairdcov.boosting._objective import BalancedObjective
+from fairdcov.dependence import bind_dependence, local_density
 from fairdcov.encoding._blocks import SensitiveBlocks
 
 
@@ -32,17 +33,54 @@ def test_pull_bounds_are_absolute_row_sums(rng, weighted):
     p = weights / weights.sum()
     expected = p * (np.abs(centred(points, p)) @ p)
     blocks = SensitiveBlocks.from_arrays([points])
-    found = pull_bounds(blocks, "ccdcov", sample_weight=weights if weighted else None)
-    np.testing.assert_allclose(found, expected, rtol=1e-12)
+    for method in ("profiles", "tiles", "approximate"):
+        form = bind_dependence(blocks, "ccdcov", sample_weight=weights if weighted else None, method=method)
+        np.testing.assert_allclose(form.pull_bounds(), expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("measure", ["dcov", "jdcov", "ccdcov"])
+@pytest.mark.parametrize("statistic", ["u", "v"])
+@pytest.mark.parametrize("n_levels", [8, 800])
+def test_pull_bounds_are_the_same_whatever_the_method(rng, measure, statistic, n_levels):
+    """From the definition of W where there is no matrix over the profiles, and summed over blocks."""
+    n = 2_000
+    blocks = SensitiveBlocks.from_arrays([rng.normal(size=n_levels)[rng.integers(0, n_levels, (n, 1))] for _ in "ab"])
+    first, *others = (
+        bind_dependence(blocks, measure, statistic=statistic, method=method, c=0.7, n_components=4, n_threads=1)
+        for method in ("profiles", "tiles", "approximate")
+    )
+    for form in others:
+        np.testing.assert_allclose(form.pull_bounds(), first.pull_bounds(), rtol=1e-9)
+    assert (np.ptp(first.pull_bounds()) > 0) == (n_levels == 8)
 
 
 def test_pull_bounds_of_many_profiles_are_their_mean(rng):
     points = rng.normal(size=(3_000, 2))
     p = np.full(3_000, 1 / 3_000)
     mean = p @ np.abs(centred(points, p)) @ p
-    found = pull_bounds(SensitiveBlocks.from_arrays([points]), "ccdcov")
+    found = bind_dependence(SensitiveBlocks.from_arrays([points]), "ccdcov").pull_bounds()
     assert found.sum() == pytest.approx(mean, rel=0.1)
     assert np.ptp(found) == 0
+
+
+def test_pull_bounds_of_many_profiles_take_those_of_weight(rng):
+    """The part of the rows that stands for all is drawn by weight: next to none of the scattered ones."""
+    scattered = np.arange(3_000) % 2 == 0
+    points = rng.normal(size=(3_000, 2)) * np.where(scattered, 100.0, 1.0)[:, None]
+    weights = np.where(scattered, 1e-9, 1.0)
+    p = weights / weights.sum()
+    found = bind_dependence(SensitiveBlocks.from_arrays([points]), "ccdcov", sample_weight=weights).pull_bounds()
+    assert found.sum() == pytest.approx(p @ np.abs(centred(points, p)) @ p, rel=0.1)
+
+
+@pytest.mark.parametrize("c", [0.0, 1.0, 5.0])
+def test_pull_bounds_are_those_of_the_measure_with_its_options(c, rng):
+    p = np.full(60, 1 / 60)
+    first, second = rng.integers(0, 4, size=(2, 60, 1)).astype(float)
+    joint = (centred(first, p) + c) * (centred(second, p) + c)
+    joint = joint - np.add.outer(joint @ p, joint @ p) + p @ joint @ p
+    found = bind_dependence(SensitiveBlocks.from_arrays([first, second]), "jdcov", c=c).pull_bounds()
+    np.testing.assert_allclose(found, p * (np.abs(joint) @ p), rtol=1e-10)
 
 
 @pytest.mark.parametrize("penalty", [CCDCovPenalty(), JDCovPenalty(c=0.5), DCovPenalty(), CCDCovPenalty(statistic="u")])
@@ -187,17 +225,16 @@ def test_best_shift(rng, people, loss, penalty, shift_is):
     n = len(people)
     y = rng.gamma(2.0, size=n) if not isinstance(loss, HalfBinomialLoss) else rng.integers(0, 2, n).astype(float)
     weights = rng.uniform(0.2, 1.0, n)
-    objective = RawObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights), strength=3.0)
+    objective = BalancedObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights))
     raw = 0.5 * rng.normal(size=n)
     shift = objective.best_shift(raw)
-    if shift_is == "best for the loss":
-        objective.strength = 0.0
+    strength = 0.0 if shift_is == "best for the loss" else 3.0
 
     def total(by):
-        value, penalty_value, _ = objective.terms(raw + by)
-        return value + objective.strength * penalty_value
+        value, penalty_value, _ = objective.terms(raw + by, strength)
+        return value + strength * penalty_value
 
-    _, _, gradient = objective.terms(raw + shift)
+    _, _, gradient = objective.terms(raw + shift, strength)
     assert gradient.sum() == pytest.approx(0.0, abs=1e-10)
     assert total(shift) < min(total(shift - 0.05), total(shift + 0.05), total(0.0))
 
@@ -217,12 +254,12 @@ def test_gradient_in_balance_by_finite_differences(rng, people, loss, penalty):
     n = len(people)
     y = rng.poisson(0.4, n).clip(max=1).astype(float)
     weights = rng.uniform(0.2, 1.0, n)
-    objective = RawObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights), strength=5.0)
+    objective = BalancedObjective(loss, y, weights / weights.sum(), penalty.bind(people, weights))
     raw = rng.normal(size=n) - 1.0
-    _, (_, _, gradient, _) = objective.balanced_terms_curvature(raw)
+    _, (_, _, gradient, _) = objective.balanced_terms_curvature(raw, 5.0)
 
     def total(raw):
-        _, (value, penalty_value, _, _) = objective.balanced_terms_curvature(raw)
+        _, (value, penalty_value, _, _) = objective.balanced_terms_curvature(raw, 5.0)
         return value + 5.0 * penalty_value
 
     for _ in range(5):
@@ -248,14 +285,14 @@ def test_predictions_out_of_range_have_no_penalty_to_speak_of(rng, people, penal
     """A line search may step there, where a loss can still be finite: it has to see that, and no error."""
     n = len(people)
     bound = penalty.bind(people, rng.uniform(0.2, 1.0, n))
-    objective = RawObjective(HalfTweedieLoss(2.0), np.ones(n), np.full(n, 1 / n), bound, strength=1.0)
+    objective = BalancedObjective(HalfTweedieLoss(2.0), np.ones(n), np.full(n, 1 / n), bound)
     raw = np.where(np.arange(n) == 3, 800.0, 0.0)
     with np.errstate(over="ignore", invalid="ignore"):
-        loss, value, gradient = objective.terms(raw)
+        loss, value, gradient = objective.terms(raw, 1.0)
         assert np.isfinite(loss)
         assert np.isnan(value)
         assert len(gradient) == n
-        _, value, gradient, curvature = objective.terms_curvature(raw)
+        _, value, gradient, curvature = objective.terms_curvature(raw, 1.0)
         assert np.isnan(value)
         assert len(gradient) == len(curvature) == n
 
@@ -265,10 +302,10 @@ def test_terms_with_curvature_are_the_terms(rng, people):
     y, p = rng.poisson(1.0, n).astype(float), np.full(n, 1 / n)
     for penalty in (CCDCovPenalty(), CCDCovPenalty(scale="link"), None):
         bound = None if penalty is None else penalty.bind(people)
-        objective = RawObjective(HalfTweedieLoss(1.0), y, p, bound, strength=2.0)
+        objective = BalancedObjective(HalfTweedieLoss(1.0), y, p, bound)
         raw = rng.normal(size=n)
-        *terms, curvature = objective.terms_curvature(raw)
-        for found, expected in zip(terms, objective.terms(raw), strict=True):
+        *terms, curvature = objective.terms_curvature(raw, 2.0)
+        for found, expected in zip(terms, objective.terms(raw, 2.0), strict=True):
             np.testing.assert_array_equal(found, expected)
         assert (curvature >= p * np.exp(raw)).all()
         constant = np.full(n, np.log(y.mean()))
@@ -277,8 +314,8 @@ def test_terms_with_curvature_are_the_terms(rng, people):
 
 @pytest.mark.parametrize(("objective", "power"), [("poisson", 1.0), ("gamma", 2.0), ("tweedie", 1.3)])
 def test_losses_by_name(objective, power):
-    assert regression_loss(objective, 1.3).power == power
+    assert regression_family(objective).loss(1.3).power == power
     with pytest.raises(ValueError, match="tweedie_power must be above 1 and below 2"):
-        regression_loss("tweedie", 1.0)
+        regression_family("tweedie").loss(1.0)
     with pytest.raises(ValueError, match="objective must be one of"):
-        regression_loss("quantile")
+        regression_family("quantile")

@@ -213,6 +213,24 @@ def test_whole_weights_repeat_rows(sample):
         np.testing.assert_allclose(weighted.value(u), again.value(u[repeated]), rtol=1e-10)
 
 
+def test_rows_of_no_weight_and_the_others_in_the_scale_of_an_encoder(sample):
+    """The standard deviation of a continuous attribute is that of the weighted rows."""
+    u, people, _ = sample
+    counts = np.random.default_rng(6).integers(0, 4, len(u))
+    repeated = np.repeat(np.arange(len(u)), counts)
+    penalty = CCDCovPenalty(encoder=SensitiveEncoder(continuous_scaling="standard"))
+    weighted, again = penalty.bind(people, counts.astype(float)), penalty.bind(people.iloc[repeated])
+    np.testing.assert_allclose(weighted.value(u), again.value(u[repeated]), rtol=1e-10)
+
+
+def test_totals_carry_the_weights_of_an_unweighted_penalty_too(sample):
+    """What makes a total of a prediction is no row weight of the penalty."""
+    u, people, weights = sample
+    bound = CCDCovPenalty(scale="total", weighted=False).bind(people, weights)
+    np.testing.assert_array_equal(bound.multiplier, weights)
+    assert bound.value(u) == CCDCovPenalty().bind(people).value(u * weights)
+
+
 def test_bound_penalty_says_what_it_uses(sample):
     _, people, weights = sample
     assert CCDCovPenalty().bind(people, weights).method == "profiles"
@@ -244,8 +262,10 @@ def test_penalties_are_estimators_without_data(sample):
     _, people, _ = sample
     penalty = JDCovPenalty(c=0.5, encoder=SensitiveEncoder(continuous_scaling="standard"))
     before = repr(vars(penalty))
-    penalty.bind(people)
+    bound = penalty.bind(people)
     assert repr(vars(penalty)) == before
+    assert not hasattr(penalty.encoder, "attributes_")
+    assert bound.encoder.attributes_ == list(people)
     assert clone(penalty).get_params()["c"] == 0.5
     assert clone(penalty).get_params()["encoder__continuous_scaling"] == "standard"
 

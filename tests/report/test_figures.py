@@ -26,6 +26,7 @@ from fairdcov.report._proxies import table_distance_covariance
 from fairdcov.report._sample import read_sample, unit_deviance
 
 AGE_EDGES = [18, 30, 45, 100]
+LARGE, EVERY = {"min_group_size": 100}, {"min_group_size": 1}
 QUICK = {"n_permutations": 0, "n_bootstrap": 0, "verbose": 0}
 
 
@@ -173,7 +174,7 @@ def test_distributions_in_cells_are_close_to_every_row():
     S = book.sensitive_features[["gender", "region"]]
     sample = sample_of(None, book.true_rate, S, sample_weight=book.exposure)
     assert sample.cells("y_pred") is not None
-    in_cells = compared_groups(sample, ["gender", "region"], 100)
+    in_cells = compared_groups(sample, ["gender", "region"], LARGE)
     every_row = ComparedGroups(in_cells.groups, None, in_cells.bandwidth)
     names = ("ks_disparity", "wasserstein_disparity")
     found, exact = measure_groups(in_cells, names), measure_groups(every_row, names)
@@ -192,7 +193,7 @@ def test_energy_distances_are_dcors(rng):
     group = rng.choice(list("abc"), 300)
     u = rng.gamma(2, 1, 300) + (group == "b") + np.round(rng.random(300), 1)
     u[:40] = np.round(u[:40])
-    compared = compared_groups(sample_of(None, u, group), ["sensitive feature 0"], 1)
+    compared = compared_groups(sample_of(None, u, group), ["sensitive feature 0"], EVERY)
     found = energy_distances(compared)
     for i, a in enumerate("abc"):
         for j, b in enumerate("abc"):
@@ -202,7 +203,9 @@ def test_energy_distances_are_dcors(rng):
 def test_weighted_energy_distances_are_scipys_squared(rng):
     group = rng.choice(list("ab"), 200)
     u, w = rng.random(200) + 0.3 * (group == "b"), rng.uniform(0.1, 1, 200)
-    compared = compared_groups(sample_of(None, u, group, sample_weight=w), ["sensitive feature 0"], 1)
+    compared = compared_groups(
+        sample_of(None, u, group, sample_weight=w), ["sensitive feature 0"], {"min_group_size": 1}
+    )
     a, b = group == "a", group == "b"
     expected = stats.energy_distance(u[a], u[b], w[a], w[b]) ** 2
     assert energy_distances(compared)[0, 1] == pytest.approx(expected)

@@ -4,12 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fairdcov.actuarial import write_csv
+from fairdcov.encoding import SensitiveColumn, _attributes
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.report import AuditReport, audit
 from fairdcov.report._summary import number, p_value, percent
@@ -210,6 +212,70 @@ def test_the_figures_need_neither_pictures_nor_pages():
     assert run.returncode == 0, run.stderr
 
 
+def _intervals(data, place=()):
+    """Every pair of ends in the data, under the place and the kind of interval."""
+    found = {}
+    for key, value in data.items() if isinstance(data, dict) else enumerate(data):
+        if isinstance(value, dict | list):
+            found |= _intervals(value, (*place, key))
+        elif key in ("lower", "bootstrap_lower") and place[0] != "pairs":
+            found[(*place, key)] = value, data[key.replace("lower", "upper")]
+    return found
+
+
+def test_all_intervals_have_the_confidence_asked_for(rng):
+    y, u, group = small(rng)
+    given = {"baseline": u[::-1], "n_permutations": 0, "n_bootstrap": 100, "verbose": 0}
+    wide, narrow = (audit(y, u, group, confidence=level, **given).to_dict() for level in (0.95, 0.5))
+    wide_ends, narrow_ends = _intervals(wide), _intervals(narrow)
+    assert {place[:2] for place in wide_ends} >= {
+        ("balance", "lower"), ("change", "before"), ("change", "after"), ("change", "double_lift"), ("lift", "table"),
+        ("groups", 0),
+    }  # fmt: skip
+    assert wide_ends.keys() == narrow_ends.keys()
+    for place, (low, high) in narrow_ends.items():
+        assert wide_ends[place][0] < low < high < wide_ends[place][1], place
+    for name in ("lower", "upper"):
+        assert narrow["change"]["after"][name] == narrow["balance"][name]
+
+
+def test_attributes_are_read_once_and_crossed_once(book, prediction, monkeypatch):
+    read, crossed = Counter(), Counter()
+    real_read, real_cross = SensitiveColumn.__init__, _attributes.cross_columns
+
+    def count_read(column, name, *arguments, **options):
+        read[name] += 1
+        real_read(column, name, *arguments, **options)
+
+    def count_cross(columns, edges):
+        crossed[tuple(columns), tuple((name, str(edge)) for name, edge in edges.items())] += 1
+        return real_cross(columns, edges)
+
+    monkeypatch.setattr(SensitiveColumn, "__init__", count_read)
+    monkeypatch.setattr(_attributes, "cross_columns", count_cross)
+    exposure = np.where(np.arange(len(prediction)) % 7 == 0, 0.0, book.exposure)
+    report = audit(
+        book.target,
+        prediction,
+        book.sensitive_features,
+        sample_weight=exposure,
+        features=book.data,
+        baseline=book.fair_rate,
+        legitimate_features=["vehicle_power"],
+        n_permutations=3,
+        n_bootstrap=10,
+        max_partial_rows=50,
+        max_learning_rows=100,
+        min_group_size=20,
+        verbose=0,
+    )
+    assert all(report.to_dict()[section] for section in SECTIONS - {"metadata", "alternatives"})
+    assert read == {"gender": 1, "region": 1, "age": 1}
+    assert set(crossed.values()) == {1}
+    # singles, pairs, all; and age by three other numbers of groups, alone and in all
+    assert len(crossed) == 7 + 2 * 3
+
+
 # --- little input --------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +358,16 @@ def test_rows_of_zero_exposure_do_not_count(rng):
     assert found["data"]["rows_without_exposure"] == 50
     assert any("50 row(s) of zero exposure" in remark for remark in found["remarks"])
     for name in ("groups", "balance", "dependence", "proxies", "partial", "change"):
+        assert found[name] == kept[name]
+
+
+def test_levels_of_rows_of_zero_exposure_do_not_count(rng):
+    y, u, group = small(rng)
+    w = np.where(np.arange(len(u)) < 50, 0.0, 1.0)
+    S = pd.DataFrame({"a": np.where(w == 0, "only here", group), "b": rng.choice(["x", "y"], len(u))})
+    found = audit(y, u, S, sample_weight=w, **QUICK).to_dict()
+    kept = audit(y[50:], u[50:], S[50:], **QUICK).to_dict()
+    for name in ("groups", "balance", "dependence"):
         assert found[name] == kept[name]
 
 

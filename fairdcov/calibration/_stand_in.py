@@ -1,6 +1,5 @@
-"""The score that a constant prediction gets: the level from which it is counted what a model explains."""
+"""Copies of a fitted model that answer in its place: with a constant, or with what it has said before."""
 
-import copy
 import warnings
 
 import numpy as np
@@ -8,7 +7,7 @@ from sklearn.base import is_classifier
 from sklearn.dummy import DummyClassifier, DummyRegressor
 from sklearn.pipeline import Pipeline
 
-__all__ = ["score_of_constant"]
+__all__ = ["predicting_once", "score_of_constant"]
 
 _METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
@@ -55,20 +54,51 @@ def _fit_dummy(model, y, sample_weight):
 
 def _constant_copy(model, dummy, asked):
     """Copy of a fitted model with the predictions of a dummy; names of the methods that are called go to ``asked``."""
-    constant = copy.copy(model)
     if isinstance(model, Pipeline):
         # Its score is that of the last step.
+        constant = _shallow_copy(model)
         name, last = model.steps[-1]
         constant.steps = [*model.steps[:-1], (name, _constant_copy(last, dummy, asked))]
         return constant
 
-    def answer(method):
+    def answer(method, X, *arguments, **options):
+        asked.append(method)
+        n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
+        if method == "decision_function":
+            return np.zeros(n_samples)
+        return getattr(dummy, method)(np.zeros((n_samples, 1)))
+
+    return _copy_that_answers(model, answer)
+
+
+def predicting_once(model, X):
+    """Copy of a fitted model that computes each kind of prediction of ``X`` once, whoever asks for it."""
+    known = {}
+
+    def answer(method, rows, *arguments, **options):
+        if rows is not X or arguments or options:
+            return getattr(model, method)(rows, *arguments, **options)
+        if method not in known:
+            known[method] = getattr(model, method)(X)
+        return known[method]
+
+    return _copy_that_answers(model, answer)
+
+
+def _shallow_copy(model):
+    # Not by copy.copy, which turns some models into text and back.
+    twin = object.__new__(type(model))
+    twin.__dict__.update(vars(model))
+    return twin
+
+
+def _copy_that_answers(model, answer):
+    """Copy of a fitted model whose methods of prediction return ``answer(method, X, ...)``."""
+    twin = _shallow_copy(model)
+
+    def responder(method):
         def respond(X, *arguments, **options):
-            asked.append(method)
-            n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
-            if method == "decision_function":
-                return np.zeros(n_samples)
-            return getattr(dummy, method)(np.zeros((n_samples, 1)))
+            return answer(method, X, *arguments, **options)
 
         # scikit-learn's scorers know a method by its name.
         respond.__name__ = method
@@ -76,5 +106,5 @@ def _constant_copy(model, dummy, asked):
 
     for method in _METHODS:
         if hasattr(model, method):
-            setattr(constant, method, answer(method))
-    return constant
+            setattr(twin, method, responder(method))
+    return twin

@@ -1,99 +1,37 @@
 """The pieces of the frontier benchmark run on a few hundred rows and measure what they say."""
 
-import importlib.util
-import sys
-from pathlib import Path
-
 import numpy as np
-import pandas as pd
 import pytest
 from sklearn.metrics import log_loss, mean_poisson_deviance
 
 from fairdcov.metrics import js_divergence
 
-FOLDER = Path(__file__).parents[2] / "benchmarks"
 
-
-def load(name):
-    spec = importlib.util.spec_from_file_location(name, FOLDER / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    # Data classes look their module up, and frontier.py imports paper.py by name.
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture(scope="module")
+def frontier(script):
+    """The module benchmarks/frontier.py."""
+    pytest.importorskip("lightgbm")
+    return script("frontier")
 
 
 @pytest.fixture(scope="module")
-def frontier():
-    """The module benchmarks/frontier.py, which is no part of the package."""
-    if not FOLDER.exists():
-        pytest.skip("the tests run away from the repository, without benchmarks/")
-    pytest.importorskip("lightgbm")
-    before = {name: sys.modules.get(name) for name in ("paper", "frontier")}
-    load("paper")
-    yield load("frontier")
-    for name, module in before.items():
-        if module is None:
-            del sys.modules[name]
-        else:
-            sys.modules[name] = module
-
-
-def policies(frontier, n, rng):
-    """Made-up policies with the columns of pg15training; age tells the region, and claims depend on both."""
-    region = rng.choice(list("LMN"), n)
-    features = pd.DataFrame(
-        {
-            "Age": rng.uniform(18, 75, n) + 10 * (region == "L"),
-            "Bonus": rng.integers(-5, 15, n) * 10.0,
-            "Poldur": rng.integers(0, 15, n) * 1.0,
-            "Value": rng.uniform(1_000, 50_000, n),
-            "Density": rng.uniform(14, 300, n),
-            "Type": pd.Categorical(rng.choice(list("ABC"), n)),
-            "Occupation": pd.Categorical(rng.choice(["Employed", "Retired"], n)),
-            "Group1": pd.Categorical(rng.choice([f"{k}" for k in range(1, 5)], n)),
-            "Category": pd.Categorical(rng.choice(["Small", "Large"], n)),
-        }
-    )
-    protected = pd.DataFrame({"region": pd.Categorical(region), "gender": pd.Categorical(rng.choice(["f", "m"], n))})
-    exposure = rng.uniform(0.3, 1.0, n)
-    claims = rng.poisson(exposure * np.exp(-3.0 + 0.04 * features["Age"] + 0.5 * (region == "L"))).astype(float)
-    return sys.modules["paper"].Policies(features, claims, exposure, protected)
+def candidates(script):
+    """The module benchmarks/candidates.py."""
+    return script("candidates")
 
 
 @pytest.fixture
-def policy_task(frontier, rng, monkeypatch):
+def policy_task(frontier, script, book, monkeypatch):
     """A claim frequency."""
-    book = policies(frontier, 700, rng)
-    monkeypatch.setattr(frontier, "load_policies", lambda n_policies: book)
-    return frontier.policy_task(None, 0)
+    monkeypatch.setattr(script("comparison"), "fetch_pg15training", lambda: book)
+    return frontier.load_task("pg15training")
 
 
 @pytest.fixture
-def binary_task(frontier, rng, monkeypatch):
+def binary_task(frontier, script, defendants, monkeypatch):
     """A probability, with age in years among the protected attributes."""
-    n = 700
-    age = rng.integers(18, 70, n).astype(float)
-    data = pd.DataFrame(
-        {
-            "priors_count": rng.poisson(2 + 3 * (age < 30), n).astype(float),
-            "juv_fel_count": rng.poisson(0.1, n).astype(float),
-            "juv_misd_count": rng.poisson(0.1, n).astype(float),
-            "juv_other_count": rng.poisson(0.1, n).astype(float),
-            "c_charge_degree": pd.Categorical(rng.choice(["F", "M"], n)),
-        }
-    )
-    protected = pd.DataFrame(
-        {
-            "sex": pd.Categorical(rng.choice(["F", "M"], n)),
-            "race": pd.Categorical(rng.choice(["A", "B"], n)),
-            "age": age,
-        }
-    )
-    target = rng.binomial(1, 1 / (1 + np.exp(1.5 - 0.4 * data["priors_count"])))
-    compas = pd.Series({"data": data, "sensitive_features": protected, "target": target})
-    monkeypatch.setattr(frontier, "fetch_compas", lambda: compas)
-    return frontier.compas_task(0)
+    monkeypatch.setattr(script("comparison"), "fetch_compas", lambda: defendants)
+    return frontier.load_task("compas")
 
 
 def tiny(frontier, **changes):
@@ -114,20 +52,20 @@ def tiny(frontier, **changes):
 
 
 @pytest.fixture
-def few_forms(frontier, monkeypatch):
+def few_forms(candidates, monkeypatch):
     """Three forms stand for all."""
-    everything = frontier.all_forms
+    everything = candidates.all_forms
     wanted = ("CCdCov", "JdCov, age in groups", "CCdCov, published form")
     monkeypatch.setattr(
-        frontier,
+        candidates,
         "all_forms",
         lambda *arguments: (form for form in everything(*arguments) if form.name in wanted),
     )
 
 
-def test_every_measure_and_form_is_there_once(frontier, policy_task, binary_task):
+def test_every_measure_and_form_is_there_once(candidates, policy_task, binary_task):
     for task in (policy_task, binary_task):
-        everything = list(frontier.all_forms(task, (0, 1), frontier.Settings()))
+        everything = list(candidates.all_forms(task, (0, 1), candidates.Settings()))
         names = [form.name for form in everything]
         assert len(names) == len(set(names))
         assert {type(form.penalty).__name__ for form in everything} == {"CCDCovPenalty", "JDCovPenalty", "DCovPenalty"}
@@ -136,7 +74,7 @@ def test_every_measure_and_form_is_there_once(frontier, policy_task, binary_task
             assert (form.penalty.scale == "total") == (
                 not task.binary and ("published" in form.name or "counts" in form.name)
             )
-        aware = [form.name for form in frontier.forms(task, (0, 1), frontier.Settings(), aware=True)]
+        aware = [form.name for form in candidates.forms(task, (0, 1), candidates.Settings(), aware=True)]
         assert set(aware) < set(names)
 
 
@@ -149,8 +87,8 @@ def test_parts_of_the_task_do_not_overlap(policy_task, binary_task):
 
 def test_deviances_are_scikit_learns(frontier, policy_task, binary_task, rng):
     rate = rng.gamma(2.0, 0.2, len(policy_task.held.target))
-    claims = policy_task.held.target * policy_task.held.weight
-    expected = mean_poisson_deviance(claims, rate * policy_task.held.weight)
+    claims = policy_task.held.claims
+    expected = mean_poisson_deviance(claims, rate * policy_task.held.exposure)
     assert frontier.deviances(policy_task, rate).mean() == pytest.approx(expected)
     assert frontier.measure(policy_task, rate)["deviance"] == pytest.approx(expected)
 
@@ -172,7 +110,7 @@ def test_resamples_are_repeated_rows(frontier, policy_task, binary_task, rng):
             rows = rows[resamples.large_enough[rows]]
             expected = js_divergence(
                 None,
-                (prediction * task.held.weight)[rows],
+                (prediction * task.held.exposure)[rows],
                 sensitive_features=frontier.levels(task, task.held.protected).iloc[rows],
                 bandwidth=0.15,
                 n_points=1000,
@@ -187,13 +125,12 @@ def test_interval_lies_around_the_estimate(frontier, rng):
 
 
 def test_a_row_beats_a_published_one_only_in_all_six_columns(frontier):
-    paper = sys.modules["paper"]
-    published = dict(zip(paper.COLUMNS, paper.PUBLISHED_TEST["CCdCov", 40], strict=True))
+    published = frontier.PUBLISHED_TEST["CCdCov", 40]
     row = {column: 0.99 * value for column, value in published.items()}
     beaten = "CCdCov, λ = 40"
     assert beaten in frontier.published_beaten(row)
     assert "JdCov, λ = 30" not in frontier.published_beaten(row)
-    for column in paper.COLUMNS:
+    for column in published:
         assert beaten not in frontier.published_beaten(row | {column: 1.01 * published[column]})
 
 
@@ -271,8 +208,15 @@ def test_missing_packages_are_named(frontier, policy_task, monkeypatch):
     assert said == ["other left out: a_package_that_is_not_there not installed"]
 
 
-def test_tables_and_pictures(frontier, few_forms, policy_task, binary_task, monkeypatch, capsys, tmp_path):
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
+def test_tables_and_pictures(frontier, candidates, few_forms, policy_task, binary_task, monkeypatch, capsys, tmp_path):
     pytest.importorskip("matplotlib")
+
+    def other(task, settings):
+        """A competitor whose divergence is large."""
+        prediction = np.where(task.held.protected.iloc[:, 0] == task.held.protected.iloc[0, 0], 0.1, 0.9)
+        yield candidates.Candidate("EquiPy", "made up", None, True, prediction)
+
     monkeypatch.setattr(
         frontier, "SOURCES", {name: frontier.SOURCES[name] for name in ("constant", "GLM")} | {"EquiPy": (other, ())}
     )
@@ -287,10 +231,3 @@ def test_tables_and_pictures(frontier, few_forms, policy_task, binary_task, monk
         file = tmp_path / f"{task.name}.png"
         frontier.draw(task, rows, file)
         assert file.stat().st_size > 10_000
-
-
-def other(task, settings):
-    """A competitor whose divergence is large."""
-    frontier = sys.modules["frontier"]
-    prediction = np.where(task.held.protected.iloc[:, 0] == task.held.protected.iloc[0, 0], 0.1, 0.9)
-    yield frontier.Candidate("EquiPy", "made up", None, True, prediction)

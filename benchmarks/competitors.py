@@ -1,0 +1,126 @@
+"""What else there is: a constant, and LightGBM or networks with the public fairness methods of other packages."""
+
+import lightgbm
+import numpy as np
+import pandas as pd
+from candidates import Candidate, boosting_settings, frame_features, levels, linear_features, predicted
+from sklearn.preprocessing import StandardScaler
+
+__all__ = ["adversarial_candidates", "constant_candidates", "equipy_candidates", "remover_candidates"]
+
+# Deviance needs predictions above 0, which corrections and networks without a link do not promise.
+SMALLEST = 1e-6
+
+
+def unpenalised_booster(task, settings):
+    """LightGBM's own estimator, with the same settings."""
+    options = boosting_settings(settings) | {"verbose": -1}
+    return lightgbm.LGBMClassifier(**options) if task.binary else lightgbm.LGBMRegressor(objective="poisson", **options)
+
+
+def constant_candidates(task, settings):
+    """The same frequency or probability for everybody."""
+    mean = task.fit.exposure @ task.fit.target / task.fit.exposure.sum()
+    yield Candidate("constant", "the mean", None, False, np.full(len(task.held.target), mean))
+
+
+def transported(task, calibration, rows, prediction, prediction_rows, on_counts, epsilon=None):
+    """EquiPy's sequential transport to the barycentre of the groups, for rates or for expected counts."""
+    from equipy.fairness import MultiWasserstein
+
+    def units(part):
+        return part.exposure if on_counts else 1.0
+
+    transport = MultiWasserstein()
+    transport.fit(prediction * units(calibration), levels(task, calibration.protected))
+    fair = transport.transform(prediction_rows * units(rows), levels(task, rows.protected), epsilon)
+    return np.clip(fair / units(rows), SMALLEST, 1 - SMALLEST if task.binary else None)
+
+
+def equipy_candidates(task, settings):
+    """LightGBM followed by EquiPy, fitted on a calibration part or on all rows that the model has seen."""
+    n_attributes = task.fit.protected.shape[1]
+    for aware in (True, False):
+        for name, base, calibration in (
+            ("calibrated on a part", task.base, task.calibration),
+            ("calibrated on all rows", task.fit, task.fit),
+        ):
+            model = unpenalised_booster(task, settings).fit(
+                frame_features(base, aware), base.target, sample_weight=base.exposure
+            )
+            of_calibration = predicted(model, frame_features(calibration, aware))
+            of_held = predicted(model, frame_features(task.held, aware))
+            variants = [("counts", True, None), ("rates", False, None)]
+            if task.binary:
+                variants = [("probabilities", False, None)]
+            if aware and base is not task.base:
+                variants += [(f"{variants[0][0]}, ε = {epsilon}", variants[0][1], epsilon) for epsilon in (0.25, 0.5)]
+            for units, on_counts, epsilon in variants:
+                epsilons = None if epsilon is None else [epsilon] * n_attributes
+                fair = transported(task, calibration, task.held, of_calibration, of_held, on_counts, epsilons)
+                yield Candidate(
+                    "EquiPy",
+                    f"LightGBM {'with' if aware else 'without'} S, {units}, {name}",
+                    None,
+                    True,
+                    fair,
+                )
+
+
+def remover_candidates(task, settings):
+    """fairlearn's CorrelationRemover before LightGBM; it needs the protected attributes to predict."""
+    from fairlearn.preprocessing import CorrelationRemover
+
+    X = pd.concat([task.fit.features, task.held.features])
+    X, S = (pd.get_dummies(X, dtype=float), pd.get_dummies(both_protected(task), dtype=float, drop_first=True))
+    # LightGBM refuses some characters that levels have.
+    X.columns = [f"x{k}" for k in range(X.shape[1])]
+    S.columns = [f"s{k}" for k in range(S.shape[1])]
+    table, n = pd.concat([X, S], axis=1), len(task.fit.target)
+    remover = CorrelationRemover(sensitive_feature_ids=list(S.columns)).fit(table.iloc[:n])
+    model = unpenalised_booster(task, settings)
+    X_fit, X_held = remover.transform(table.iloc[:n]), remover.transform(table.iloc[n:])
+    model.fit(X_fit, task.fit.target, sample_weight=task.fit.exposure)
+    yield Candidate(
+        "CorrelationRemover",
+        "LightGBM",
+        None,
+        True,
+        predicted(model, X_held),
+    )
+
+
+def both_protected(task):
+    """Protected attributes of the rows of the fit, then of those held back."""
+    return pd.concat([task.fit.protected, task.held.protected])
+
+
+def adversarial_candidates(task, settings):
+    """fairlearn's adversarial networks, whose adversary has to tell the intersectional group.
+
+    The regressor knows the squared error only and has no weights: it learns the count, with exposure as a feature. The
+    classifier does not show probabilities, so the regressor takes its place. The target is shifted by a half, because
+    whole numbers would be read as classes.
+    """
+    from fairlearn.adversarial import AdversarialFairnessRegressor
+
+    X, X_held = linear_features(task, aware=False)
+    if not task.binary:
+        X, X_held = np.column_stack([X, task.fit.exposure]), np.column_stack([X_held, task.held.exposure])
+    scaler = StandardScaler().fit(X)
+    group = levels(task, task.fit.protected).agg("|".join, axis=1).to_numpy()
+    for alpha in (0.0, 1.0, 10.0):
+        model = AdversarialFairnessRegressor(
+            backend="torch",
+            predictor_model=[32, "relu", 32, "relu"],
+            adversary_model=[32, "relu"],
+            alpha=alpha,
+            epochs=settings.epochs,
+            batch_size=128,
+            shuffle=True,
+            random_state=0,
+        )
+        model.fit(scaler.transform(X), task.fit.claims + 0.5, sensitive_features=group)
+        prediction = (np.ravel(model.predict(scaler.transform(X_held))) - 0.5) / task.held.exposure
+        prediction = np.clip(prediction, SMALLEST, 1 - SMALLEST if task.binary else None)
+        yield Candidate("fairlearn adversarial", f"α = {alpha:g}", None, False, prediction)

@@ -1,0 +1,84 @@
+"""Parts of the docstrings that the boosters share."""
+
+from fairdcov._checks import documented
+
+__all__ = ["OBJECTIVE", "describe"]
+
+_PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
+        Dependence measure, with default options when given by name; see :class:`fairdcov.CCDCovPenalty`.
+    strength : float, default=1.0
+        Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives <learner>'s
+        model. Where a scale-free penalty of the start would weigh more than 10 times what the start explains of the
+        loss, it counts as if it weighed that: see ``effective_strength_``.
+    <objective>
+    n_estimators : int, default=100
+        Unpenalised rounds.
+    learning_rate : float, default=<rate>
+        Of the unpenalised rounds.
+    n_fair_rounds : int, default=100
+        Rounds on loss plus penalty that follow, at most; for each strength of a path.
+    fair_learning_rate : float, default=0.5
+        Share of a Newton step that a fair round takes.
+    fair_target : {"unpenalised", "observed"}, default="unpenalised"
+        What fair rounds keep close to: the predictions of the unpenalised rounds, so that however many there are they
+        fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go on
+        fitting; that wants few unpenalised rounds or early stopping.
+    <further>
+    random_state : int, RandomState or None, default=None
+        Seed of <learner>.
+    n_jobs : int, optional
+        Threads of <learner> and of the tile kernels; all available for None.
+    importance_type : <importances>
+        Of ``feature_importances_``.
+    sensitive_columns : list of str or int, optional
+        Columns of X that hold the protected attributes, instead of ``sensitive_features``.
+    drop_sensitive_columns : bool, default=True
+        Whether these columns are no features. They are then not needed in ``predict``.
+    verbose : int, default=0
+        1 prints a line for each strength, 2 <learner>'s messages as well.
+    <others>"""
+
+OBJECTIVE = """objective : {"squared_error", "poisson", "negative_binomial", "gamma", "tweedie"}, \
+default="squared_error"
+        Family of the target; all but the first have a log link.
+    tweedie_power : float, default=1.5
+        Power of the variance function for ``objective="tweedie"``.
+    dispersion : float, default=1.0
+        For ``objective="negative_binomial"``, as in :class:`fairdcov.DCovNegativeBinomialRegressor`. <learner> does not
+        have it: its trees are grown on gradients computed here, and ``booster_`` says that it is a Poisson model."""
+
+_ATTRIBUTES = """booster_ : <booster>
+        All trees. Its own ``predict`` is on the scale of the target.
+    n_unpenalised_rounds_ : int
+        Trees of the unpenalised start.
+    n_fair_rounds_ : int
+        Trees grown on loss plus penalty.
+    effective_strength_ : float
+        Strength that the fair rounds went by: ``strength``, or the largest that is told apart from larger ones.
+    loss_value_ : float
+        Weighted mean loss (half deviance) on the training rows.
+    penalty_value_ : float
+        Penalty on the training rows, before ``strength`` and net of the terms without predictions; NaN when fitted
+        without protected attributes.
+    objective_value_ : float
+        ``loss_value_ + effective_strength_ * penalty_value_``.
+    penalty_method_ : str or None
+        Algorithm the penalty used.
+    penalty_error_bound_ : float or None
+        Bound on the error of the normalised penalty; 0 unless ``penalty_method_`` is ``"approximate"``.
+    history_ : dict of arrays
+        ``objective``, ``loss`` and ``penalty`` at the start of each strength and after each fair round; the loss is
+        that of ``fair_target``. With ``eval_set`` the same with the prefix ``validation_``, by the observed target.
+    feature_importances_ : (p,) array
+        Importance of each feature<sum>.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : (p,) array of str
+        Names of the features, where X had names."""
+
+
+def describe(learner, *, objective="", **parts):
+    """Decorator that describes parameters and attributes of a booster on a learner; ``parts`` are what is its own."""
+    parameters = _PARAMETERS.replace("    <objective>\n", f"    {objective}\n" if objective else "")
+    parts = {"parameters": parameters.replace("<learner>", learner), "attributes": _ATTRIBUTES, **parts}
+    return documented(**parts)

@@ -1,0 +1,59 @@
+"""The examples run from their first line to their last and draw their pictures."""
+
+import os
+import runpy
+import sys
+import warnings
+from pathlib import Path
+
+import pytest
+
+import fairdcov.datasets
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PICTURES = {"plot_pg15training": 3, "plot_compas": 4}
+
+
+def run(name, folder, monkeypatch):
+    """Run an example as a script and count its pictures."""
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    file = EXAMPLES / f"{name}.py"
+    if not file.exists():
+        pytest.skip("the tests run away from the repository, without examples/")
+    monkeypatch.setattr(sys, "argv", [str(file), "--output", str(folder)])
+    try:
+        with warnings.catch_warnings():
+            # An example says which warnings it expects, for good.
+            runpy.run_path(str(file), run_name="__main__")
+    finally:
+        pyplot.close("all")
+    assert len(list(folder.glob("*.png"))) == PICTURES[name]
+
+
+def test_every_example_with_pictures_is_run_here():
+    if not EXAMPLES.exists():
+        pytest.skip("the tests run away from the repository, without examples/")
+    assert {file.stem for file in EXAMPLES.glob("plot_*.py")} == set(PICTURES)
+
+
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.CalibrationWarning")
+@pytest.mark.parametrize(
+    ("name", "loader", "data"),
+    [("plot_pg15training", "fetch_pg15training", "book"), ("plot_compas", "fetch_compas", "defendants")],
+)
+def test_examples_on_a_few_made_up_rows(name, loader, data, request, tmp_path, monkeypatch, capsys):
+    rows = request.getfixturevalue(data)
+    monkeypatch.setattr(fairdcov.datasets, loader, lambda: rows)
+    run(name, tmp_path, monkeypatch)
+    printed = capsys.readouterr().out
+    assert ("published, CCdCov, λ = 40" if loader == "fetch_pg15training" else "CCdCov, calibrated") in printed
+    assert "nan" not in printed.lower()
+
+
+@pytest.mark.slow
+@pytest.mark.real_data
+@pytest.mark.skipif(not os.environ.get("FAIRDCOV_DATA"), reason="FAIRDCOV_DATA is not set")
+@pytest.mark.parametrize("name", sorted(PICTURES))
+def test_examples_on_their_own_data(name, tmp_path, monkeypatch):
+    pytest.importorskip("rdata")
+    run(name, tmp_path, monkeypatch)
