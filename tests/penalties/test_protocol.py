@@ -157,7 +157,7 @@ def test_classifiers_take_the_example(example, book):
     assert fair.penalty_value_ < 0.1 * unaware.penalty_value_
 
 
-def test_mini_batches_take_the_example(example, book, rng):
+def test_mini_batches_of_a_network_take_the_example(example, book, rng):
     torch = pytest.importorskip("torch")
     from fairdcov.neural import DependenceLoss
 
