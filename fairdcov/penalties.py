@@ -17,7 +17,7 @@ from fairdcov._checks import (
     check_finite_vector,
     check_flag,
     check_sample_weight,
-    fill_docstring,
+    documented,
     is_constant,
     row_probabilities,
     within_counted,
@@ -470,16 +470,10 @@ _OPTIONS = """statistic : {"v", "u"}, default="v"
     n_components : int, default=256
         Features of the approximation.
     random_state : int, default=0
-        Seed of the approximation.
-"""
+        Seed of the approximation."""
 
 
-def _document(cls):
-    """Put the options all penalties share into the docstring, one place for their description."""
-    return fill_docstring(cls, options=_OPTIONS.rstrip())
-
-
-@_document
+@documented(options=_OPTIONS)
 class DCovPenalty(DependencePenalty):
     """Distance covariance summed over the protected attributes, one at a time.
 
@@ -507,7 +501,7 @@ class DCovPenalty(DependencePenalty):
     _measure = "dcov"
 
 
-@_document
+@documented(options=_OPTIONS)
 class CCDCovPenalty(DependencePenalty):
     """Concatenated distance covariance: of the prediction with all protected attributes as one vector.
 
@@ -537,7 +531,7 @@ class CCDCovPenalty(DependencePenalty):
     _measure = "ccdcov"
 
 
-@_document
+@documented(options=_OPTIONS)
 class JDCovPenalty(DependencePenalty):
     """Joint distance covariance of the prediction and the protected attributes, net of its terms without prediction.
 

@@ -7,7 +7,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 
-from fairdcov._checks import check_choice, check_positive_number, check_whole_number, fill_docstring
+from fairdcov._checks import check_choice, check_positive_number, check_whole_number, documented
 from fairdcov.actuarial._book import check_positive_baseline, read_book
 from fairdcov.actuarial._experience import level_tables
 from fairdcov.encoding import DEFAULT_FACTOR_BINS, Attributes, read_frame, warn_about_order
@@ -42,18 +42,6 @@ _SHARED = """y_pred : (n,) array
         the changes), ``share_up`` and ``share_down`` (who pays more, who pays less), and for each threshold
         ``share_up_over_5%`` and ``share_down_over_5%``. Changes are shares of the present premium and weighted by
         exposure, as are shares."""
-
-
-def _document(**words):
-    """Fill in the part of the docstring that the two tables share."""
-
-    def fill(function):
-        text = _SHARED
-        for name, word in words.items():
-            text = text.replace(f"<{name}>", word)
-        return fill_docstring(function, shared=text)
-
-    return fill
 
 
 def _check_thresholds(thresholds):
@@ -118,7 +106,8 @@ def _summary(book, change, thresholds):
     return columns_of
 
 
-@_document(
+@documented(
+    shared=_SHARED,
     optional=", optional",
     attributes="Protected attributes (or any factors), one at a time.",
     default=", default=10",
@@ -156,7 +145,8 @@ def premium_changes(
     return level_tables(book, columns_of, sensitive_features, "sensitive_features", bins, whole=True)
 
 
-@_document(
+@documented(
+    shared=_SHARED,
     optional="",
     attributes="Protected attributes; several columns are crossed into intersectional groups.",
     default=", optional",

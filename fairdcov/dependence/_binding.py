@@ -1,7 +1,6 @@
 """From factorised attributes to a form: which measure, which statistic, which method."""
 
 import math
-import numbers
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ from fairdcov._checks import (
     check_choice,
     check_positive_number,
     check_sample_weight,
+    check_whole_number,
     resolve_n_threads,
     row_probabilities,
     within_range,
@@ -299,8 +299,7 @@ def bind_dependence(
     check_choice(statistic, "statistic", STATISTICS)
     check_choice(method, "method", METHODS)
     c = check_positive_number(c, "c", allow_zero=True)
-    if isinstance(n_components, bool) or not isinstance(n_components, numbers.Integral) or n_components < 1:
-        raise ValueError(f"n_components must be a whole number >= 1; found {n_components!r}")
+    check_whole_number(n_components, "n_components")
     try:
         np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:

@@ -8,7 +8,7 @@ from fairdcov._checks import (
     check_finite_vector,
     check_flag,
     check_sample_weight,
-    fill_docstring,
+    documented,
     is_constant,
 )
 from fairdcov.dependence import PermutableDependence
@@ -42,11 +42,6 @@ _OPTIONS = """y_true : (n,) array or None
     method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
         Algorithm, as in the penalties: ``"auto"`` is exact but for more than 20,000 rows with too many distinct
         profiles."""
-
-
-def _document(function):
-    """Put the parameters the measures share into the docstring, one place for their description."""
-    return fill_docstring(function, options=_OPTIONS)
 
 
 class DependenceSample:
@@ -120,7 +115,7 @@ class DependenceSample:
         return self._measure.values_of(generator.permutation(self.n_samples) for _ in range(n_permutations))
 
 
-@_document
+@documented(options=_OPTIONS)
 def dcov(
     y_true,
     y_pred,
@@ -168,7 +163,7 @@ def dcov(
     ).value()
 
 
-@_document
+@documented(options=_OPTIONS)
 def ccdcov(
     y_true,
     y_pred,
@@ -219,7 +214,7 @@ def ccdcov(
     ).value()
 
 
-@_document
+@documented(options=_OPTIONS)
 def jdcov(
     y_true,
     y_pred,

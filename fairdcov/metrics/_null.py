@@ -1,13 +1,12 @@
 """The level of a metric when the groups do not matter, by permuting the rows of the protected attributes."""
 
-import numbers
 from dataclasses import dataclass
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn.utils import check_random_state
 
-from fairdcov._checks import check_consistent_rows
+from fairdcov._checks import check_consistent_rows, check_whole_number
 from fairdcov.encoding import array_of_rows, as_given
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
@@ -140,8 +139,7 @@ def null_distribution(
     >>> bool(null.observed > null.quantile(0.99)), round(null.p_value(), 3)
     (True, 0.005)
     """
-    if isinstance(n_permutations, bool) or not isinstance(n_permutations, numbers.Integral) or n_permutations < 1:
-        raise ValueError(f"n_permutations must be a whole number >= 1; found {n_permutations!r}")
+    check_whole_number(n_permutations, "n_permutations")
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("sensitive_features is needed to permute it; found None")
     generator = check_random_state(random_state)

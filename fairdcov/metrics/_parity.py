@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from fairdcov._checks import check_choice, check_finite_vector, fill_docstring
+from fairdcov._checks import check_choice, check_finite_vector, documented
 from fairdcov.metrics._divergence import GROUP_WEIGHTS
 from fairdcov.metrics._groups import evaluate, group_predictions
 
@@ -39,10 +39,7 @@ _SHARED_LAST = """bins : int or dict, optional
         Groups with fewer rows are left out of the comparison, with a warning that names them."""
 
 
-def _document(function):
-    """Put the parameters all group metrics share into the docstring, one place for their description."""
-    return fill_docstring(function, **{"shared": _SHARED, "shared last": _SHARED_LAST})
-
+_PARTS = {"shared": _SHARED, "shared last": _SHARED_LAST}
 
 # --- means ---------------------------------------------------------------------------------------------------------
 
@@ -60,7 +57,7 @@ def bind_demographic_parity_gap(sample, *, relative=False):
     return gap
 
 
-@_document
+@documented(**_PARTS)
 def demographic_parity_gap(
     y_true, y_pred, *, sensitive_features, sample_weight=None, relative=False, bins=None, min_group_size=1
 ):
@@ -108,7 +105,7 @@ def bind_unfairness_ratio(sample, *, group_weights="equal"):
     return lambda codes: float(sample.group_means(codes).var(ddof=1) / variance)
 
 
-@_document
+@documented(**_PARTS)
 def unfairness_ratio(
     y_true,
     y_pred,
@@ -217,7 +214,7 @@ def bind_ks_disparity(sample, *, comparison="pairwise"):
     return largest_distance
 
 
-@_document
+@documented(**_PARTS)
 def ks_disparity(
     y_true,
     y_pred,
@@ -279,7 +276,7 @@ def bind_wasserstein_disparity(sample, *, comparison="pairwise", reduction="max"
     return lambda codes: float(getattr(distances(codes), reduction)())
 
 
-@_document
+@documented(**_PARTS)
 def wasserstein_disparity(
     y_true,
     y_pred,
@@ -329,7 +326,7 @@ def wasserstein_disparity(
 # --- table ---------------------------------------------------------------------------------------------------------
 
 
-@_document
+@documented(**_PARTS)
 def group_summary(y_true, y_pred, *, sensitive_features, sample_weight=None, bins=None, min_group_size=1):
     """Rows, weight, means and balance of every group, small ones included.
 
