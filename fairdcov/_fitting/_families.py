@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from fairdcov._checks import check_choice
 from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
@@ -70,14 +71,6 @@ class Family:
         return self.loss(self.parameter and getattr(estimator, self.parameter))
 
 
-def _poisson():
-    return HalfTweedieLoss(1.0)
-
-
-def _gamma():
-    return HalfTweedieLoss(2.0)
-
-
 def _compound_poisson(power):
     if isinstance(power, bool) or not 1 < power < 2:
         raise ValueError(
@@ -92,7 +85,7 @@ FAMILIES = {
     for family in (
         Family(
             "poisson",
-            _poisson,
+            partial(HalfTweedieLoss, 1.0),
             objective="poisson",
             glm="DCovPoissonRegressor",
             task="frequency",
@@ -125,7 +118,7 @@ FAMILIES = {
         ),
         Family(
             "gamma",
-            _gamma,
+            partial(HalfTweedieLoss, 2.0),
             objective="gamma",
             glm="DCovGammaRegressor",
             task="severity",

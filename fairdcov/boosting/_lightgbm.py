@@ -127,9 +127,7 @@ class LightGBMGrower(Grower):
         lines.insert(position, f"objective={self._objective}")
         booster = lightgbm.Booster(model_str="\n".join(lines))
         if shift:
-            (first,) = booster.dump_model(num_iteration=1)["tree_info"]
-            for leaf in range(first["num_leaves"]):
-                booster.set_leaf_output(0, leaf, booster.get_leaf_output(0, leaf) + shift)
+            _shift(booster, shift)
         return booster
 
 
@@ -165,6 +163,13 @@ class ConstantGrower(LightGBMGrower):
     def monitored_raw(self):
         """See :meth:`Grower.monitored_raw`."""
         return np.full(self._n_monitored, self.booster.predict(self._row, raw_score=True).item())
+
+
+def _shift(booster, shift):
+    """Add a number to all raw predictions, by the leaves of the first tree."""
+    (first,) = booster.dump_model(num_iteration=1)["tree_info"]
+    for leaf in range(first["num_leaves"]):
+        booster.set_leaf_output(0, leaf, booster.get_leaf_output(0, leaf) + shift)
 
 
 def _result(data_name, metric, value):
@@ -305,9 +310,7 @@ class _LightGBMModel(PassThroughParameters):
             booster.rollback_one_iter()
         if own:
             # The trees are to predict it too; the scores of the rows in training have it already.
-            (first,) = booster.dump_model(num_iteration=1)["tree_info"]
-            for leaf in range(first["num_leaves"]):
-                booster.set_leaf_output(0, leaf, booster.get_leaf_output(0, leaf) + level)
+            _shift(booster, level)
         if tells_nothing:
             n_monitored = 0 if monitored is None else len(monitored.y)
             return ConstantGrower(booster, finished, n_features, len(data.y), n_monitored)

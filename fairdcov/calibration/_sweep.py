@@ -136,11 +136,6 @@ class Sweep:
         """The same sweep of another estimator."""
         return Sweep(estimator, self.param_name, params)
 
-    @property
-    def has_path(self):
-        """Whether models are fitted along a path."""
-        return self._last is not None
-
     def _split(self, params):
         """Metadata for the steps before the last, and for the last."""
         if not isinstance(self.estimator, Pipeline):

@@ -27,12 +27,11 @@ from fairdcov.encoding._groups import (
     DEFAULT_FACTOR_BINS,
     DEFAULT_GROUPS,
     MAX_NUMERIC_LEVELS,
-    Groups,
     describe_groups,
     interval_labels,
     level_text,
 )
 from fairdcov.encoding._rows import array_of_rows, warn_about_order, warn_of_attributes
-from fairdcov.encoding._sensitive_column import SensitiveColumn, column_named, read_columns, sensitive_columns_of
+from fairdcov.encoding._sensitive_column import SensitiveColumn, column_named, sensitive_columns_of
 
 __all__ = ["SensitiveEncoder"]

@@ -9,7 +9,6 @@ from fairdcov.encoding import sensitive_groups
 from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import (
     GroupDensities,
-    bind_js_divergence,
     densities_of_groups,
     group_densities,
     js_divergence,
