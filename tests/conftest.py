@@ -1,5 +1,6 @@
 """What all tests share. Set before anything imports NumPy or matplotlib: threads and the drawing backend."""
 
+import importlib.util
 import os
 import zlib
 from pathlib import Path
@@ -44,3 +45,19 @@ def rng(request):
     seed = zlib.crc32(request.node.nodeid.encode())
     request.node.add_report_section("setup", "rng", f"numpy.random.default_rng({seed})")
     return np.random.default_rng(seed)
+
+
+@pytest.fixture(scope="session")
+def import_example():
+    """Function that imports a script of examples/ by name, as a user would who keeps it beside the own code."""
+
+    def load(name):
+        file = Path(__file__).parents[1] / "examples" / f"{name}.py"
+        if not file.exists():
+            pytest.skip("the tests run away from the repository, without examples/")
+        spec = importlib.util.spec_from_file_location(name, file)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load

@@ -1,23 +1,13 @@
 """The gate says slower only beyond both limits, and says what is wrong with what it is given."""
 
-import importlib.util
 import shutil
-from pathlib import Path
 
 import pytest
 
-FILE = Path(__file__).parents[2] / "benchmarks" / "gate.py"
-
 
 @pytest.fixture(scope="module")
-def gate():
-    """The script, which is no part of the package."""
-    if not FILE.exists():
-        pytest.skip("the tests run away from the repository, without benchmarks/")
-    spec = importlib.util.spec_from_file_location("gate", FILE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def gate(script):
+    return script("gate")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,5 @@
 """The metric of the example keeps to what every metric promises, and goes where the package's own go."""
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,14 +9,10 @@ from sklearn.model_selection import cross_validate
 
 from fairdcov.metrics import make_fairness_scorer, null_distribution
 
-FILE = Path(__file__).parents[2] / "examples" / "own_metric.py"
-
 
 @pytest.fixture(scope="module")
-def balance_gap():
-    if not FILE.exists():
-        pytest.skip("the tests run away from the repository, without examples/")
-    return runpy.run_path(str(FILE))["balance_gap"]
+def balance_gap(import_example):
+    return import_example("own_metric").balance_gap
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """The learner of the examples: scikit-learn's histogram gradient boosting, driven by what a grower has to have."""
 
-import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -11,18 +10,12 @@ from fairdcov.boosting import Grower
 
 # Large strengths are asked for on purpose, as for the other learners.
 pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
-EXAMPLE = Path(__file__).parents[2] / "examples" / "own_learner.py"
 SMALL = {"n_estimators": 15, "n_fair_rounds": 20, "max_leaf_nodes": 6, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
-def example():
-    if not EXAMPLE.exists():
-        pytest.skip("the tests run away from the repository")
-    spec = importlib.util.spec_from_file_location("own_learner", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def example(import_example):
+    return import_example("own_learner")
 
 
 def fit(example, portfolio, strength, **options):
@@ -31,8 +24,8 @@ def fit(example, portfolio, strength, **options):
     return model.fit(portfolio["X"], portfolio["y"], portfolio["exposure"], **people)
 
 
-def test_the_example_is_short():
-    assert not EXAMPLE.exists() or len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 200
+def test_the_example_is_short(example):
+    assert len(Path(example.__file__).read_text(encoding="utf-8").splitlines()) <= 200
 
 
 @pytest.mark.parametrize("objective", ["poisson", "squared_error"])

@@ -1,6 +1,5 @@
 """Penalties that are not ours: what learners need of them, what has defaults, and the example everywhere."""
 
-import importlib.util
 import warnings
 from pathlib import Path
 
@@ -21,18 +20,11 @@ from fairdcov.datasets import make_motor_portfolio
 from fairdcov.penalties import BoundDependence, BoundPenalty, Penalty, bind_penalty
 from fairdcov.report import audit
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "own_penalty.py"
-
 
 @pytest.fixture(scope="module")
-def example():
+def example(import_example):
     """The module of the example, as a user would import it."""
-    if not EXAMPLE.exists():
-        pytest.skip("the tests run away from the repository")
-    spec = importlib.util.spec_from_file_location("own_penalty", EXAMPLE)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return import_example("own_penalty")
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +48,7 @@ def covariances(u, sensitive_features, weights):
 
 
 def test_the_example_is_short(example):
-    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) <= 40
+    assert len(Path(example.__file__).read_text(encoding="utf-8").splitlines()) <= 40
 
 
 @pytest.mark.parametrize("weighted", [False, True])
