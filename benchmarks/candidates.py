@@ -66,7 +66,7 @@ class Settings:
     network_strengths: tuple = (0, 10, 30, 100)
     decayed_strengths: tuple = (10, 30, 100)
     n_estimators: int = 200
-    n_fair_rounds: int = 60
+    n_penalised_rounds: int = 60
     epochs: int = 30
     n_resamples: int = 100
 
@@ -81,7 +81,7 @@ QUICK = Settings(
     network_strengths=(0, 10),
     decayed_strengths=(10,),
     n_estimators=60,
-    n_fair_rounds=20,
+    n_penalised_rounds=20,
     epochs=3,
     n_resamples=20,
 )
@@ -272,11 +272,11 @@ def boosting_settings(settings):
 
 
 def boosted_candidates(task, settings):
-    """LightGBM with fair rounds: all measures and forms, without and with the protected attributes as features."""
+    """LightGBM with penalised rounds: all measures and forms, without and with the protected attributes as features."""
     for aware in (False, True):
         X, X_held = (frame_features(rows, aware) for rows in (task.fit, task.held))
         for form in forms(task, settings.boosting_strengths, settings, aware):
-            options = boosting_settings(settings) | {"n_fair_rounds": settings.n_fair_rounds}
+            options = boosting_settings(settings) | {"n_penalised_rounds": settings.n_penalised_rounds}
             model = (
                 DCovLGBMClassifier(form.penalty, **options)
                 if task.binary

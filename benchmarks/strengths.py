@@ -95,7 +95,7 @@ def learners(family, seed):
         "binomial": lambda: DCovLogisticRegression(penalty),
     }
     found = {"linear": linear[family]()}
-    small = {"n_estimators": 30, "n_fair_rounds": 60, "random_state": 0}
+    small = {"n_estimators": 30, "n_penalised_rounds": 60, "random_state": 0}
     try:
         import lightgbm  # noqa: F401
 

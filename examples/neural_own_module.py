@@ -86,7 +86,7 @@ def train(strength, steps=150):
 
 
 unaware_loss, unaware = report("no penalty", train(0.0), dependence)
-fair_loss, fair = report("full sample, strength 10", train(10.0), dependence)
+penalised_loss, penalised = report("full sample, strength 10", train(10.0), dependence)
 
 # %%
 # Mini-batches
@@ -113,5 +113,5 @@ _, on_batches = report("mini-batches, raw strength 40", model, dependence)
 # %%
 # What was to be shown: the dependence falls, and the loss pays for it.
 
-if not (fair < 0.3 * unaware and on_batches < unaware and fair_loss > unaware_loss):
+if not (penalised < 0.3 * unaware and on_batches < unaware and penalised_loss > unaware_loss):
     raise SystemExit("the penalty did not do what this example says it does")

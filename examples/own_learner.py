@@ -110,9 +110,9 @@ class DCovHistGradientBoostingRegressor(BoostedRegressor):
         objective="squared_error",
         n_estimators=100,
         learning_rate=0.1,
-        n_fair_rounds=100,
-        fair_learning_rate=0.5,
-        fair_target="unpenalised",
+        n_penalised_rounds=100,
+        penalised_learning_rate=0.5,
+        penalised_target="unpenalised",
         early_stopping_rounds=None,
         max_leaf_nodes=31,
         min_samples_leaf=20,
@@ -128,9 +128,9 @@ class DCovHistGradientBoostingRegressor(BoostedRegressor):
         self.objective = objective
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
-        self.n_fair_rounds = n_fair_rounds
-        self.fair_learning_rate = fair_learning_rate
-        self.fair_target = fair_target
+        self.n_penalised_rounds = n_penalised_rounds
+        self.penalised_learning_rate = penalised_learning_rate
+        self.penalised_target = penalised_target
         self.early_stopping_rounds = early_stopping_rounds
         self.max_leaf_nodes = max_leaf_nodes
         self.min_samples_leaf = min_samples_leaf

@@ -73,7 +73,7 @@ def penalised(estimator_class, attribute=first_column):
     return Penalised
 
 
-TREES = {"n_estimators": 5, "n_fair_rounds": 3, "min_child_weight": 1e-3, "n_jobs": 1}
+TREES = {"n_estimators": 5, "n_penalised_rounds": 3, "min_child_weight": 1e-3, "n_jobs": 1}
 LIGHTGBM = {"min_child_samples": 1, **TREES}
 NETWORK = {"hidden_layer_sizes": (5,), "max_epochs": 20, "max_iter": 5, "learning_rate_init": 0.02}
 LINEAR = (

@@ -71,7 +71,7 @@ BOOSTERS = [pytest.param(DCovLGBMRegressor, "lightgbm"), pytest.param(DCovXGBReg
 def test_targets_beyond_single_precision_are_refused(booster, package, objective, rng):
     pytest.importorskip(package)
     X, y, S = rows(rng)
-    model = booster(objective=objective, n_estimators=3, n_fair_rounds=2, n_jobs=1)
+    model = booster(objective=objective, n_estimators=3, n_penalised_rounds=2, n_jobs=1)
     for unit in (1e-300, 1e-40, 1e40, 1e300):
         with pytest.raises(ValueError, match=r"y must have sizes between 1\.18e-38 and 3\.4e\+38"):
             model.fit(X, y * unit, sensitive_features=S)
@@ -99,6 +99,6 @@ def test_targets_beyond_single_precision_are_refused(booster, package, objective
 def test_a_constant_target_is_predicted(booster, package, objective, constant, rng):
     pytest.importorskip(package)
     X, _, S = rows(rng)
-    model = booster(objective=objective, n_estimators=20, n_fair_rounds=3, n_jobs=1, min_child_weight=1e-9)
+    model = booster(objective=objective, n_estimators=20, n_penalised_rounds=3, n_jobs=1, min_child_weight=1e-9)
     prediction = model.fit(X, np.full(200, constant), sensitive_features=S).predict(X)
     np.testing.assert_allclose(prediction, constant, rtol=1e-5)

@@ -35,7 +35,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning"),
 ]
 
-TREES = {"n_estimators": 4, "n_fair_rounds": 3, "n_jobs": 1, "objective": "poisson"}
+TREES = {"n_estimators": 4, "n_penalised_rounds": 3, "n_jobs": 1, "objective": "poisson"}
 NETWORK = {"hidden_layer_sizes": (4,), "max_epochs": 3, "max_iter": 2, "early_stopping": False}
 ESTIMATORS = {
     "gamma": DCovGammaRegressor(),
@@ -46,7 +46,7 @@ ESTIMATORS = {
     "tweedie": DCovTweedieRegressor(power=1.5),
     "lightgbm": DCovLGBMRegressor(max_bin=30, **TREES),
     "lightgbm negative binomial": DCovLGBMRegressor(**TREES | {"objective": "negative_binomial"}),
-    "lightgbm classifier": DCovLGBMClassifier(n_estimators=4, n_fair_rounds=3, n_jobs=1),
+    "lightgbm classifier": DCovLGBMClassifier(n_estimators=4, n_penalised_rounds=3, n_jobs=1),
     "xgboost": DCovXGBRegressor(**TREES),
     "network": DCovMLPRegressor(**NETWORK),
     "network classifier": DCovMLPClassifier(**NETWORK),

@@ -1,13 +1,6 @@
 """Checks of what users pass, one place for each; ranges of floats; packages that come with an extra."""
 
-from fairdcov._checks._deprecation import (
-    NOT_GIVEN,
-    parameter_value,
-    renamed_attribute,
-    renamed_class,
-    renamed_state,
-    warn_of_renamed,
-)
+from fairdcov._checks._deprecation import renamed_attribute, renamed_class, renamed_parameters, renamed_state
 from fairdcov._checks._docstrings import documented, fill_docstring
 from fairdcov._checks._optional import import_optional
 from fairdcov._checks._range import (

@@ -6,7 +6,7 @@ from fairdcov._fitting._guard import StrengthGuard, largest_sensible_strength, w
 from fairdcov._fitting._losses import HalfSquaredError, HalfTweedieLoss, PointwiseLoss
 from fairdcov._fitting._objective import CoefficientObjective, Parts, RawObjective
 from fairdcov._fitting._prediction import BinaryClassifier, DevianceRegressor, ObjectiveRegressor
-from fairdcov._fitting._training import (
+from fairdcov._fitting._training_data import (
     LEAST_PENALISED_ROWS,
     TrainingData,
     encode_binary_target,

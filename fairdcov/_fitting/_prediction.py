@@ -9,7 +9,7 @@ from sklearn.utils.validation import column_or_1d
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov._fitting._families import FAMILIES, regression_family
-from fairdcov._fitting._training import encode_binary_target
+from fairdcov._fitting._training_data import encode_binary_target
 
 __all__ = ["BinaryClassifier", "DevianceRegressor", "ObjectiveRegressor"]
 

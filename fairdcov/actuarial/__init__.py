@@ -5,16 +5,16 @@ these are claims / exposure and the predicted frequency. Tables are pandas DataF
 :func:`write_csv` saves them for a spreadsheet. :mod:`fairdcov.metrics` has the Lorenz curve and the Gini index.
 """
 
-from fairdcov.actuarial._book import (
+from fairdcov.actuarial._changes import largest_dislocations, premium_change_by_group, premium_changes
+from fairdcov.actuarial._experience import ALL, balance_table, double_lift_table, lift_table, one_way
+from fairdcov.actuarial._export import armed, disarmed, excel_safe, whole_file, write_csv
+from fairdcov.actuarial._policies import (
     check_confidence,
     check_positive_baseline,
     experience,
     exposure_bins,
-    read_book,
+    read_policies,
 )
-from fairdcov.actuarial._changes import largest_dislocations, premium_change_by_group, premium_changes
-from fairdcov.actuarial._experience import ALL, balance_table, double_lift_table, lift_table, one_way
-from fairdcov.actuarial._export import armed, disarmed, excel_safe, whole_file, write_csv
 from fairdcov.actuarial._rebalance import Rebalancer
 from fairdcov.actuarial._relativities import relativities
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from fairdcov._checks import check_choice, check_positive_number, check_whole_number, documented
-from fairdcov.actuarial._book import check_positive_baseline, read_book
 from fairdcov.actuarial._experience import level_tables
+from fairdcov.actuarial._policies import check_positive_baseline, read_policies
 from fairdcov.encoding import DEFAULT_FACTOR_BINS, Attributes, read_frame, warn_about_order
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import group_predictions
@@ -140,7 +140,7 @@ def premium_changes(
     2         m          230.0   0.150       0.5        0.00               0.50
     """
     thresholds = _check_thresholds(thresholds)
-    book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
+    book = read_policies(None, sample_weight, y_pred=y_pred, baseline=baseline)
     columns_of = _summary(book, _changes_of(book), thresholds)
     return level_tables(book, columns_of, sensitive_features, "sensitive_features", bins, whole=True)
 
@@ -175,7 +175,7 @@ def premium_change_by_group(
     [0.5, 0.5]
     """
     thresholds = _check_thresholds(thresholds)
-    book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
+    book = read_policies(None, sample_weight, y_pred=y_pred, baseline=baseline)
     change = _changes_of(book)
     warn_about_order(**book.row_labels, sensitive_features=sensitive_features)
     attributes = sensitive_features
@@ -233,7 +233,7 @@ def largest_dislocations(y_pred, baseline, features=None, *, sample_weight=None,
     check_choice(by, "by", ("relative", "absolute"))
     check_choice(direction, "direction", ("both", "up", "down"))
     check_whole_number(n, "n")
-    book = read_book(None, sample_weight, y_pred=y_pred, baseline=baseline)
+    book = read_policies(None, sample_weight, y_pred=y_pred, baseline=baseline)
     change = _changes_of(book)
     before, after = book.predictions["baseline"], book.predictions["y_pred"]
     size = np.abs(after - before)

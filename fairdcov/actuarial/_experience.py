@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from fairdcov._checks import check_whole_number
-from fairdcov.actuarial._book import check_positive_baseline, experience, exposure_bins, read_book
 from fairdcov.actuarial._factors import factors_of
+from fairdcov.actuarial._policies import check_positive_baseline, experience, exposure_bins, read_policies
 from fairdcov.encoding import DEFAULT_FACTOR_BINS
 
 __all__ = ["ALL", "balance_table", "double_lift_table", "level_tables", "lift_table", "one_way"]
@@ -104,7 +104,7 @@ def one_way(
     >>> table[["lower", "upper"]].iloc[0].round(3).tolist()
     [0.121, 3.612]
     """
-    book = read_book(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
+    book = read_policies(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
     kinds = set()
 
     def columns_of(codes, n_levels):
@@ -164,7 +164,7 @@ def balance_table(
     1         f             1.0              1.5         0.5
     2         m             3.0              2.5        -0.5
     """
-    book = read_book(y_true, sample_weight, y_pred=y_pred)
+    book = read_policies(y_true, sample_weight, y_pred=y_pred)
 
     def columns_of(codes, n_levels):
         columns, _ = experience(book, codes, n_levels, confidence=confidence, interval=interval)
@@ -221,7 +221,7 @@ def lift_table(y_true, y_pred, *, sample_weight=None, n_bins=10, confidence=0.95
     1    2       2.0       2.5       2.25  1.666667
     """
     n_bins = check_whole_number(n_bins, "n_bins")
-    book = read_book(y_true, sample_weight, y_pred=y_pred)
+    book = read_policies(y_true, sample_weight, y_pred=y_pred)
     predicted = book.predictions["y_pred"]
     codes = exposure_bins(predicted, book.exposure, n_bins)
     n_levels = int(codes.max()) + 1
@@ -283,7 +283,7 @@ def double_lift_table(y_true, y_pred, baseline, *, sample_weight=None, n_bins=10
     1    2.0       2.5       2.50      1.25
     """
     n_bins = check_whole_number(n_bins, "n_bins")
-    book = read_book(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
+    book = read_policies(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
     before = check_positive_baseline(book)
     ratio = book.predictions["y_pred"] / before
     codes = exposure_bins(ratio, book.exposure, n_bins)

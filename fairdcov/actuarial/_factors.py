@@ -17,7 +17,7 @@ def factors_of(data, argument, bins, book):
         Name of the argument, for errors.
     bins : int, dict or None
         See :func:`fairdcov.actuarial.one_way`.
-    book : Book
+    book : Policies
         Says which rows count and their exposure.
 
     Returns

@@ -15,14 +15,14 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         Unpenalised rounds.
     learning_rate : float, default=<rate>
         Of the unpenalised rounds.
-    n_fair_rounds : int, default=100
+    n_penalised_rounds : int, default=100
         Rounds on loss plus penalty that follow, at most; for each strength of a path.
-    fair_learning_rate : float, default=0.5
-        Share of a Newton step that a fair round takes.
-    fair_target : {"unpenalised", "observed"}, default="unpenalised"
-        What fair rounds keep close to: the predictions of the unpenalised rounds, so that however many there are they
-        fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go on
-        fitting; that wants few unpenalised rounds or early stopping.
+    penalised_learning_rate : float, default=0.5
+        Share of a Newton step that a penalised round takes.
+    penalised_target : {"unpenalised", "observed"}, default="unpenalised"
+        What penalised rounds keep close to: the predictions of the unpenalised rounds, so that however many there are
+        they fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go
+        on fitting; that wants few unpenalised rounds or early stopping.
     <further>
     random_state : int, RandomState or None, default=None
         Seed of <learner>.
@@ -51,10 +51,10 @@ _ATTRIBUTES = """booster_ : <booster>
         All trees. Its own ``predict`` is on the scale of the target.
     n_unpenalised_rounds_ : int
         Trees of the unpenalised start.
-    n_fair_rounds_ : int
+    n_penalised_rounds_ : int
         Trees grown on loss plus penalty.
     effective_strength_ : float
-        Strength that the fair rounds went by: ``strength``, or the largest that is told apart from larger ones.
+        Strength that the penalised rounds went by: ``strength``, or the largest that is told apart from larger ones.
     loss_value_ : float
         Weighted mean loss (half deviance) on the training rows.
     penalty_value_ : float
@@ -67,8 +67,9 @@ _ATTRIBUTES = """booster_ : <booster>
     penalty_error_bound_ : float or None
         Bound on the error of the normalised penalty; 0 unless ``penalty_method_`` is ``"approximate"``.
     history_ : dict of arrays
-        ``objective``, ``loss`` and ``penalty`` at the start of each strength and after each fair round; the loss is
-        that of ``fair_target``. With ``eval_set`` the same with the prefix ``validation_``, by the observed target.
+        ``objective``, ``loss`` and ``penalty`` at the start of each strength and after each penalised round; the loss
+        is that of ``penalised_target``. With ``eval_set`` the same with the prefix ``validation_``, by the observed
+        target.
     feature_importances_ : (p,) array
         Importance of each feature<sum>.
     n_features_in_ : int

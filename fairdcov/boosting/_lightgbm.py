@@ -4,26 +4,26 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import import_optional, resolve_n_threads
-from fairdcov.boosting._base import BoostedClassifier, BoostedRegressor, fair_bounds, own_gradients
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters
+from fairdcov.boosting._problem import BoostedClassifier, BoostedRegressor, own_gradients, step_bounds
 
 __all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
 
 # What a finished booster is said to have been grown on, by its link, where that is not the name it was trained by.
 _OBJECTIVE_OF_LINK = {"identity": "regression", "log": "poisson", "logit": "binary sigmoid:1"}
 _REFUSED = {
-    "fobj": "the fair rounds have their own objective",
+    "fobj": "the penalised rounds have their own objective",
     "application": "use objective",
     "app": "use objective",
     "loss": "use objective",
     "tweedie_variance_power": "use tweedie_power",
     "num_class": "one raw prediction for each row is penalised",
-    "linear_tree": "fair rounds need trees of constant leaves",
-    "num_iterations": "use n_estimators and n_fair_rounds",
-    "num_boost_round": "use n_estimators and n_fair_rounds",
+    "linear_tree": "penalised rounds need trees of constant leaves",
+    "num_iterations": "use n_estimators and n_penalised_rounds",
+    "num_boost_round": "use n_estimators and n_penalised_rounds",
     "early_stopping_round": "use early_stopping_rounds",
     "num_threads": "use n_jobs",
     "seed": "use random_state",
@@ -190,9 +190,9 @@ class _LightGBMModel(PassThroughParameters):
         *,
         n_estimators=100,
         learning_rate=0.1,
-        n_fair_rounds=100,
-        fair_learning_rate=0.5,
-        fair_target="unpenalised",
+        n_penalised_rounds=100,
+        penalised_learning_rate=0.5,
+        penalised_target="unpenalised",
         early_stopping_rounds=None,
         boosting_type="gbdt",
         num_leaves=31,
@@ -217,9 +217,9 @@ class _LightGBMModel(PassThroughParameters):
         self.strength = strength
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
-        self.n_fair_rounds = n_fair_rounds
-        self.fair_learning_rate = fair_learning_rate
-        self.fair_target = fair_target
+        self.n_penalised_rounds = n_penalised_rounds
+        self.penalised_learning_rate = penalised_learning_rate
+        self.penalised_target = penalised_target
         self.early_stopping_rounds = early_stopping_rounds
         self.boosting_type = boosting_type
         self.num_leaves = num_leaves
@@ -266,7 +266,7 @@ class _LightGBMModel(PassThroughParameters):
     def _check_learner(self):
         if self.boosting_type not in ("gbdt", "goss"):
             raise ValueError(
-                f"boosting_type must be 'gbdt' or 'goss': fair rounds never change earlier trees; found "
+                f"boosting_type must be 'gbdt' or 'goss': penalised rounds never change earlier trees; found "
                 f"{self.boosting_type!r}"
             )
         self._check_further(_REFUSED)
@@ -291,7 +291,7 @@ class _LightGBMModel(PassThroughParameters):
             level, learner_objective = objective.constant(), own_gradients(objective, data.weights.sum())
             for rows, part in zip([train, *watched], [data, monitored], strict=False):
                 rows.set_init_score(np.full(len(part.y), level))
-            parameters.update(fair_bounds(loss, parameters))
+            parameters.update(step_bounds(loss, parameters))
             metric = lambda raw, rows: ("loss", watched_objective.mean_loss(raw), False)  # noqa: E731
         if own or monitored is None:
             parameters.setdefault("metric", "none")
@@ -314,7 +314,7 @@ class _LightGBMModel(PassThroughParameters):
         if tells_nothing:
             n_monitored = 0 if monitored is None else len(monitored.y)
             return ConstantGrower(booster, finished, n_features, len(data.y), n_monitored)
-        return LightGBMGrower(booster, finished, fair_bounds(loss, parameters))
+        return LightGBMGrower(booster, finished, step_bounds(loss, parameters))
 
     def __getstate__(self):
         """Attributes with the booster as LightGBM's text, so that a saved model holds no object of LightGBM."""
@@ -343,7 +343,7 @@ class _LightGBMModel(PassThroughParameters):
 
     @property
     def feature_importances_(self):
-        """Importance of each feature over all trees, fair ones included, (p,); see ``importance_type``."""
+        """Importance of each feature over the trees of all rounds, (p,); see ``importance_type``."""
         check_is_fitted(self, "booster_")
         return self.booster_.feature_importance(importance_type=self.importance_type)
 
@@ -370,8 +370,8 @@ _OWN = {
     "booster": "lightgbm.Booster",
     "sum": "",
     "further": """early_stopping_rounds : int, optional
-        Rounds without improvement on ``eval_set`` that end the unpenalised rounds (by LightGBM's metric) and the fair
-        rounds (by loss plus penalty on ``eval_set``); both go back to their best round.
+        Rounds without improvement on ``eval_set`` that end the unpenalised rounds (by LightGBM's metric) and the
+        penalised rounds (by loss plus penalty on ``eval_set``); both go back to their best round.
     boosting_type : {"gbdt", "goss"}, default="gbdt"
         How LightGBM samples rows.
     num_leaves, max_depth, min_split_gain, min_child_weight, min_child_samples, subsample, subsample_freq, \
@@ -387,10 +387,10 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
     """LightGBM regression whose predictions do not depend on protected attributes.
 
     Minimises ``sum_i w_i loss_i / sum_i w_i + strength * penalty(u, S)`` over sums of trees: ``n_estimators`` rounds of
-    LightGBM on the loss of ``y``, then up to ``n_fair_rounds`` trees on the gradient of the whole objective, with the
-    loss of ``fair_target``, each kept only if the exact objective of the whole sample falls. For claim frequencies pass
-    ``objective="poisson"``, ``y = claims / exposure`` and ``sample_weight = exposure``. Categorical columns, missing
-    values, constraints and all other parameters of LightGBM work as there.
+    LightGBM on the loss of ``y``, then up to ``n_penalised_rounds`` trees on the gradient of the whole objective, with
+    the loss of ``penalised_target``, each kept only if the exact objective of the whole sample falls. For claim
+    frequencies pass ``objective="poisson"``, ``y = claims / exposure`` and ``sample_weight = exposure``. Categorical
+    columns, missing values, constraints and all other parameters of LightGBM work as there.
 
     Parameters
     ----------
@@ -407,8 +407,8 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
 
     Notes
     -----
-    Every fair round moves all raw predictions by the shift that is best for the loss, so that the Poisson total stays
-    the observed one, and the mean with the squared error, whatever the penalty and its strength.
+    Every penalised round moves all raw predictions by the shift that is best for the loss, so that the Poisson total
+    stays the observed one, and the mean with the squared error, whatever the penalty and its strength.
 
     In expectation the loss of ``y`` and that of the best unpenalised predictions differ by a constant, so that both
     targets have the same minimum; keeping close to the predictions has less noise.
@@ -428,14 +428,14 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
     >>> book = make_motor_portfolio(4_000, random_state=0)
     >>> X = book.data.select_dtypes("number")
     >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
-    >>> options = {"objective": "poisson", "n_estimators": 20, "n_fair_rounds": 50, "num_leaves": 8}
+    >>> options = {"objective": "poisson", "n_estimators": 20, "n_penalised_rounds": 50, "num_leaves": 8}
     >>> unaware = DCovLGBMRegressor(strength=0, **options).fit(X, book.target, **data)
-    >>> fair = DCovLGBMRegressor(strength=10.0, **options).fit(X, book.target, **data)
-    >>> fair.penalty_value_ < 0.3 * unaware.penalty_value_
+    >>> penalised = DCovLGBMRegressor(strength=10.0, **options).fit(X, book.target, **data)
+    >>> penalised.penalty_value_ < 0.3 * unaware.penalty_value_
     True
-    >>> bool(abs(fair.predict(X) @ book.exposure / book.claims.sum() - 1) < 1e-6)
+    >>> bool(abs(penalised.predict(X) @ book.exposure / book.claims.sum() - 1) < 1e-6)
     True
-    >>> fair.predict(X).shape
+    >>> penalised.predict(X).shape
     (4000,)
     """
 
@@ -449,9 +449,9 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         dispersion=1.0,
         n_estimators=100,
         learning_rate=0.1,
-        n_fair_rounds=100,
-        fair_learning_rate=0.5,
-        fair_target="unpenalised",
+        n_penalised_rounds=100,
+        penalised_learning_rate=0.5,
+        penalised_target="unpenalised",
         early_stopping_rounds=None,
         boosting_type="gbdt",
         num_leaves=31,
@@ -477,9 +477,9 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
             strength,
             n_estimators=n_estimators,
             learning_rate=learning_rate,
-            n_fair_rounds=n_fair_rounds,
-            fair_learning_rate=fair_learning_rate,
-            fair_target=fair_target,
+            n_penalised_rounds=n_penalised_rounds,
+            penalised_learning_rate=penalised_learning_rate,
+            penalised_target=penalised_target,
             early_stopping_rounds=early_stopping_rounds,
             boosting_type=boosting_type,
             num_leaves=num_leaves,
@@ -535,7 +535,7 @@ class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
     >>> gender = rng.choice(["f", "m"], size=500)
     >>> X = np.column_stack([(gender == "f") + rng.normal(size=500), rng.normal(size=500)])
     >>> y = X.sum(axis=1) + rng.normal(size=500) > 0
-    >>> model = DCovLGBMClassifier(strength=10.0, n_estimators=20, n_fair_rounds=20, num_leaves=4)
+    >>> model = DCovLGBMClassifier(strength=10.0, n_estimators=20, n_penalised_rounds=20, num_leaves=4)
     >>> model.fit(X, y, sensitive_features=gender).predict_proba(X).shape
     (500, 2)
     """

@@ -1,18 +1,37 @@
 """Further parameters of a learner, passed through as keywords and kept as attributes like all others."""
 
 import difflib
+import inspect
+
+from fairdcov._checks import renamed_attribute, renamed_parameters, renamed_state
 
 __all__ = ["PassThroughParameters"]
 
 # A name this much like one of ours is a slip of the pen, not a parameter of the learner.
 _SIMILAR = 0.8
+_RENAMED = {
+    "n_fair_rounds": "n_penalised_rounds",
+    "fair_learning_rate": "penalised_learning_rate",
+    "fair_target": "penalised_target",
+}
+_RENAMED_ATTRIBUTES = {"n_fair_rounds_": "n_penalised_rounds_"}
 
 
 class PassThroughParameters:
-    """Mixin of an estimator whose ``__init__`` takes ``**parameters`` for its learner."""
+    """Mixin of an estimator whose ``__init__`` takes ``**parameters`` for its learner.
+
+    Former names of our own parameters come in among them as well: they set the parameter of the new name.
+    """
+
+    n_fair_rounds = renamed_attribute("n_fair_rounds", "n_penalised_rounds")
+    fair_learning_rate = renamed_attribute("fair_learning_rate", "penalised_learning_rate")
+    fair_target = renamed_attribute("fair_target", "penalised_target")
+    n_fair_rounds_ = renamed_attribute("n_fair_rounds_", "n_penalised_rounds_")
 
     def _set_further(self, parameters):
-        for name, value in parameters.items():
+        defaults = inspect.signature(type(self)).parameters
+        given = [new for new in _RENAMED.values() if getattr(self, new) is not defaults[new].default]
+        for name, value in renamed_parameters(_RENAMED, parameters, given).items():
             setattr(self, name, value)
 
     def _further_parameters(self):
@@ -65,6 +84,13 @@ class PassThroughParameters:
         -------
         self
         """
+        parameters = renamed_parameters(_RENAMED, parameters)
         known = self.get_params(deep=True)
-        self._set_further({name: value for name, value in parameters.items() if name not in known and "__" not in name})
+        for name in parameters:
+            if name not in known and "__" not in name:
+                setattr(self, name, None)
         return super().set_params(**parameters)
+
+    def __setstate__(self, state):
+        """Restore a state, also one of a version with the former names."""
+        super().__setstate__(renamed_state({**_RENAMED, **_RENAMED_ATTRIBUTES}, state))

@@ -6,20 +6,20 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import import_optional, resolve_n_threads
-from fairdcov.boosting._base import BoostedRegressor, fair_bounds, own_gradients
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._parameters import PassThroughParameters
+from fairdcov.boosting._problem import BoostedRegressor, own_gradients, step_bounds
 
 __all__ = ["DCovXGBRegressor"]
 
 # Of a booster grown on gradients of ours: how its sums become predictions.
 _OBJECTIVE_OF_LINK = {"identity": "reg:squarederror", "log": "count:poisson"}
 _REFUSED = {
-    "eta": "use learning_rate and fair_learning_rate",
-    "obj": "the fair rounds have their own objective",
-    "num_boost_round": "use n_estimators and n_fair_rounds",
-    "num_parallel_tree": "a fair round grows one tree",
+    "eta": "use learning_rate and penalised_learning_rate",
+    "obj": "the penalised rounds have their own objective",
+    "num_boost_round": "use n_estimators and n_penalised_rounds",
+    "num_parallel_tree": "a penalised round grows one tree",
     "multi_strategy": "one raw prediction for each row is penalised",
     "nthread": "use n_jobs",
     "seed": "use random_state",
@@ -152,7 +152,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
     >>> from fairdcov import DCovXGBRegressor
     >>> from fairdcov.datasets import make_motor_portfolio
     >>> book = make_motor_portfolio(2_000, random_state=0)
-    >>> model = DCovXGBRegressor(strength=30.0, objective="poisson", n_estimators=20, n_fair_rounds=20, max_depth=3)
+    >>> model = DCovXGBRegressor(strength=30, objective="poisson", n_estimators=20, n_penalised_rounds=20, max_depth=3)
     >>> model = model.fit(  # doctest: +SKIP
     ...     book.data.select_dtypes("number"),
     ...     book.target,
@@ -171,9 +171,9 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         dispersion=1.0,
         n_estimators=100,
         learning_rate=0.3,
-        n_fair_rounds=100,
-        fair_learning_rate=0.5,
-        fair_target="unpenalised",
+        n_penalised_rounds=100,
+        penalised_learning_rate=0.5,
+        penalised_target="unpenalised",
         early_stopping_rounds=None,
         max_depth=6,
         min_child_weight=1.0,
@@ -196,9 +196,9 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         self.dispersion = dispersion
         self.n_estimators = n_estimators
         self.learning_rate = learning_rate
-        self.n_fair_rounds = n_fair_rounds
-        self.fair_learning_rate = fair_learning_rate
-        self.fair_target = fair_target
+        self.n_penalised_rounds = n_penalised_rounds
+        self.penalised_learning_rate = penalised_learning_rate
+        self.penalised_target = penalised_target
         self.early_stopping_rounds = early_stopping_rounds
         self.max_depth = max_depth
         self.min_child_weight = min_child_weight
@@ -217,7 +217,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
     def _check_learner(self):
         further = self._further_parameters()
         if further.get("booster", "gbtree") != "gbtree":
-            raise ValueError(f"booster must be 'gbtree': fair rounds add trees; found {further['booster']!r}")
+            raise ValueError(f"booster must be 'gbtree': penalised rounds add trees; found {further['booster']!r}")
         self._check_further(_REFUSED)
 
     def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
@@ -239,7 +239,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         }
         if seed is not None:
             parameters["seed"] = seed
-        bounds, custom = fair_bounds(loss, parameters), {}
+        bounds, custom = step_bounds(loss, parameters), {}
         if family.xgboost is None:
             # XGBoost starts anywhere with gradients of ours, and would stop by the metric of the objective above.
             mean = float(objective.probabilities @ objective.y)
@@ -289,7 +289,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
 
     @property
     def feature_importances_(self):
-        """Importance of each feature over all trees, fair ones included, (p,), of sum 1; see ``importance_type``."""
+        """Importance of each feature over the trees of all rounds, (p,), of sum 1; see ``importance_type``."""
         check_is_fitted(self, "booster_")
         scores = self.booster_.get_score(importance_type=self.importance_type)
         names = self.booster_.feature_names or [f"f{position}" for position in range(self.n_features_in_)]

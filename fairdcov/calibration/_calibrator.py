@@ -28,7 +28,7 @@ from fairdcov._checks import (
 from fairdcov._fitting import check_strengths
 from fairdcov.calibration._rules import RULES, apply_rule
 from fairdcov.calibration._sweep import (
-    Data,
+    CalibrationData,
     Sweep,
     count_rows,
     end_of_grid,
@@ -350,7 +350,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         sweep = Sweep(self.estimator, param_name, params)
         if self.scoring is None:
             score_params = sweep.own_score_params(score_params)
-        data = Data(X, y, attributes, weights, params, score_params)
+        data = CalibrationData(X, y, attributes, weights, params, score_params)
 
         if splitter is None:
             splits = self._stratified_splits(codes)

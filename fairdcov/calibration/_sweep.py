@@ -20,7 +20,7 @@ from fairdcov.encoding import given_to, take_rows
 from fairdcov.exceptions import SensitiveFeaturesWarning, StrengthWarning
 from fairdcov.metrics import js_divergence, null_distribution, predictions_of
 
-__all__ = ["Data", "Sweep", "count_rows", "find_range", "measure_fold", "summarise_folds"]
+__all__ = ["CalibrationData", "Sweep", "count_rows", "find_range", "measure_fold", "summarise_folds"]
 
 # Decades tried on each side of 1 when the range of strengths is looked for.
 _MOST_DECADES = 8
@@ -63,7 +63,7 @@ def _handed_to(function, params):
 
 
 @dataclass(frozen=True)
-class Data:
+class CalibrationData:
     """Rows with their metadata, for ``fit`` and for the scorer."""
 
     X: object
@@ -76,7 +76,7 @@ class Data:
     def part(self, rows):
         """Some of the rows."""
         n_samples = count_rows(self.X)
-        return Data(
+        return CalibrationData(
             take_rows(self.X, rows),
             take_rows(self.y, rows),
             self.attributes.rows(rows),

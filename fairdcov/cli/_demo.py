@@ -250,7 +250,7 @@ def scored_policies(test, positions, before, after):
         exposure=rows.exposure,
         claims=test.claims,
         frequency_unpenalised=before,
-        frequency_fair=after,
+        frequency_penalised=after,
     )
 
 

@@ -85,7 +85,7 @@ _PARAMETERS = (
     "solver",
     "n_threads",
     "early_stopping_rounds",
-    "n_fair_rounds",
+    "n_penalised_rounds",
     "n_estimators",
 )
 _UNKNOWN_LEVELS = re.compile(

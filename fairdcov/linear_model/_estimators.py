@@ -4,7 +4,7 @@ import numpy as np
 
 from fairdcov._checks import check_choice, documented
 from fairdcov._fitting import FAMILIES, BinaryClassifier, DevianceRegressor, HalfTweedieLoss
-from fairdcov.linear_model._base import PenalisedLinearModel
+from fairdcov.linear_model._problem import PenalisedLinearModel
 
 __all__ = [
     "DCovGammaRegressor",
@@ -115,10 +115,10 @@ class DCovPoissonRegressor(_Regressor):
     >>> X = book.data.select_dtypes("number")
     >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
     >>> unaware = DCovPoissonRegressor(strength=0, alpha=1e-4).fit(X, book.target, **data)
-    >>> fair = DCovPoissonRegressor(strength=10.0, alpha=1e-4).fit(X, book.target, **data)
-    >>> fair.penalty_value_ < 0.5 * unaware.penalty_value_
+    >>> penalised = DCovPoissonRegressor(strength=10.0, alpha=1e-4).fit(X, book.target, **data)
+    >>> penalised.penalty_value_ < 0.5 * unaware.penalty_value_
     True
-    >>> total = (fair.predict(X) * book.exposure).sum()
+    >>> total = (penalised.predict(X) * book.exposure).sum()
     >>> bool(abs(total / book.claims.sum() - 1) < 1e-3)
     True
     """
@@ -254,8 +254,8 @@ class DCovGammaRegressor(_Regressor):
     >>> X = np.column_stack([gender + rng.normal(size=300), rng.normal(size=300)])
     >>> y = rng.gamma(2.0, np.exp(X[:, 0] / 2 + X[:, 1] / 2))
     >>> unaware = DCovGammaRegressor(strength=0, alpha=0.01).fit(X, y, sensitive_features=gender)
-    >>> fair = DCovGammaRegressor(strength=10.0, alpha=0.01).fit(X, y, sensitive_features=gender)
-    >>> fair.penalty_value_ < 0.2 * unaware.penalty_value_
+    >>> penalised = DCovGammaRegressor(strength=10.0, alpha=0.01).fit(X, y, sensitive_features=gender)
+    >>> penalised.penalty_value_ < 0.2 * unaware.penalty_value_
     True
     """
 
@@ -378,8 +378,8 @@ class DCovRidge(_Regressor):
     >>> X = np.column_stack([age + 10 * rng.normal(size=400), rng.normal(size=400)])
     >>> y = X[:, 0] / 10 + X[:, 1] + rng.normal(size=400)
     >>> unaware = DCovRidge(strength=0).fit(X, y, sensitive_features=age)
-    >>> fair = DCovRidge(strength=100.0).fit(X, y, sensitive_features=age)
-    >>> fair.penalty_value_ < 0.05 * unaware.penalty_value_
+    >>> penalised = DCovRidge(strength=100.0).fit(X, y, sensitive_features=age)
+    >>> penalised.penalty_value_ < 0.05 * unaware.penalty_value_
     True
     """
 
@@ -425,10 +425,10 @@ class DCovLogisticRegression(BinaryClassifier, PenalisedLinearModel):
     >>> X = np.column_stack([(gender == "f") + rng.normal(size=500), rng.normal(size=500)])
     >>> y = X.sum(axis=1) + rng.normal(size=500) > 0
     >>> unaware = DCovLogisticRegression(strength=0).fit(X, y, sensitive_features=gender)
-    >>> fair = DCovLogisticRegression(strength=10.0).fit(X, y, sensitive_features=gender)
-    >>> fair.penalty_value_ < 0.2 * unaware.penalty_value_
+    >>> penalised = DCovLogisticRegression(strength=10.0).fit(X, y, sensitive_features=gender)
+    >>> penalised.penalty_value_ < 0.2 * unaware.penalty_value_
     True
-    >>> fair.predict_proba(X).shape
+    >>> penalised.predict_proba(X).shape
     (500, 2)
     """
 

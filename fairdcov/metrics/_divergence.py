@@ -6,7 +6,7 @@ import numpy as np
 from scipy import fft
 
 from fairdcov._checks import check_choice, check_positive_number, is_constant
-from fairdcov.metrics._groups import evaluate, group_predictions
+from fairdcov.metrics._grouped import evaluate, group_predictions
 
 __all__ = ["GroupDensities", "bind_js_divergence", "densities_of_groups", "group_densities", "js_divergence"]
 

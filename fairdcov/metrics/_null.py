@@ -11,7 +11,7 @@ from fairdcov.encoding import array_of_rows, as_given
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import bind_js_divergence, js_divergence
-from fairdcov.metrics._groups import bind_or_zero, group_predictions
+from fairdcov.metrics._grouped import bind_or_zero, group_predictions
 from fairdcov.metrics._parity import (
     bind_demographic_parity_gap,
     bind_ks_disparity,

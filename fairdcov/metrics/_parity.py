@@ -5,7 +5,7 @@ import pandas as pd
 
 from fairdcov._checks import check_choice, check_finite_vector, documented
 from fairdcov.metrics._divergence import GROUP_WEIGHTS
-from fairdcov.metrics._groups import evaluate, group_predictions
+from fairdcov.metrics._grouped import evaluate, group_predictions
 
 __all__ = [
     "bind_demographic_parity_gap",

@@ -2,7 +2,7 @@
 
 from fairdcov._checks import documented
 from fairdcov._fitting import BinaryClassifier, ObjectiveRegressor
-from fairdcov.neural._base import PenalisedNetwork
+from fairdcov.neural._networks import PenalisedNetwork
 
 __all__ = ["DCovMLPClassifier", "DCovMLPRegressor"]
 
@@ -131,10 +131,10 @@ class DCovMLPRegressor(ObjectiveRegressor, PenalisedNetwork):
     >>> data = {"sample_weight": book.exposure, "sensitive_features": book.sensitive_features}
     >>> settings = {"objective": "poisson", "hidden_layer_sizes": (16,), "random_state": 0}
     >>> unaware = DCovMLPRegressor(strength=0, **settings).fit(X, book.target, **data)
-    >>> fair = DCovMLPRegressor(strength=10.0, **settings).fit(X, book.target, **data)
-    >>> fair.penalty_value_ < 0.5 * unaware.penalty_value_
+    >>> penalised = DCovMLPRegressor(strength=10.0, **settings).fit(X, book.target, **data)
+    >>> penalised.penalty_value_ < 0.5 * unaware.penalty_value_
     True
-    >>> total = (fair.predict(X) * book.exposure).sum()
+    >>> total = (penalised.predict(X) * book.exposure).sum()
     >>> bool(abs(total / book.claims.sum() - 1) < 1e-6)
     True
     """
@@ -225,9 +225,9 @@ class DCovMLPClassifier(BinaryClassifier, PenalisedNetwork):
     >>> y = X.sum(axis=1) + rng.normal(size=600) > 0
     >>> settings = {"hidden_layer_sizes": (8,), "random_state": 0}
     >>> unaware = DCovMLPClassifier(strength=0, **settings).fit(X, y, sensitive_features=gender)
-    >>> fair = DCovMLPClassifier(strength=10.0, **settings).fit(X, y, sensitive_features=gender)
-    >>> fair.penalty_value_ < 0.2 * unaware.penalty_value_
+    >>> penalised = DCovMLPClassifier(strength=10.0, **settings).fit(X, y, sensitive_features=gender)
+    >>> penalised.penalty_value_ < 0.2 * unaware.penalty_value_
     True
-    >>> fair.predict_proba(X).shape
+    >>> penalised.predict_proba(X).shape
     (600, 2)
     """

@@ -31,8 +31,7 @@ from fairdcov._fitting import (
     warn_of_strength,
 )
 from fairdcov.exceptions import ConvergenceWarning, SensitiveFeaturesWarning
-from fairdcov.neural._layers import ACTIVATIONS, Layers, Units, check_hidden_layer_sizes, raw_predictions
-from fairdcov.neural._training import (
+from fairdcov.neural._descent import (
     RAMP_ITERATIONS,
     Watch,
     adam_phase,
@@ -40,8 +39,9 @@ from fairdcov.neural._training import (
     settle_output,
     strength_ramp,
 )
+from fairdcov.neural._layers import ACTIVATIONS, Layers, Units, check_hidden_layer_sizes, raw_predictions
 
-__all__ = ["Problem"]
+__all__ = ["NetworkProblem"]
 
 # Batches by default: a hundred to an epoch, of these sizes.
 _FEWEST_BATCHES = 100
@@ -50,7 +50,7 @@ _AUTO_BATCH = (32, 1024)
 _THREADED_PRODUCTS = 10**7
 
 
-class Problem:
+class NetworkProblem:
     """Checked rows, bound penalties, units, and the network.
 
     Parameters

@@ -7,8 +7,8 @@ matplotlib is loaded when something is drawn, and comes with ``pip install 'fair
 
 from fairdcov.plots._calibration import CalibrationDisplay
 from fairdcov.plots._changes import PremiumChangeDisplay
+from fairdcov.plots._distributions import GroupDistributionDisplay, GroupDistributions
 from fairdcov.plots._frontier import FrontierDisplay
-from fairdcov.plots._groups import GroupDistributionDisplay, GroupDistributions
 from fairdcov.plots._levels import level_rows
 from fairdcov.plots._lift import DoubleLiftDisplay, LiftDisplay
 from fairdcov.plots._lorenz import LorenzDisplay

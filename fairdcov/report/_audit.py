@@ -18,7 +18,7 @@ from fairdcov.report._book import (
     lift_section,
 )
 from fairdcov.report._dependence import dependence_section, partial_section
-from fairdcov.report._groups import bootstrap_intervals, compared_groups, group_section, pairs_sections
+from fairdcov.report._differences import bootstrap_intervals, compared_groups, group_section, pairs_sections
 from fairdcov.report._plain import plain
 from fairdcov.report._proxies import proxies_section
 from fairdcov.report._report import SCHEMA, SCHEMA_VERSION, AuditReport

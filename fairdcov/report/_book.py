@@ -8,7 +8,7 @@ from sklearn.exceptions import UndefinedMetricWarning
 from fairdcov._checks import is_constant
 from fairdcov.actuarial import double_lift_table, experience, lift_table, premium_change_by_group, premium_changes
 from fairdcov.metrics import densities_of_groups, gini, lorenz_curve
-from fairdcov.report._groups import (
+from fairdcov.report._differences import (
     compared_groups,
     label_of,
     levels_of,

@@ -10,7 +10,7 @@ from sklearn.utils import check_random_state
 
 from fairdcov._checks import check_choice, check_consistent_rows, is_constant
 from fairdcov._fitting import FAMILIES
-from fairdcov.actuarial import check_positive_baseline, exposure_bins, read_book
+from fairdcov.actuarial import check_positive_baseline, exposure_bins, read_policies
 from fairdcov.dependence import bind_dependence, gini_mean_difference
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
@@ -90,7 +90,7 @@ class AuditSample:
 
     Attributes
     ----------
-    book : Book
+    book : Policies
         Observed values (or None), predictions, exposure.
     attributes : Attributes, (n, d)
         Protected attributes.
@@ -432,7 +432,7 @@ def read_sample(
     AuditSample
     """
     check_choice(task, "task", ("auto", *TASKS))
-    book = read_book(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
+    book = read_policies(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
     warn_about_order(
         **book.row_labels,
         sensitive_features=sensitive_features,

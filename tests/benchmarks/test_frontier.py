@@ -44,7 +44,7 @@ def tiny(frontier, **changes):
         "boosting_strengths": (0, 30),
         "network_strengths": (0, 30),
         "n_estimators": 10,
-        "n_fair_rounds": 10,
+        "n_penalised_rounds": 10,
         "epochs": 2,
         "n_resamples": 5,
     }

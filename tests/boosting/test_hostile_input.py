@@ -11,7 +11,7 @@ lightgbm = pytest.importorskip("lightgbm")
 # Small books explain little: a strength that weighs more than that is taken for less, which other tests are about.
 pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
 
-FEW = {"n_estimators": 5, "n_fair_rounds": 3, "n_jobs": 1}
+FEW = {"n_estimators": 5, "n_penalised_rounds": 3, "n_jobs": 1}
 
 
 def boosters():
@@ -43,7 +43,7 @@ def test_features_that_tell_nothing_give_the_mean(booster, strength, objective, 
     model = booster(strength=strength, objective=objective, min_child_weight=1e-9, **{**FEW, "n_estimators": 50})
     model.fit(X, y, sensitive_features=S)
     np.testing.assert_allclose(model.predict(X), y.mean(), rtol=1e-3 if strength == 0 else 1e-6)
-    assert model.n_fair_rounds_ == 0
+    assert model.n_penalised_rounds_ == 0
 
 
 @pytest.mark.parametrize("strength", [0, 3.0])
@@ -73,7 +73,7 @@ def test_few_rows_of_positive_weight(booster, rng):
 @every_booster
 def test_one_round_one_eval_row_single_precision_and_whole_numbers(booster, rng):
     X, y, S = rows(rng)
-    once = booster(objective="poisson", **{**FEW, "n_estimators": 1, "n_fair_rounds": 1})
+    once = booster(objective="poisson", **{**FEW, "n_estimators": 1, "n_penalised_rounds": 1})
     assert np.isfinite(once.fit(X, y, sensitive_features=S).predict(X)).all()
     watched = booster(objective="poisson", early_stopping_rounds=1, **FEW)
     watched.fit(X, y, sensitive_features=S, eval_set=(X[:1], y[:1]), eval_sensitive_features=S[:1])
@@ -113,5 +113,5 @@ def test_steps_far_too_large_are_an_error_or_no_worse_than_a_constant(booster, s
             booster(strength=strength, objective="poisson", learning_rate=learning_rate, **FEW).fit(
                 X, y, sensitive_features=S
             )
-    model = booster(strength=strength, objective="poisson", fair_learning_rate=1e6, **FEW)
+    model = booster(strength=strength, objective="poisson", penalised_learning_rate=1e6, **FEW)
     assert model.fit(X, y, sensitive_features=S).score(X, y) > -1e-9

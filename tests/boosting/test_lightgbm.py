@@ -1,4 +1,4 @@
-"""DCovLGBMRegressor and DCovLGBMClassifier: LightGBM at strength 0, and what fair rounds promise at any other."""
+"""DCovLGBMRegressor and DCovLGBMClassifier: LightGBM at strength 0, and what penalised rounds promise at any other."""
 
 import pickle
 from itertools import pairwise
@@ -31,7 +31,7 @@ lightgbm = pytest.importorskip("lightgbm")
 # Large strengths are asked for on purpose; tests/fitting/test_guard.py tests that a fit says which one it goes by.
 pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
 
-SMALL = {"n_estimators": 20, "num_leaves": 6, "n_fair_rounds": 25, "random_state": 0, "n_jobs": 1}
+SMALL = {"n_estimators": 20, "num_leaves": 6, "n_penalised_rounds": 25, "random_state": 0, "n_jobs": 1}
 
 
 def fit(portfolio, model=None, **params):
@@ -60,7 +60,7 @@ def test_strength_0_is_lightgbm(portfolio, objective, name, options):
     theirs.fit(portfolio["X"], y, sample_weight=portfolio["exposure"])
     np.testing.assert_allclose(own.predict(portfolio["X"]), theirs.predict(portfolio["X"]), rtol=1e-10)
     assert np.isnan(own.penalty_value_)
-    assert own.n_fair_rounds_ == 0
+    assert own.n_penalised_rounds_ == 0
 
 
 def test_strength_0_is_lightgbm_for_a_classifier(portfolio):
@@ -71,7 +71,7 @@ def test_strength_0_is_lightgbm_for_a_classifier(portfolio):
     np.testing.assert_array_equal(own.predict(portfolio["X"]), theirs.predict(portfolio["X"]))
 
 
-# -- what fair rounds promise -----------------------------------------------------------------------------------------
+# -- what penalised rounds promise -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("strength", [0.1, 10.0, 1e3, 1e6])
@@ -121,11 +121,11 @@ def test_strengths_that_outweigh_the_loss_count_as_the_largest_that_does_not(por
 
 
 def test_a_small_strength_changes_little(portfolio):
-    """However many fair rounds there are: they keep close to the unpenalised model, and fit no noise."""
+    """However many penalised rounds there are: they keep close to the unpenalised model, and fit no noise."""
     unaware = fit(portfolio, strength=0)
-    nearly = fit(portfolio, strength=1e-3, n_fair_rounds=200)
+    nearly = fit(portfolio, strength=1e-3, n_penalised_rounds=200)
     assert nearly.loss_value_ == pytest.approx(unaware.loss_value_, rel=5e-3)
-    eager = fit(portfolio, strength=1e-3, n_fair_rounds=200, fair_target="observed")
+    eager = fit(portfolio, strength=1e-3, n_penalised_rounds=200, penalised_target="observed")
     assert eager.loss_value_ < 0.8 * unaware.loss_value_
 
 
@@ -172,7 +172,7 @@ def test_intersections_are_seen(rng):
     y = X.sum(axis=1) + 0.3 * rng.normal(size=n)
     values = {}
     for penalty in ("dcov", "ccdcov", "jdcov"):
-        model = DCovLGBMRegressor(penalty, strength=1e3, **{**SMALL, "n_fair_rounds": 60}).fit(
+        model = DCovLGBMRegressor(penalty, strength=1e3, **{**SMALL, "n_penalised_rounds": 60}).fit(
             X, y, sensitive_features=people
         )
         values[penalty] = jdcov(None, model.predict(X), sensitive_features=people) / np.std(model.predict(X))
@@ -349,9 +349,9 @@ def test_early_stopping_goes_back_to_the_best_round(portfolio):
         eval_sensitive_features=S_held,
     )
     assert model.n_unpenalised_rounds_ < 200
-    assert model.booster_.num_trees() == model.n_unpenalised_rounds_ + model.n_fair_rounds_
+    assert model.booster_.num_trees() == model.n_unpenalised_rounds_ + model.n_penalised_rounds_
     watched = model.history_["validation_objective"]
-    assert model.n_fair_rounds_ == np.argmin(watched)
+    assert model.n_penalised_rounds_ == np.argmin(watched)
     bound = CCDCovPenalty().bind(S_held, w_held)
     rate = model.predict(X_held)
     objective = mean_poisson_deviance(y_held, rate, sample_weight=w_held) / 2 + bound.value(rate)
@@ -371,7 +371,7 @@ def test_eval_set_without_early_stopping_only_watches(portfolio):
         eval_sensitive_features=[S_held],
     )
     np.testing.assert_array_equal(plain.predict(X), watched.predict(X))
-    assert len(watched.history_["validation_loss"]) == watched.n_fair_rounds_ + 1
+    assert len(watched.history_["validation_loss"]) == watched.n_penalised_rounds_ + 1
 
 
 def test_callbacks_see_both_phases(portfolio):
@@ -384,11 +384,11 @@ def test_callbacks_see_both_phases(portfolio):
     model.fit(
         portfolio["X"], portfolio["y"], portfolio["exposure"], sensitive_features=portfolio["people"], callbacks=[look]
     )
-    assert [iteration for iteration, _ in seen] == list(range(20 + model.n_fair_rounds_))
+    assert [iteration for iteration, _ in seen] == list(range(20 + model.n_penalised_rounds_))
     assert seen[-1][1] == [("training", "objective"), ("training", "loss"), ("training", "penalty")]
 
 
-def test_callback_can_end_the_fair_rounds(portfolio):
+def test_callback_can_end_the_penalised_rounds(portfolio):
     def stop(environment):
         if environment.iteration == 29:
             raise lightgbm.callback.EarlyStopException(29, [])
@@ -397,7 +397,7 @@ def test_callback_can_end_the_fair_rounds(portfolio):
     model.fit(
         portfolio["X"], portfolio["y"], portfolio["exposure"], sensitive_features=portfolio["people"], callbacks=[stop]
     )
-    assert model.n_fair_rounds_ == 10
+    assert model.n_penalised_rounds_ == 10
 
 
 # -- bad input --------------------------------------------------------------------------------------------------------
@@ -423,9 +423,9 @@ def test_eval_set_without_its_protected_attributes_is_an_error(portfolio):
     ("params", "error", "message"),
     [
         ({"n_estimators": 0}, ValueError, "n_estimators must be a whole number >= 1; found 0"),
-        ({"n_fair_rounds": 0}, ValueError, "n_fair_rounds must be a whole number >= 1"),
+        ({"n_penalised_rounds": 0}, ValueError, "n_penalised_rounds must be a whole number >= 1"),
         ({"strength": -1.0}, ValueError, "strength must be a finite number >= 0"),
-        ({"fair_learning_rate": 0.0}, ValueError, "fair_learning_rate must be a finite number > 0"),
+        ({"penalised_learning_rate": 0.0}, ValueError, "penalised_learning_rate must be a finite number > 0"),
         ({"boosting_type": "dart"}, ValueError, "boosting_type must be 'gbdt' or 'goss'"),
         ({"linear_tree": True}, ValueError, "linear_tree cannot be passed"),
         ({"objective": "quantile"}, ValueError, "objective must be one of"),

@@ -14,7 +14,7 @@ from fairdcov.boosting._model_text import check_model_text
 
 pytest.importorskip("lightgbm")
 
-SMALL = {"n_estimators": 3, "n_fair_rounds": 2, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 1}
+SMALL = {"n_estimators": 3, "n_penalised_rounds": 2, "num_leaves": 6, "min_child_samples": 5, "n_jobs": 1}
 
 
 def rows(n=400):

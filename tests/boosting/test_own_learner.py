@@ -10,7 +10,7 @@ from fairdcov.boosting import Grower
 
 # Large strengths are asked for on purpose, as for the other learners.
 pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
-SMALL = {"n_estimators": 15, "n_fair_rounds": 20, "max_leaf_nodes": 6, "random_state": 0}
+SMALL = {"n_estimators": 15, "n_penalised_rounds": 20, "max_leaf_nodes": 6, "random_state": 0}
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_penalty_falls_and_the_total_stays(example, portfolio, objective):
     assert fair.penalty_value_ < 0.3 * unaware.penalty_value_
     assert (np.diff(fair.history_["objective"]) < 0).all()
     assert fair.booster_.n_rounds == fair.n_unpenalised_rounds_ == 15
-    assert len(fair.booster_.steps) == fair.n_fair_rounds_ > 0
+    assert len(fair.booster_.steps) == fair.n_penalised_rounds_ > 0
     prediction = fair.predict(portfolio["X"])
     assert prediction @ portfolio["exposure"] == pytest.approx(portfolio["claims"].sum(), rel=1e-6)
 

@@ -1,4 +1,4 @@
-"""DCovXGBRegressor: XGBoost at strength 0, and the promises of fair rounds on another learner."""
+"""DCovXGBRegressor: XGBoost at strength 0, and the promises of penalised rounds on another learner."""
 
 import pickle
 
@@ -14,7 +14,14 @@ xgboost = pytest.importorskip("xgboost")
 # Large strengths are asked for on purpose; tests/fitting/test_guard.py tests that a fit says which one it goes by.
 pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
 
-SMALL = {"n_estimators": 15, "max_depth": 3, "n_fair_rounds": 25, "random_state": 0, "n_jobs": 1, "learning_rate": 0.2}
+SMALL = {
+    "n_estimators": 15,
+    "max_depth": 3,
+    "n_penalised_rounds": 25,
+    "random_state": 0,
+    "n_jobs": 1,
+    "learning_rate": 0.2,
+}
 
 
 def fit(portfolio, **params):
@@ -88,11 +95,11 @@ def test_early_stopping(portfolio):
         eval_sensitive_features=S.iloc[second],
     )
     assert model.n_unpenalised_rounds_ < 200
-    assert model.n_fair_rounds_ == np.argmin(model.history_["validation_objective"])
-    assert model.booster_.num_boosted_rounds() == model.n_unpenalised_rounds_ + model.n_fair_rounds_
+    assert model.n_penalised_rounds_ == np.argmin(model.history_["validation_objective"])
+    assert model.booster_.num_boosted_rounds() == model.n_unpenalised_rounds_ + model.n_penalised_rounds_
 
 
-def test_callbacks_see_the_fair_rounds(portfolio):
+def test_callbacks_see_the_penalised_rounds(portfolio):
     seen = []
 
     class Look(xgboost.callback.TrainingCallback):
@@ -109,7 +116,7 @@ def test_callbacks_see_the_fair_rounds(portfolio):
         callbacks=[Look()],
     )
     assert seen[-1] == (19, ["loss", "objective", "penalty"])
-    assert model.n_fair_rounds_ == 5
+    assert model.n_penalised_rounds_ == 5
 
 
 def test_bad_input(portfolio):
@@ -125,9 +132,9 @@ def test_bad_input(portfolio):
 
 
 @pytest.mark.parametrize("objective", ["squared_error", "poisson"])
-@pytest.mark.parametrize("fair_target", ["unpenalised", "observed"])
+@pytest.mark.parametrize("penalised_target", ["unpenalised", "observed"])
 @pytest.mark.parametrize("strength", [0.0, 1.0, 30.0])
-def test_weights_are_repetition(rng, objective, fair_target, strength):
+def test_weights_are_repetition(rng, objective, penalised_target, strength):
     X = rng.normal(size=(150, 3))
     X[:, 1] = np.round(X[:, 1])
     y = rng.poisson(np.exp(0.5 * X[:, 0]))
@@ -135,10 +142,15 @@ def test_weights_are_repetition(rng, objective, fair_target, strength):
     times = rng.integers(0, 4, 150)
     rows = np.repeat(np.arange(150), times)
     model = DCovXGBRegressor(
-        objective=objective, fair_target=fair_target, strength=strength, n_estimators=5, n_fair_rounds=10, n_jobs=1
+        objective=objective,
+        penalised_target=penalised_target,
+        strength=strength,
+        n_estimators=5,
+        n_penalised_rounds=10,
+        n_jobs=1,
     )
     weighted = clone(model).fit(X, y, times.astype(float), sensitive_features=people)
     repeated = clone(model).fit(X[rows], y[rows], sensitive_features=people[rows])
-    assert weighted.n_fair_rounds_ == repeated.n_fair_rounds_
+    assert weighted.n_penalised_rounds_ == repeated.n_penalised_rounds_
     # sums of XGBoost in single precision, over several trees
     np.testing.assert_allclose(weighted._raw_predict(X), repeated._raw_predict(X), atol=5e-4)

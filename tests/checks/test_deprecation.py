@@ -5,110 +5,99 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.base import clone
+from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 
-from fairdcov._checks import (
-    NOT_GIVEN,
-    parameter_value,
-    renamed_attribute,
-    renamed_class,
-    renamed_state,
-    warn_of_renamed,
-)
+from fairdcov._checks import renamed_class
+from fairdcov.boosting import DCovLGBMClassifier, DCovLGBMRegressor, DCovXGBRegressor
+
+FORMER = [
+    ("n_fair_rounds", "n_penalised_rounds", 3),
+    ("fair_learning_rate", "penalised_learning_rate", 0.25),
+    ("fair_target", "penalised_target", "observed"),
+]
+BOOSTERS = [DCovLGBMRegressor, DCovLGBMClassifier, DCovXGBRegressor]
 
 
-class Constant(RegressorMixin, BaseEstimator):
-    """Predicts a number of rounds, which was called ``n_steps`` once."""
-
-    _renamed_parameters = (("n_steps", "n_rounds"),)
-    n_steps_ = renamed_attribute("n_steps_", "n_rounds_")
-
-    def __init__(self, n_rounds=10, *, n_steps=NOT_GIVEN):
-        self.n_rounds = n_rounds
-        self.n_steps = n_steps
-
-    def __setstate__(self, state):
-        super().__setstate__(renamed_state(self, state))
-
-    def fit(self, X, y):
-        return self._fit()
-
-    def _fit(self):
-        warn_of_renamed(self)
-        self.n_rounds_ = parameter_value(self, "n_rounds")
-        return self
-
-    def predict(self, X):
-        return np.full(len(X), float(self.n_rounds_))
+def book(n=80):
+    generator = np.random.default_rng(3)
+    S = generator.integers(2, size=n)
+    return generator.normal(size=(n, 2)) + S[:, None], generator.normal(size=n) + S, S
 
 
-X, Y = np.zeros((8, 1)), np.full(8, 3.0)
+def small(**parameters):
+    return DCovLGBMRegressor(strength=1.0, n_estimators=5, min_child_samples=5, **parameters)
 
 
-@pytest.mark.parametrize(
-    "make", [lambda: Constant(n_rounds=3), lambda: Constant(3), lambda: Constant().set_params(n_rounds=3)]
-)
-def test_new_names_say_nothing(make):
+@pytest.mark.parametrize("Booster", BOOSTERS)
+@pytest.mark.parametrize(("old", "new", "value"), FORMER)
+def test_former_names_of_parameters_set_them_and_warn(Booster, old, new, value):
+    by_new_name = Booster(**{new: value}).get_params()
+    with pytest.warns(FutureWarning, match=f"^{old} is called {new} now") as caught:
+        model = Booster(**{old: value})
+    assert caught[0].filename == __file__
+    with pytest.warns(FutureWarning, match=f"^{old} is called {new} now"):
+        changed = Booster().set_params(**{old: value})
+    with pytest.warns(FutureWarning, match=f"^{old} is called {new} now"):
+        assert getattr(model, old) == value
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert clone(make()).fit(X, Y).n_rounds_ == 3
+        for copy in (model, changed, clone(model), pickle.loads(pickle.dumps(model))):
+            assert copy.get_params() == by_new_name
+    # Nothing is set by a name that nobody reads.
+    with pytest.raises(AttributeError):
+        setattr(model, old, value)
 
 
-@pytest.mark.parametrize("make", [lambda: Constant(n_steps=3), lambda: Constant().set_params(n_steps=3)])
-def test_old_names_apply_and_warn_when_fitted(make):
-    model = make()
-    for copy in (model, clone(model), pickle.loads(pickle.dumps(model))):
-        assert copy.get_params() == {"n_rounds": 10, "n_steps": 3}
-        with pytest.warns(FutureWarning, match="^n_steps is called n_rounds now") as caught:
-            copy.fit(X, Y)
-        assert caught[0].filename == __file__
-        assert copy.n_rounds_ == 3
-    # What was given stays as it was given.
-    assert model.get_params() == {"n_rounds": 10, "n_steps": 3}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        assert model.set_params(n_steps=NOT_GIVEN).fit(X, Y).n_rounds_ == 10
+@pytest.mark.parametrize(("old", "new", "value"), FORMER)
+def test_both_names_are_one_too_many(old, new, value):
+    for make in (lambda **both: DCovLGBMRegressor(**both), lambda **both: DCovLGBMRegressor().set_params(**both)):
+        with pytest.raises(TypeError, match=f"{old} is the former name of {new}, and both were given"):
+            make(**{old: value, new: value})
 
 
 def test_searches_go_by_either_name():
-    for name in ("n_rounds", "n_steps"):
-        search = GridSearchCV(Constant(), {name: [1, 3, 5]}, scoring="neg_mean_squared_error", cv=2)
+    X, y, S = book()
+    found = {}
+    for name in ("n_fair_rounds", "n_penalised_rounds"):
+        search = GridSearchCV(small(), {name: [1, 4]}, scoring="neg_mean_squared_error", cv=2)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            assert search.fit(X, Y).best_params_ == {name: 3}
+            search.fit(X, y, sensitive_features=S)
+        found[name] = search.cv_results_["mean_test_score"]
+        assert search.best_params_.keys() == {name}
+    assert np.array_equal(*found.values())
+    assert found[name][0] != found[name][1]
 
 
-def test_both_names_are_one_too_many():
-    with pytest.raises(ValueError, match="n_steps is the former name of n_rounds, and both were given"):
-        Constant(n_rounds=5, n_steps=3).fit(X, Y)
-
-
-def test_fitted_attributes_by_their_old_name():
-    model = Constant(3)
-    assert not hasattr(model, "n_steps_")
-    model.fit(X, Y)
-    with pytest.warns(FutureWarning, match="^n_steps_ is called n_rounds_ now") as caught:
-        assert model.n_steps_ == 3
+def test_the_former_name_of_a_fitted_attribute():
+    model = small()
+    assert not hasattr(model, "n_fair_rounds_")
+    X, y, S = book()
+    model.fit(X, y, sensitive_features=S)
+    with pytest.warns(FutureWarning, match="^n_fair_rounds_ is called n_penalised_rounds_ now") as caught:
+        assert model.n_fair_rounds_ == model.n_penalised_rounds_
     assert caught[0].filename == __file__
-    assert "n_steps_" not in vars(model)
 
 
 def test_what_an_earlier_version_has_saved():
-    model = Constant.__new__(Constant)
-    model.__setstate__({"n_steps": 7, "n_steps_": 7})
-    assert model.get_params() == {"n_rounds": 7, "n_steps": NOT_GIVEN}
-    assert model.n_rounds_ == 7
+    state = small(n_penalised_rounds=7).__getstate__()
+    state["n_fair_rounds"] = state.pop("n_penalised_rounds")
+    state["n_fair_rounds_"] = 5
+    model = DCovLGBMRegressor.__new__(DCovLGBMRegressor)
+    model.__setstate__(state)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        clone(model).fit(X, Y)
+        assert clone(model).get_params() == small(n_penalised_rounds=7).get_params()
+    assert model.n_penalised_rounds_ == 5
 
 
 def test_classes_by_their_old_name():
-    Old = renamed_class("Steady", Constant)
-    with pytest.warns(FutureWarning, match="^Steady is called Constant now") as caught:
-        model = Old(n_rounds=3)
+    Old = renamed_class("Steady", Ridge)
+    with pytest.warns(FutureWarning, match="^Steady is called Ridge now") as caught:
+        model = Old(alpha=3)
     assert caught[0].filename == __file__
-    assert isinstance(model, Constant)
+    assert isinstance(model, Ridge)
     assert Old.__name__ == "Steady"
-    assert model.fit(X, Y).n_rounds_ == 3
+    assert model.get_params()["alpha"] == 3

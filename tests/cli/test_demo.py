@@ -50,7 +50,7 @@ def test_demo_writes_the_model_that_it_reports(demo):
     model = skops_io.load(file, trusted=skops_io.get_untrusted_types(file=file))
     scored = pd.read_csv(folder / "scored_policies.csv")
     features = scored[list(model.feature_names_in_)]
-    np.testing.assert_allclose(model.predict(features), scored["frequency_fair"], rtol=1e-8)
+    np.testing.assert_allclose(model.predict(features), scored["frequency_penalised"], rtol=1e-8)
     assert len(scored) == 800
     calibration = pd.read_csv(folder / "calibration.csv")
     assert {"measure", "strengths", "mean_divergence", "null_level", "mean_score"} <= set(calibration)

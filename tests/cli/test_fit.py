@@ -286,7 +286,7 @@ def test_boosted_trees(run, save, tmp_path):
     pytest.importorskip("lightgbm")
     book = portfolio(600).drop(columns=["cost", "age"])
     book.loc[::5, "mileage"] = np.nan
-    trees = ["n_estimators=10", "n_fair_rounds=10", "num_leaves=5"]
+    trees = ["n_estimators=10", "n_penalised_rounds=10", "num_leaves=5"]
     result = run(
         "fit", save(book), *BOOK, "--model", "lightgbm", "--model-option", *trees, "--output", tmp_path / "out", *QUICK
     )

@@ -160,7 +160,7 @@ def test_the_model_of_a_csv_file_is_that_of_a_parquet_file(run, save, tmp_path, 
     options = []
     if model == "lightgbm":
         pytest.importorskip("lightgbm")
-        options = ["--model-option", "n_estimators=10", "n_fair_rounds=10", "num_leaves=5"]
+        options = ["--model-option", "n_estimators=10", "n_penalised_rounds=10", "num_leaves=5"]
     rng = np.random.default_rng(0)
     book = portfolio(500)[["mileage", "vehicle_type", "gender", "exposure", "claims"]]
     book["score"] = rng.uniform(size=500)  # 16 digits and more

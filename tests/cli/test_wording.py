@@ -46,8 +46,8 @@ def _value(part):
     return "'age'" if quoted else "10"
 
 
-FIT = ["_fitting/_training", "encoding", "penalties", "calibration", "metrics/_groups"]
-CASES = [("fit", place) for place in FIT] + [("audit", p) for p in ("metrics/_groups", "encoding", "report/_sample")]
+FIT = ["_fitting/_training_data", "encoding", "penalties", "calibration", "metrics/_grouped"]
+CASES = [("fit", place) for place in FIT] + [("audit", p) for p in ("metrics/_grouped", "encoding", "report/_sample")]
 
 
 @pytest.mark.parametrize(("command", "place"), CASES)

@@ -13,7 +13,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning"),
 ]
 
-TREES = {"objective": "poisson", "n_estimators": 5, "n_fair_rounds": 4, "n_jobs": 1, "random_state": 0}
+TREES = {"objective": "poisson", "n_estimators": 5, "n_penalised_rounds": 4, "n_jobs": 1, "random_state": 0}
 NETWORK = {"hidden_layer_sizes": (4,), "max_epochs": 4, "max_iter": 4, "random_state": 0, "n_threads": 1}
 
 

@@ -83,7 +83,7 @@ def book():
 
 def estimators():
     """A small model of each learner, by name; those that are not installed skip."""
-    small = {"objective": "poisson", "n_estimators": 20, "n_fair_rounds": 30, "random_state": 0, "n_jobs": 1}
+    small = {"objective": "poisson", "n_estimators": 20, "n_penalised_rounds": 30, "random_state": 0, "n_jobs": 1}
 
     def lightgbm():
         pytest.importorskip("lightgbm")

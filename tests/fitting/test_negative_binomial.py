@@ -250,12 +250,12 @@ def own_loss(model, book):
 @boosters
 def test_penalised_rounds_lower_the_penalty(make, book):
     data = {"sample_weight": book["exposure"], "sensitive_features": book["group"]}
-    path = make(n_estimators=20, n_fair_rounds=40).strength_path(book["X"], book["y"], [0.0, 0.1, 10.0], **data)
+    path = make(n_estimators=20, n_penalised_rounds=40).strength_path(book["X"], book["y"], [0.0, 0.1, 10.0], **data)
     models = list(path)
     penalties = [model.penalty_value_ for model in models]
     assert penalties[0] > penalties[1] > penalties[2]
     assert penalties[2] < 0.3 * penalties[0]
-    assert models[2].n_fair_rounds_ > 0
+    assert models[2].n_penalised_rounds_ > 0
     np.testing.assert_allclose(models[2].loss_value_, own_loss(models[2], book), rtol=1e-5)
 
 

@@ -291,7 +291,7 @@ def lightgbm():
     """LightGBM for every objective, with and without penalty and weights, categories, a path and early stopping."""
     trees = {
         "n_estimators": 8,
-        "n_fair_rounds": 8,
+        "n_penalised_rounds": 8,
         "num_leaves": 5,
         "min_child_samples": 15,
         "n_jobs": 1,
@@ -319,7 +319,7 @@ def lightgbm():
     cases["poisson early stopping"] = partial(
         _boost, partial(poisson, strength=0.5, early_stopping_rounds=3), "poisson", "two", True, eval_set=True
     )
-    steps = partial(poisson, "ccdcov", 30.0, **{"fair_learning_rate": 1.0, "min_child_samples": 5})
+    steps = partial(poisson, "ccdcov", 30.0, **{"penalised_learning_rate": 1.0, "min_child_samples": 5})
     cases["poisson full steps at a large strength"] = partial(_boost, steps, "poisson", "mixed", True)
     classifier = partial(fairdcov.DCovLGBMClassifier, strength=0.5, **trees)
     cases["classifier two weighted"] = partial(_boost, classifier, "logistic", "two", True)
@@ -329,7 +329,7 @@ def lightgbm():
 
 def xgboost():
     """XGBoost for every objective and a path."""
-    trees = {"n_estimators": 8, "n_fair_rounds": 8, "max_depth": 2, "n_jobs": 1, "random_state": 0}
+    trees = {"n_estimators": 8, "n_penalised_rounds": 8, "max_depth": 2, "n_jobs": 1, "random_state": 0}
     cases = {}
     objectives = {"squared_error": "ridge", "poisson": "poisson", "gamma": "gamma", "tweedie": "tweedie"}
     for number, (objective, target) in enumerate(objectives.items()):
@@ -801,7 +801,7 @@ def command_line():
         "density",
         "--model-option",
         "n_estimators=5",
-        "n_fair_rounds=5",
+        "n_penalised_rounds=5",
         "n_jobs=1",
     ]
     return {

@@ -15,7 +15,7 @@ from fairdcov.metrics import (
     unfairness_ratio,
     wasserstein_disparity,
 )
-from fairdcov.metrics._groups import group_predictions
+from fairdcov.metrics._grouped import group_predictions
 
 METRICS = [js_divergence, unfairness_ratio, ks_disparity, wasserstein_disparity, demographic_parity_gap]
 

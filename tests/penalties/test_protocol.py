@@ -91,7 +91,7 @@ def _lightgbm(penalty, strength):
     pytest.importorskip("lightgbm")
     from fairdcov import DCovLGBMRegressor
 
-    small = {"n_estimators": 20, "n_fair_rounds": 40, "num_leaves": 8, "n_jobs": 1, "random_state": 0}
+    small = {"n_estimators": 20, "n_penalised_rounds": 40, "num_leaves": 8, "n_jobs": 1, "random_state": 0}
     return DCovLGBMRegressor(penalty, strength, objective="poisson", **small)
 
 
@@ -99,7 +99,7 @@ def _xgboost(penalty, strength):
     pytest.importorskip("xgboost")
     from fairdcov import DCovXGBRegressor
 
-    small = {"n_estimators": 20, "n_fair_rounds": 40, "max_depth": 3, "n_jobs": 1, "random_state": 0}
+    small = {"n_estimators": 20, "n_penalised_rounds": 40, "max_depth": 3, "n_jobs": 1, "random_state": 0}
     return DCovXGBRegressor(penalty, strength, objective="poisson", **small)
 
 

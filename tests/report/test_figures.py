@@ -21,7 +21,7 @@ from fairdcov.metrics import (
     wasserstein_disparity,
 )
 from fairdcov.report import audit
-from fairdcov.report._groups import ComparedGroups, compared_groups, energy_distances, measure_groups
+from fairdcov.report._differences import ComparedGroups, compared_groups, energy_distances, measure_groups
 from fairdcov.report._proxies import table_distance_covariance
 from fairdcov.report._sample import read_sample, unit_deviance
 

@@ -113,7 +113,7 @@ def strength_ramp(strength, loss, penalty, constant_loss):
 
     Examples
     --------
-    >>> from fairdcov.neural._training import strength_ramp
+    >>> from fairdcov.neural._descent import strength_ramp
     >>> [round(strength) for strength in strength_ramp(100.0, 0.9, 0.1, 1.0)]
     [3, 10, 32]
     >>> strength_ramp(3.0, 0.9, 0.1, 1.0)

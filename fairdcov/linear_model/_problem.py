@@ -24,7 +24,7 @@ __all__ = ["PenalisedLinearModel"]
 _START_TOLERANCE = 1e-2
 
 
-class Problem:
+class LinearProblem:
     """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
 
     def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths):
@@ -153,7 +153,7 @@ class PenalisedLinearModel(PenalisedEstimator):
     Subclasses say which loss, how ``alpha`` enters and how predictions are returned.
     """
 
-    _problem_class = Problem
+    _problem_class = LinearProblem
     _learnt = "coef_"
     _input = {"accept_sparse": "csr", "dtype": np.float64}  # noqa: RUF012
 

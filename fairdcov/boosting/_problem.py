@@ -26,11 +26,11 @@ from fairdcov._fitting import (
     warn_of_level,
     warn_of_strength,
 )
-from fairdcov.boosting._fair_rounds import FairRounds, Monitor
 from fairdcov.boosting._objective import BalancedObjective
+from fairdcov.boosting._penalised_rounds import Monitor, PenalisedRounds
 from fairdcov.exceptions import ConvergenceWarning
 
-__all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "fair_bounds", "own_gradients"]
+__all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "own_gradients", "step_bounds"]
 
 # Both learners hold targets and weights in single precision.
 _LEAST_NUMBER, _LARGEST_NUMBER = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -68,8 +68,8 @@ def check_single_precision(values, name, *, positive=False):
         )
 
 
-def fair_bounds(loss, parameters):
-    """Parameters of a learner for fair rounds: no leaf moves raw predictions by more than a few times the link's unit.
+def step_bounds(loss, parameters):
+    """Parameters of a learner for penalised rounds: no leaf moves raw predictions by more than a few units of the link.
 
     The curvature takes the inverse link for straight; on the logarithmic and logistic scales steps beyond about 2 would
     not be short enough for that. ``max_delta_step`` of the user goes first.
@@ -92,7 +92,7 @@ def own_gradients(objective, total_weight):
     return gradients
 
 
-class Problem:
+class BoostingProblem:
     """All of a fit that does not depend on the strength: checked data, bound penalties and the unpenalised booster."""
 
     def __init__(
@@ -111,9 +111,9 @@ class Problem:
     ):
         # 1. Parameters.
         self.estimator = estimator
-        for name in ("n_estimators", "n_fair_rounds"):
+        for name in ("n_estimators", "n_penalised_rounds"):
             check_whole_number(getattr(estimator, name), name)
-        for name in ("learning_rate", "fair_learning_rate"):
+        for name in ("learning_rate", "penalised_learning_rate"):
             check_positive_number(getattr(estimator, name), name)
         if estimator.early_stopping_rounds is not None:
             check_whole_number(estimator.early_stopping_rounds, "early_stopping_rounds")
@@ -122,7 +122,7 @@ class Problem:
                     f"early_stopping_rounds={estimator.early_stopping_rounds} needs rows to watch: pass "
                     "fit(..., eval_set=(X, y), eval_sensitive_features=S)"
                 )
-        check_choice(estimator.fair_target, "fair_target", ("unpenalised", "observed"))
+        check_choice(estimator.penalised_target, "penalised_target", ("unpenalised", "observed"))
         estimator._check_learner()
         penalised = any(strengths)
 
@@ -156,19 +156,19 @@ class Problem:
         self._take_diverged_rounds_back()
         self.n_unpenalised = self.grower.n_trees()
 
-        # 5. What the fair rounds keep close to.
+        # 5. What the penalised rounds keep close to.
         target = data.y
-        if penalised and estimator.fair_target == "unpenalised":
+        if penalised and estimator.penalised_target == "unpenalised":
             raw = self.grower.raw()
             target = loss.response(raw + self.objective.best_shift(raw))
-        self.rounds = FairRounds(
+        self.rounds = PenalisedRounds(
             BalancedObjective(loss, target, self.objective.probabilities, self.objective.penalty),
             self.grower,
             data.weights.sum(),
-            float(estimator.fair_learning_rate),
+            float(estimator.penalised_learning_rate),
             monitor,
         )
-        self._n_fair = 0
+        self._n_penalised = 0
 
     def _take_diverged_rounds_back(self):
         """Drop rounds of a learner that has run away: the rest must be better than a constant, but for its level."""
@@ -193,14 +193,16 @@ class Problem:
             )
 
     def solve(self, strength, start=None):
-        """Fitted attributes at a strength: fair rounds on top of what is there."""
+        """Fitted attributes at a strength: penalised rounds on top of what is there."""
         estimator = self.estimator
         shift = 0.0
         if strength > 0:
             n_rounds, shift = self.rounds.train(
-                strength, estimator.n_fair_rounds, self.grower.after_round(self.callbacks, estimator.n_fair_rounds)
+                strength,
+                estimator.n_penalised_rounds,
+                self.grower.after_round(self.callbacks, estimator.n_penalised_rounds),
             )
-            self._n_fair += n_rounds
+            self._n_penalised += n_rounds
         raw = self.grower.raw() + shift
         loss, penalty = self.objective.mean_loss(raw), self.objective.penalty_value(raw)
         if not self._guard.admits(loss):
@@ -215,12 +217,13 @@ class Problem:
         warn_of_level(estimator, self.objective, lambda: raw, effective)
         if estimator.verbose:
             print(
-                f"strength {strength:g}: {self._n_fair} fair rounds, loss {loss:.8g}, penalty {penalty:.4g}", flush=True
+                f"strength {strength:g}: {self._n_penalised} penalised rounds, loss {loss:.8g}, penalty {penalty:.4g}",
+                flush=True,
             )
         return None, {
             "booster_": self.grower.snapshot(shift),
             "n_unpenalised_rounds_": self.n_unpenalised,
-            "n_fair_rounds_": self._n_fair,
+            "n_penalised_rounds_": self._n_penalised,
             "effective_strength_": effective,
             **self.objective.attributes(loss, penalty, loss + (effective * penalty if strength > 0 else 0.0)),
             "history_": {name: np.array(values) for name, values in self.rounds.history.items()},
@@ -252,7 +255,7 @@ class PenalisedBooster(PenalisedEstimator):
         "callbacks": True,
     }
 
-    _problem_class = Problem
+    _problem_class = BoostingProblem
     _learnt = "booster_"
     # What the learners read beside data frames: numbers that may be missing.
     _input = {  # noqa: RUF012
@@ -288,7 +291,7 @@ class PenalisedBooster(PenalisedEstimator):
         eval_sensitive_features=None,
         callbacks=None,
     ):
-        """Fit the unpenalised booster and, for ``strength > 0``, the fair rounds.
+        """Fit the unpenalised booster and, for ``strength > 0``, the penalised rounds.
 
         Parameters
         ----------
@@ -297,7 +300,7 @@ class PenalisedBooster(PenalisedEstimator):
         <rows>
         <evaluation>
         callbacks : list of callables, optional
-            Callbacks of the learner. They see two trainings: the unpenalised rounds, then the fair ones with
+            Callbacks of the learner. They see two trainings: the unpenalised rounds, then the penalised ones with
             ``objective``, ``loss`` and ``penalty`` as metrics.
 
         <outcome>
@@ -328,7 +331,7 @@ class PenalisedBooster(PenalisedEstimator):
 
     def _check_path(self, strengths):
         if any(later <= earlier for earlier, later in pairwise(strengths)):
-            raise ValueError(f"strengths must increase along a path of fair rounds; found {strengths}")
+            raise ValueError(f"strengths must increase along a path of penalised rounds; found {strengths}")
 
     def _validate(self, X, y, *, ensure_min_samples, reset):
         X = as_features(X)

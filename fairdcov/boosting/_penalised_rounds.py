@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from fairdcov._fitting import largest_sensible_strength
 
-__all__ = ["FairRounds", "Monitor", "State"]
+__all__ = ["Monitor", "PenalisedRounds", "State"]
 
 # A round gives up after so many halvings of the learning rate; four rounds in a row that give up end the training.
 _MOST_HALVINGS = 8
@@ -80,7 +80,7 @@ class State:
 
 
 @dataclass(eq=False)
-class FairRounds:
+class PenalisedRounds:
     """Grows trees on the full objective.
 
     Parameters

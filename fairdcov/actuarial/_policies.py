@@ -8,7 +8,7 @@ from scipy.stats import chi2, norm
 from fairdcov._checks import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.encoding import warn_about_order
 
-__all__ = ["Book", "check_confidence", "check_positive_baseline", "experience", "exposure_bins", "read_book"]
+__all__ = ["Policies", "check_confidence", "check_positive_baseline", "experience", "exposure_bins", "read_policies"]
 
 INTERVALS = ("auto", "poisson", "normal")
 # Relative difference up to which neighbouring values are equal: the rounding of predictions and of their ratios.
@@ -16,7 +16,7 @@ _EQUAL = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class Book:
+class Policies:
     """Rows of positive exposure, checked.
 
     Attributes
@@ -52,7 +52,7 @@ class Book:
         return np.bincount(codes, weights=weights, minlength=n_levels)
 
 
-def read_book(y_true, sample_weight=None, **predictions):
+def read_policies(y_true, sample_weight=None, **predictions):
     """Check observed values, predictions and exposure, and leave out the rows of zero exposure.
 
     Parameters
@@ -66,7 +66,7 @@ def read_book(y_true, sample_weight=None, **predictions):
 
     Returns
     -------
-    Book
+    Policies
     """
     row_labels = warn_about_order(**predictions, y_true=y_true, sample_weight=sample_weight)
     predictions = {name: check_finite_vector(y, name) for name, y in predictions.items() if y is not None}
@@ -82,7 +82,7 @@ def read_book(y_true, sample_weight=None, **predictions):
     rows = np.flatnonzero(exposure > 0)
     columns = {name: values[rows] for name, values in columns.items()}
     observed = columns.pop("y_true", None)
-    return Book(observed, columns, exposure[rows], rows, n_samples, row_labels)
+    return Policies(observed, columns, exposure[rows], rows, n_samples, row_labels)
 
 
 def check_confidence(confidence):
@@ -149,7 +149,7 @@ def experience(book, codes, n_levels, *, confidence=0.95, interval="auto", predi
 
     Parameters
     ----------
-    book : Book
+    book : Policies
         Observed and predicted values.
     codes : (n,) int64 array
         Level of each row.

@@ -3,7 +3,7 @@
 from fairdcov._checks import fill_docstring
 from fairdcov._fitting import FIT_PARTS, PenalisedEstimator
 from fairdcov.neural._layers import raw_predictions
-from fairdcov.neural._problem import Problem
+from fairdcov.neural._problem import NetworkProblem
 
 __all__ = ["PenalisedNetwork"]
 
@@ -20,7 +20,7 @@ class PenalisedNetwork(PenalisedEstimator):
         "eval_sensitive_features": True,
     }
 
-    _problem_class = Problem
+    _problem_class = NetworkProblem
     _learnt = "coefs_"
 
     def __init__(
