@@ -94,7 +94,7 @@ def _check_targets_in_folds(splits, y, counted):
         return len(known) > 0 and bool((known == known[0]).all())
 
     if constant(np.arange(len(values))):
-        raise ValueError(f"y is {values[counted][0]} in every row, a single value or class: there is nothing to calibrate")
+        raise ValueError(f"y is {values[counted][0]} in every row, one value or class: there is nothing to calibrate")
     for fold, (fitted, held) in enumerate(splits):
         for rows, what in ((fitted, "is fitted to"), (held, "holds out")):
             if constant(rows):
