@@ -164,7 +164,7 @@ def resolve_n_threads(n_threads):
     if n_threads is None:
         # OpenMP allows a list, one number for each level of nesting.
         wanted = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-        return int(wanted) if wanted.isdecimal() and int(wanted) > 0 else available
+        return min(int(wanted), _MOST_THREADS) if wanted.isdecimal() and int(wanted) > 0 else available
     if isinstance(n_threads, bool) or not isinstance(n_threads, numbers.Integral) or n_threads == 0:
         raise ValueError(f"n_threads must be None or a whole number other than 0; found {n_threads!r}")
     return min(int(n_threads), _MOST_THREADS) if n_threads > 0 else max(1, available + 1 + int(n_threads))

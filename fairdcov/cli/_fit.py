@@ -132,7 +132,7 @@ def _fitted_features(everything, rows):
 
 def _split(data, bins, *, test_size, seed):
     """Rows to fit and rows held back, the same share of each group and of the rows with claims."""
-    codes, _, _ = make_groups(data.sensitive, bins)
+    codes, _, _ = make_groups(data.sensitive, bins, data.exposure)
     strata = crossed_strata(data.target > 0, pd.DataFrame({"group": codes}))
     counts = pd.Series(strata).value_counts()
     smaller = min(test_size, 1 - test_size) * len(codes)

@@ -114,9 +114,9 @@ class SensitiveColumn:
             if isinstance(native, pd.Series):
                 self._read_codes(native.cat.codes.to_numpy(), native.cat.categories.to_numpy())
                 return
-            values = column.cast(nw.String).to_numpy()
+            values = _values_of(column.cast(nw.String))
             if isinstance(dtype, nw.Enum):
-                categories = column.cat.get_categories().to_numpy()
+                categories = _values_of(column.cat.get_categories())
                 self._read_codes(pd.Index(categories).get_indexer(values), categories)
             else:
                 self._read_array(values)
@@ -125,7 +125,7 @@ class SensitiveColumn:
         elif column.null_count():
             self._reject_missing(column.null_count())
         else:
-            self._read_array(column.to_numpy())
+            self._read_array(_values_of(column))
 
     def _read_codes(self, codes, categories):
         if (codes < 0).any():
@@ -236,6 +236,11 @@ class SensitiveColumn:
             return self.codes.astype(np.int64), self.declared
         codes, values = self.distinct()
         return codes, values.tolist()
+
+
+def _values_of(column):
+    """Values of a narwhals series; text by the library's own conversion, since NumPy's text ends before a final NUL."""
+    return column.to_native().to_numpy() if column.dtype == nw.String else column.to_numpy()
 
 
 def _is_number_as_text(level):

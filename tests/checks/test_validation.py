@@ -240,7 +240,17 @@ def test_threads_that_cannot_be(n_threads):
 
 @pytest.mark.parametrize(
     ("variable", "expected"),
-    [("3", 3), (" 5 ", 5), ("4,2,1", 4), (None, "all"), ("", "all"), ("0", "all"), ("many", "all"), ("-2", "all")],
+    [
+        ("3", 3),
+        ("100000", 1024),
+        (" 5 ", 5),
+        ("4,2,1", 4),
+        (None, "all"),
+        ("", "all"),
+        ("0", "all"),
+        ("many", "all"),
+        ("-2", "all"),
+    ],
 )
 def test_threads_of_the_environment(variable, expected, monkeypatch, processors):
     """OMP_NUM_THREADS may hold a list, one number for each level of nesting, and OpenMP ignores what makes no sense."""

@@ -147,6 +147,27 @@ FORMS = {
 }
 
 
+NULS = ["", "\x00", "a", "a\x00"]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda text: pd.DataFrame({"g": text}),
+        lambda text: pd.DataFrame({"g": text}, dtype="category"),
+        lambda text: pl.DataFrame({"g": text}),
+        lambda text: pl.DataFrame({"g": text}, schema={"g": pl.Categorical}),
+        lambda text: pl.DataFrame({"g": text}, schema={"g": pl.Enum(NULS)}),
+        lambda text: [[value] for value in text],
+    ],
+    ids=["pandas", "categorical", "polars", "polars categories", "polars enum", "lists"],
+)
+def test_levels_that_differ_by_a_final_nul_are_not_one(form):
+    encoder = SensitiveEncoder().fit(form(NULS))
+    assert len(np.unique(encoder.transform(form(NULS)), axis=0)) == 4
+    assert sensitive_groups(form(NULS)).iloc[:, 0].tolist() == NULS
+
+
 @pytest.mark.filterwarnings("ignore:.*fewer than min_group_size")
 @pytest.mark.filterwarnings("ignore::fairdcov.exceptions.CalibrationWarning")
 @pytest.mark.parametrize("form", FORMS)
