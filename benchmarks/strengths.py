@@ -157,10 +157,13 @@ def check_fit(model, strength, data, family):
     share = deviance(family, y, prediction, weights) / constant
     if share > 1 + TOLERANCE and not (strength == 0 and ConvergenceWarning in categories):
         wrong.append(f"deviance {share:.6f} of the constant's")
-    if (model.effective_strength_ < strength) != (StrengthWarning in categories):
-        wrong.append(
-            f"effective strength {model.effective_strength_:g}, warnings {sorted(c.__name__ for c in categories)}"
-        )
+    remarks = [str(warning.message) for warning in caught if issubclass(warning.category, StrengthWarning)]
+    another = [remark for remark in remarks if "instead of strength" in remark]
+    if (model.effective_strength_ < strength) != bool(another):
+        wrong.append(f"effective strength {model.effective_strength_:g}, remarks {remarks}")
+    level = weights @ prediction / (weights @ y)
+    if strength > 0 and family in ("poisson", "gamma", "tweedie") and not 0.5 <= level <= 2 and remarks == another:
+        wrong.append(f"{level:.3g} times the observed total without a word")
     return wrong, share
 
 
