@@ -161,7 +161,7 @@ def check_fit(model, strength, data, family):
     another = [remark for remark in remarks if "instead of strength" in remark]
     if (model.effective_strength_ < strength) != bool(another):
         wrong.append(f"effective strength {model.effective_strength_:g}, remarks {remarks}")
-    level = weights @ prediction / (weights @ y)
+    level = np.average(prediction, weights=weights) / np.average(y, weights=weights)
     if strength > 0 and family in ("poisson", "gamma", "tweedie") and not 0.5 <= level <= 2 and remarks == another:
         wrong.append(f"{level:.3g} times the observed total without a word")
     return wrong, share
