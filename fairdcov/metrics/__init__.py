@@ -58,6 +58,7 @@ from fairdcov.metrics._scores import (
     root_mean_squared_error,
     rps,
 )
+from fairdcov.metrics._sufficiency import calibration_by_group, sufficiency_gap
 
 __all__ = [
     "FairnessScorer",
@@ -66,6 +67,7 @@ __all__ = [
     "WeightedScorer",
     "best_score_below",
     "binary_log_loss",
+    "calibration_by_group",
     "ccdcov",
     "dcov",
     "demographic_parity_gap",
@@ -101,6 +103,7 @@ __all__ = [
     "root_mean_squared_error",
     "rps",
     "sensitive_groups",
+    "sufficiency_gap",
     "unfairness_ratio",
     "wasserstein_disparity",
 ]

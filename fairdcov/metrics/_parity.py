@@ -24,14 +24,15 @@ COMPARISONS = ("pairwise", "rest")
 # Cells of the table of distribution functions that are alive at a time: 2^16 float64 are 512 KiB and stay in cache.
 _CELLS_AT_A_TIME = 2**16
 
-_SHARED = """y_true : (n,) array or None
-        Not used; there for scikit-learn's and fairlearn's convention.
-    y_pred : (n,) array
+_PREDICTIONS = """y_pred : (n,) array
         Predictions.
     sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
         Protected attributes; several columns are crossed into intersectional groups.
     sample_weight : (n,) array, optional
         Row weights such as exposure; rows of weight 0 are absent."""
+
+_NOT_USED = """y_true : (n,) array or None
+        Not used; there for scikit-learn's and fairlearn's convention."""
 
 _SHARED_LAST = """bins : int or dict, optional
         How numeric attributes are cut into groups, see :func:`js_divergence`.
@@ -39,7 +40,12 @@ _SHARED_LAST = """bins : int or dict, optional
         Groups with fewer rows are left out of the comparison, with a warning that names them."""
 
 
-_PARTS = {"shared": _SHARED, "shared last": _SHARED_LAST}
+# Parameters that docstrings of group metrics share.
+GROUP_ARGUMENTS = {
+    "shared": f"{_NOT_USED}\n    {_PREDICTIONS}",
+    "predictions": _PREDICTIONS,
+    "shared last": _SHARED_LAST,
+}
 
 # --- means ---------------------------------------------------------------------------------------------------------
 
@@ -57,7 +63,7 @@ def bind_demographic_parity_gap(sample, *, relative=False):
     return gap
 
 
-@documented(**_PARTS)
+@documented(**GROUP_ARGUMENTS)
 def demographic_parity_gap(
     y_true, y_pred, *, sensitive_features, sample_weight=None, relative=False, bins=None, min_group_size=1
 ):
@@ -105,7 +111,7 @@ def bind_unfairness_ratio(sample, *, group_weights="equal"):
     return lambda codes: float(sample.group_means(codes).var(ddof=1) / variance)
 
 
-@documented(**_PARTS)
+@documented(**GROUP_ARGUMENTS)
 def unfairness_ratio(
     y_true,
     y_pred,
@@ -214,7 +220,7 @@ def bind_ks_disparity(sample, *, comparison="pairwise"):
     return largest_distance
 
 
-@documented(**_PARTS)
+@documented(**GROUP_ARGUMENTS)
 def ks_disparity(
     y_true,
     y_pred,
@@ -276,7 +282,7 @@ def bind_wasserstein_disparity(sample, *, comparison="pairwise", reduction="max"
     return lambda codes: float(getattr(distances(codes), reduction)())
 
 
-@documented(**_PARTS)
+@documented(**GROUP_ARGUMENTS)
 def wasserstein_disparity(
     y_true,
     y_pred,
@@ -326,7 +332,7 @@ def wasserstein_disparity(
 # --- table ---------------------------------------------------------------------------------------------------------
 
 
-@documented(**_PARTS)
+@documented(**GROUP_ARGUMENTS)
 def group_summary(y_true, y_pred, *, sensitive_features, sample_weight=None, bins=None, min_group_size=1):
     """Rows, weight, means and balance of every group, small ones included.
 
