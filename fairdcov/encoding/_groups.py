@@ -87,6 +87,9 @@ def _bin_edges(values, bins, name, weights):
         if bins < 1:
             raise ValueError(f"bins for {name!r} must be at least 1; found {bins}")
         levels = np.linspace(0.0, 1.0, int(bins) + 1)
+        if weights is not None:
+            # NumPy 2.0 takes the least value for the lowest quantile, whatever its weight.
+            values, weights = values[weights > 0], weights[weights > 0]
         edges = np.unique(np.quantile(values, levels, weights=weights, method="inverted_cdf"))
         return np.array([edges[0], edges[0]]) if len(edges) == 1 else edges
     try:

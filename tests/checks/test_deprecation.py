@@ -2,6 +2,7 @@
 
 import pickle
 import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ FORMER = [
     ("fair_learning_rate", "penalised_learning_rate", 0.25),
     ("fair_target", "penalised_target", "observed"),
 ]
+needs_lightgbm = pytest.mark.skipif(find_spec("lightgbm") is None, reason="LightGBM is not installed")
 BOOSTERS = [DCovLGBMRegressor, DCovLGBMClassifier, DCovXGBRegressor]
 
 
@@ -57,6 +59,7 @@ def test_both_names_are_one_too_many(old, new, value):
             make(**{old: value, new: value})
 
 
+@needs_lightgbm
 def test_searches_go_by_either_name():
     X, y, S = book()
     found = {}
@@ -71,6 +74,7 @@ def test_searches_go_by_either_name():
     assert found[name][0] != found[name][1]
 
 
+@needs_lightgbm
 def test_the_former_name_of_a_fitted_attribute():
     model = small()
     assert not hasattr(model, "n_fair_rounds_")

@@ -63,7 +63,7 @@ def reads(monkeypatch):
 def in_form(people, form):
     return {
         "pandas": people,
-        "polars": pl.from_pandas(people),
+        "polars": pl.DataFrame({name: people[name].tolist() for name in people}),
         "array": people[["age", "children"]].to_numpy(),
         "list": people[["gender", "children"]].to_numpy().tolist(),
         "series": people["gender"],

@@ -150,6 +150,7 @@ FORMS = {
 NULS = ["", "\x00", "a", "a\x00"]
 
 
+@pytest.mark.skipif(pd.__version__ < "3", reason="hash tables of pandas 2 end text at a NUL")
 @pytest.mark.parametrize(
     "form",
     [

@@ -10,9 +10,10 @@ import pytest
 from sklearn.exceptions import InconsistentVersionWarning
 
 from .make_golden import differences, installed_version
-from .make_models import FOLDER, predict, predict_by_command
 
 skops_io = pytest.importorskip("skops.io")
+from .make_models import FOLDER, predict, predict_by_command  # noqa: E402 - it imports skops
+
 RECORDS = {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in FOLDER.glob("*/models.json")}
 FILES = [
     pytest.param(version, name, form, id=f"{version} {name} {form}")

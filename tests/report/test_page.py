@@ -153,6 +153,7 @@ def test_pictures_and_tables_say_what_they_are(page):
 
 
 def test_pictures_show_the_figures_of_the_data(data):
+    pytest.importorskip("matplotlib")
     draw = pytest.importorskip("fairdcov.report._figures").draw_figure
     lift, lorenz = draw(data, "lift").axes
     assert lift.lines[0].get_ydata() == pytest.approx([row["predicted"] for row in data["lift"]["table"]])
