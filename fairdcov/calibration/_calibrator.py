@@ -172,12 +172,14 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     best_estimator_ : estimator
         Fitted to all rows with that strength, along the path of the smaller ones where there is one.
     calibration_results_ : dict of arrays
-        ``strengths`` (m,), ``mean_divergence``, ``std_error_divergence``, ``mean_score``, ``std_error_score``,
-        ``mean_explained`` (by how much the mean score is above that of a constant prediction, the mean of y in the rows
-        fitted: of a D^2 score, the share of the deviance that is explained), ``kept`` (the share of it that is left of
-        the one at strength 0), ``null_mean``, ``null_level``, ``mean_fit_seconds`` (m,), ``fold_divergence`` and
-        ``fold_score`` (m, folds times seeds), ``fold_constant_score`` (folds times seeds,). What is explained is NaN
-        where the scorer has no value for constant predictions; what is kept also where strength 0 explains nothing.
+        ``strengths`` (m,), ``mean_divergence``, ``std_error_divergence``, ``mean_net_divergence`` (less its mean under
+        permuted groups in each fold: about 0 where nothing differs), ``std_error_net_divergence``, ``mean_score``,
+        ``std_error_score``, ``mean_explained`` (by how much the mean score is above that of a constant prediction, the
+        mean of y in the rows fitted: of a D^2 score, the share of the deviance that is explained), ``kept`` (the share
+        of it that is left of the one at strength 0), ``null_mean``, ``null_level``, ``mean_fit_seconds`` (m,),
+        ``fold_divergence`` and ``fold_score`` (m, folds times seeds), ``fold_constant_score`` (folds times seeds,).
+        What is explained is NaN where the scorer has no value for constant predictions; what is kept also where
+        strength 0 explains nothing.
     group_labels_ : list of tuple
         Levels of the groups that are compared.
     n_splits_ : int

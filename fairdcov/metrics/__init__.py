@@ -8,8 +8,10 @@ and ``sample_weight`` by themselves under scikit-learn's metadata routing.
 from fairdcov.encoding import sensitive_groups
 from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import (
+    DivergenceSummary,
     GroupDensities,
     densities_of_groups,
+    divergence_summary,
     group_densities,
     js_divergence,
     kernel_bandwidth,
@@ -41,6 +43,7 @@ from fairdcov.metrics._scorers import (
     neg_js_divergence_scorer,
     neg_ks_disparity_scorer,
     neg_log_loss_scorer,
+    neg_net_js_divergence_scorer,
     neg_poisson_deviance_scorer,
     neg_root_mean_squared_error_scorer,
     neg_rps_scorer,
@@ -60,6 +63,7 @@ from fairdcov.metrics._scores import (
 )
 
 __all__ = [
+    "DivergenceSummary",
     "FairnessScorer",
     "GroupDensities",
     "NullDistribution",
@@ -69,6 +73,7 @@ __all__ = [
     "ccdcov",
     "dcov",
     "demographic_parity_gap",
+    "divergence_summary",
     "fairest_within",
     "gini",
     "gini_scorer",
@@ -91,6 +96,7 @@ __all__ = [
     "neg_js_divergence_scorer",
     "neg_ks_disparity_scorer",
     "neg_log_loss_scorer",
+    "neg_net_js_divergence_scorer",
     "neg_poisson_deviance_scorer",
     "neg_root_mean_squared_error_scorer",
     "neg_rps_scorer",

@@ -30,6 +30,7 @@ __all__ = [
     "neg_js_divergence_scorer",
     "neg_ks_disparity_scorer",
     "neg_log_loss_scorer",
+    "neg_net_js_divergence_scorer",
     "neg_poisson_deviance_scorer",
     "neg_root_mean_squared_error_scorer",
     "neg_rps_scorer",
@@ -411,6 +412,7 @@ def make_weighted_scorer(
 
 
 neg_js_divergence_scorer = make_fairness_scorer(js_divergence)
+neg_net_js_divergence_scorer = make_fairness_scorer(js_divergence, net=True)
 neg_unfairness_ratio_scorer = make_fairness_scorer(unfairness_ratio)
 neg_ks_disparity_scorer = make_fairness_scorer(ks_disparity)
 neg_wasserstein_disparity_scorer = make_fairness_scorer(wasserstein_disparity)
