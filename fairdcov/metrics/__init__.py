@@ -47,9 +47,11 @@ from fairdcov.metrics._scorers import (
     neg_poisson_deviance_scorer,
     neg_root_mean_squared_error_scorer,
     neg_rps_scorer,
+    neg_tier_parity_gap_scorer,
     neg_unfairness_ratio_scorer,
     neg_wasserstein_disparity_scorer,
     predictions_of,
+    tier_parity_ratio_scorer,
 )
 from fairdcov.metrics._scores import (
     binary_log_loss,
@@ -61,6 +63,7 @@ from fairdcov.metrics._scores import (
     root_mean_squared_error,
     rps,
 )
+from fairdcov.metrics._tiers import tier_parity_gap, tier_parity_ratio, tier_summary
 
 __all__ = [
     "DivergenceSummary",
@@ -100,6 +103,7 @@ __all__ = [
     "neg_poisson_deviance_scorer",
     "neg_root_mean_squared_error_scorer",
     "neg_rps_scorer",
+    "neg_tier_parity_gap_scorer",
     "neg_unfairness_ratio_scorer",
     "neg_wasserstein_disparity_scorer",
     "null_distribution",
@@ -107,6 +111,10 @@ __all__ = [
     "root_mean_squared_error",
     "rps",
     "sensitive_groups",
+    "tier_parity_gap",
+    "tier_parity_ratio",
+    "tier_parity_ratio_scorer",
+    "tier_summary",
     "unfairness_ratio",
     "wasserstein_disparity",
 ]

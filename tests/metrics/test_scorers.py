@@ -33,6 +33,7 @@ FAIRNESS = {
     "ks": (fm.neg_ks_disparity_scorer, fm.ks_disparity),
     "wasserstein": (fm.neg_wasserstein_disparity_scorer, fm.wasserstein_disparity),
     "gap": (fm.neg_demographic_parity_gap_scorer, fm.demographic_parity_gap),
+    "tiers": (fm.neg_tier_parity_gap_scorer, fm.tier_parity_gap),
     "dcov": (fm.neg_dcov_scorer, fm.dcov),
     "jdcov": (fm.neg_jdcov_scorer, fm.jdcov),
     "ccdcov": (fm.neg_ccdcov_scorer, fm.ccdcov),
