@@ -26,6 +26,12 @@ from fairdcov.metrics._parity import (
     unfairness_ratio,
     wasserstein_disparity,
 )
+from fairdcov.metrics._proxy import (
+    AdmissiblePrice,
+    admissible_price,
+    proxy_discrimination,
+    proxy_discrimination_by_feature,
+)
 from fairdcov.metrics._refit import best_score_below, fairest_within, lowest_divergence_within
 from fairdcov.metrics._registry import GROUP_MEASURES
 from fairdcov.metrics._scorers import (
@@ -66,11 +72,13 @@ from fairdcov.metrics._scores import (
 from fairdcov.metrics._tiers import tier_parity_gap, tier_parity_ratio, tier_summary
 
 __all__ = [
+    "AdmissiblePrice",
     "DivergenceSummary",
     "FairnessScorer",
     "GroupDensities",
     "NullDistribution",
     "WeightedScorer",
+    "admissible_price",
     "best_score_below",
     "binary_log_loss",
     "ccdcov",
@@ -108,6 +116,8 @@ __all__ = [
     "neg_wasserstein_disparity_scorer",
     "null_distribution",
     "predicted_to_observed",
+    "proxy_discrimination",
+    "proxy_discrimination_by_feature",
     "root_mean_squared_error",
     "rps",
     "sensitive_groups",
