@@ -280,10 +280,10 @@ def proxy_discrimination_by_feature(
     Notes
     -----
     Conditional expectations are those of boosted trees, fitted on one half of the rows and asked on the other, so that
-    chance explains nothing; all features together explain all. For q features that is up to ``2^q``, or ``q n_orders``,
-    fits of twenty small trees. Of features that say the same each gets a part. A feature can carry some of the distance without being a
-    proxy: the nearest admissible price makes up for a proxy as far as it can, at the expense of other features. The measure is the published one, the
-    published estimator of its conditional expectations is a neural network.
+    chance explains nothing; all features together explain all. This estimator is the package's own. For q features that
+    is up to ``2^q``, or ``q n_orders``, fits of twenty small trees. Of features that say the same each gets a part. A
+    feature can carry some of the distance without being a proxy: the nearest admissible price makes up for a proxy as
+    far as it can, at the expense of other features.
 
     References
     ----------
