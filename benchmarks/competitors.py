@@ -6,7 +6,16 @@ import pandas as pd
 from candidates import Candidate, boosting_settings, frame_features, levels, linear_features, predicted
 from sklearn.preprocessing import StandardScaler
 
-__all__ = ["adversarial_candidates", "constant_candidates", "equipy_candidates", "remover_candidates"]
+from fairdcov import DiscriminationFreeRegressor
+
+__all__ = [
+    "adversarial_candidates",
+    "constant_candidates",
+    "discrimination_free_candidates",
+    "discrimination_free_model",
+    "equipy_candidates",
+    "remover_candidates",
+]
 
 # Deviance needs predictions above 0, which corrections and networks without a link do not promise.
 SMALLEST = 1e-6
@@ -22,6 +31,20 @@ def constant_candidates(task, settings):
     """The same frequency or probability for everybody."""
     mean = task.fit.exposure @ task.fit.target / task.fit.exposure.sum()
     yield Candidate("constant", "the mean", None, False, np.full(len(task.held.target), mean))
+
+
+def discrimination_free_model(task, settings):
+    """LightGBM with S among its features, averaged over S: of frequencies, as it needs a regressor."""
+    model = DiscriminationFreeRegressor(unpenalised_booster(task, settings))
+    given = {"sample_weight": task.fit.exposure, "sensitive_features": task.fit.protected}
+    return model.fit(frame_features(task.fit, False), task.fit.target, **given)
+
+
+def discrimination_free_candidates(task, settings):
+    """The discrimination-free price of LightGBM, which asks for no parity between groups."""
+    if not task.binary:
+        prediction = discrimination_free_model(task, settings).predict(frame_features(task.held, False))
+        yield Candidate("discrimination-free", "LightGBM", None, False, prediction)
 
 
 def transported(task, calibration, rows, prediction, prediction_rows, on_counts, epsilon=None):

@@ -23,6 +23,7 @@ from candidates import (
     QUICK,
     Settings,
     boosted_candidates,
+    frame_features,
     levels,
     linear_candidates,
     load_task,
@@ -30,12 +31,19 @@ from candidates import (
     rebalanced,
 )
 from comparison import PUBLISHED_JSD, PUBLISHED_TEST, measure_counts, number, print_table
-from competitors import adversarial_candidates, constant_candidates, equipy_candidates, remover_candidates
+from competitors import (
+    adversarial_candidates,
+    constant_candidates,
+    discrimination_free_candidates,
+    discrimination_free_model,
+    equipy_candidates,
+    remover_candidates,
+)
 from scipy.special import xlogy
 
 import fairdcov
 from fairdcov.exceptions import SensitiveFeaturesWarning
-from fairdcov.metrics import ccdcov, jdcov, js_divergence, ks_disparity, unfairness_ratio
+from fairdcov.metrics import ccdcov, jdcov, js_divergence, ks_disparity, proxy_discrimination, unfairness_ratio
 
 LEVEL = 0.95
 # A divergence that is nearer to 0 is that of a constant, for which a picture on a logarithmic scale has no room.
@@ -54,6 +62,7 @@ SOURCES = {
     "GLM": (linear_candidates, ()),
     "LightGBM": (boosted_candidates, ()),
     "MLP": (network_candidates, ("torch",)),
+    "discrimination-free": (discrimination_free_candidates, ()),
     "EquiPy": (equipy_candidates, ("equipy",)),
     "CorrelationRemover": (remover_candidates, ("fairlearn",)),
     "fairlearn adversarial": (adversarial_candidates, ("fairlearn", "torch")),
@@ -169,11 +178,17 @@ def published_beaten(row):
 def run(task, settings, seed, report=progress):
     """Rows by label: what each candidate is, its measures, its intervals; and the draws behind them."""
     resamples = Resamples(task, settings.n_resamples, seed)
+    estimates = None
+    if not task.binary:
+        estimates = discrimination_free_model(task, settings).best_estimates(frame_features(task.held, False))
     rows, draws = {}, {}
     for candidate in all_candidates(task, settings, report):
         label = candidate.label
         drawn = resamples.draws(candidate.prediction)
         measured = measure(task, candidate.prediction)
+        if estimates is not None:
+            # Given the best estimates of LightGBM: of other models, what they see otherwise counts too.
+            measured["PD"] = proxy_discrimination(candidate.prediction, estimates, sample_weight=task.held.exposure)
         rows[label] = {
             "family": candidate.family,
             "path": candidate.path,
@@ -214,7 +229,20 @@ def matched_to(reference, rows, draws):
 # Tables and pictures
 # ---------------------------------------------------------------------------------------------------------------------
 
-SHOWN = ("RPS", "deviance", "CCdCov", "JdCov", "JdCov net", "JSD", "JSD null", "JSD silverman", "UF", "KS", "total")
+SHOWN = (
+    "RPS",
+    "deviance",
+    "CCdCov",
+    "JdCov",
+    "JdCov net",
+    "JSD",
+    "JSD null",
+    "JSD silverman",
+    "UF",
+    "KS",
+    "PD",
+    "total",
+)
 
 
 def with_interval(row, column):

@@ -24,6 +24,7 @@ from fairdcov.linear_model import (
     DCovTweedieRegressor,
 )
 from fairdcov.penalties import CCDCovPenalty, DCovPenalty, JDCovPenalty
+from fairdcov.reference_prices import DiscriminationFreeRegressor
 from fairdcov.report import AuditReport, audit
 
 try:
@@ -44,6 +45,7 @@ __all__ = [
     "DCovRidge",
     "DCovTweedieRegressor",
     "DCovXGBRegressor",
+    "DiscriminationFreeRegressor",
     "JDCovPenalty",
     "JSDivergenceCalibrator",
     "SensitiveEncoder",

@@ -26,6 +26,7 @@ from fairdcov import (
     DCovRidge,
     DCovTweedieRegressor,
     DCovXGBRegressor,
+    DiscriminationFreeRegressor,
     JSDivergenceCalibrator,
     SensitiveEncoder,
 )
@@ -115,6 +116,11 @@ CASES = {
     ],
     JSDivergenceCalibrator: [
         lambda: penalised(JSDivergenceCalibrator, halves)(DCovRidge(), **CALIBRATION),
+    ],
+    DiscriminationFreeRegressor: [
+        lambda: penalised(DiscriminationFreeRegressor, halves)(Ridge(), balance="additive"),
+        lambda: penalised(DiscriminationFreeRegressor, halves)(PoissonRegressor()),
+        lambda: penalised(DiscriminationFreeRegressor, halves)(Ridge(), balance=None, max_profiles=5),
     ],
     Rebalancer: [
         lambda: Rebalancer(Ridge(), method="additive"),

@@ -33,6 +33,7 @@ LEVELS = {
     "boosting": 6,
     "neural": 6,
     "inference": 6,
+    "reference_prices": 6,
     "calibration": 6,
     "plots": 6,
     "report": 7,

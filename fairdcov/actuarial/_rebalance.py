@@ -14,13 +14,51 @@ from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_para
 from fairdcov._checks import check_choice, check_finite_vector, check_sample_weight
 from fairdcov.encoding import warn_about_order
 
-__all__ = ["Rebalancer"]
+__all__ = ["Rebalancer", "balance_correction", "metadata_for_fit"]
 
 
 def _takes_weights(estimator):
     """Whether ``fit`` has weights, or hands on whatever it is given, as a search does."""
     parameters = inspect.signature(estimator.fit).parameters.values()
     return has_fit_parameter(estimator, "sample_weight") or any(p.kind is p.VAR_KEYWORD for p in parameters)
+
+
+def metadata_for_fit(owner, sample_weight, fit_params):
+    """Metadata for the ``fit`` of a meta-estimator's ``estimator``, routed or by what it takes."""
+    given = {name: value for name, value in fit_params.items() if value is not None}
+    if sklearn.get_config()["enable_metadata_routing"]:
+        if sample_weight is not None:
+            given["sample_weight"] = sample_weight
+        return dict(process_routing(owner, "fit", **given).estimator.fit) if given else {}
+    prefix, final = "", owner.estimator
+    while isinstance(final, Pipeline):
+        step, final = final.steps[-1]
+        prefix += f"{step}__"
+    if sample_weight is not None and _takes_weights(final):
+        given["sample_weight"] = sample_weight
+    return {
+        prefix + name if name in ("sample_weight", "sensitive_features") else name: value
+        for name, value in given.items()
+    }
+
+
+def balance_correction(method, observed, predicted, weights, argument="method"):
+    """Factor and shift with which the predicted total is the observed one; ``argument`` names the method in errors."""
+    observed_total, predicted_total = float(weights @ observed), float(weights @ predicted)
+    if method == "additive":
+        return 1.0, (observed_total - predicted_total) / float(weights.sum())
+    negative = predicted[weights > 0] < 0
+    if negative.any():
+        raise ValueError(
+            f"{argument}='multiplicative' needs predictions that are not negative; {int(negative.sum())} are: use "
+            f"{argument}='additive' or a model with a log link"
+        )
+    for name, total in (("observed", observed_total), ("predicted", predicted_total)):
+        if not total > 0:
+            raise ValueError(
+                f"{argument}='multiplicative' needs a positive {name} total on the training rows; found {total:g}"
+            )
+    return observed_total / predicted_total, 0.0
 
 
 class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -130,11 +168,11 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             raise ValueError("Rebalancer requires y to be passed, but the target y is None")
         warn_about_order(X=X, y=y, sample_weight=sample_weight)
         y = column_or_1d(y, warn=True)
-        fitted = clone(self.estimator).fit(X, y, **self._fit_params(sample_weight, fit_params))
+        fitted = clone(self.estimator).fit(X, y, **metadata_for_fit(self, sample_weight, fit_params))
         observed = check_finite_vector(y, "y")
         predicted = check_finite_vector(fitted.predict(X), "the prediction of the estimator")
         weights = check_sample_weight(sample_weight, len(observed))
-        factor, shift = self._balance(observed, predicted, weights)
+        factor, shift = balance_correction(self.method, observed, predicted, weights)
 
         self.estimator_ = fitted
         self.factor_, self.shift_ = factor, shift
@@ -144,41 +182,6 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             elif hasattr(self, name):
                 delattr(self, name)
         return self
-
-    def _fit_params(self, sample_weight, fit_params):
-        """Metadata for the estimator."""
-        given = {name: value for name, value in fit_params.items() if value is not None}
-        if sklearn.get_config()["enable_metadata_routing"]:
-            if sample_weight is not None:
-                given["sample_weight"] = sample_weight
-            return dict(process_routing(self, "fit", **given).estimator.fit) if given else {}
-        prefix, final = "", self.estimator
-        while isinstance(final, Pipeline):
-            step, final = final.steps[-1]
-            prefix += f"{step}__"
-        if sample_weight is not None and _takes_weights(final):
-            given["sample_weight"] = sample_weight
-        return {
-            prefix + name if name in ("sample_weight", "sensitive_features") else name: value
-            for name, value in given.items()
-        }
-
-    def _balance(self, observed, predicted, weights):
-        observed_total, predicted_total = float(weights @ observed), float(weights @ predicted)
-        if self.method == "additive":
-            return 1.0, (observed_total - predicted_total) / float(weights.sum())
-        negative = predicted[weights > 0] < 0
-        if negative.any():
-            raise ValueError(
-                f"method='multiplicative' needs predictions that are not negative; {int(negative.sum())} are: use "
-                "method='additive' or a model with a log link"
-            )
-        for name, total in (("observed", observed_total), ("predicted", predicted_total)):
-            if not total > 0:
-                raise ValueError(
-                    f"method='multiplicative' needs a positive {name} total on the training rows; found {total:g}"
-                )
-        return observed_total / predicted_total, 0.0
 
     def predict(self, X):
         """Prediction of the estimator, in balance.

@@ -7,5 +7,6 @@ along its path.
 """
 
 from fairdcov.calibration._calibrator import JSDivergenceCalibrator
+from fairdcov.calibration._candidates import search_candidates
 
-__all__ = ["JSDivergenceCalibrator"]
+__all__ = ["JSDivergenceCalibrator", "search_candidates"]

@@ -26,6 +26,7 @@ from fairdcov._checks import (
     check_whole_number,
 )
 from fairdcov._fitting import check_strengths
+from fairdcov.calibration._candidates import calibration_candidates
 from fairdcov.calibration._rules import RULES, apply_rule
 from fairdcov.calibration._sweep import (
     CalibrationData,
@@ -172,12 +173,17 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     best_estimator_ : estimator
         Fitted to all rows with that strength, along the path of the smaller ones where there is one.
     calibration_results_ : dict of arrays
-        ``strengths`` (m,), ``mean_divergence``, ``std_error_divergence``, ``mean_score``, ``std_error_score``,
-        ``mean_explained`` (by how much the mean score is above that of a constant prediction, the mean of y in the rows
-        fitted: of a D^2 score, the share of the deviance that is explained), ``kept`` (the share of it that is left of
-        the one at strength 0), ``null_mean``, ``null_level``, ``mean_fit_seconds`` (m,), ``fold_divergence`` and
-        ``fold_score`` (m, folds times seeds), ``fold_constant_score`` (folds times seeds,). What is explained is NaN
-        where the scorer has no value for constant predictions; what is kept also where strength 0 explains nothing.
+        ``strengths`` (m,), ``mean_divergence``, ``std_error_divergence``, ``mean_net_divergence`` (less its mean under
+        permuted groups in each fold: about 0 where nothing differs), ``std_error_net_divergence``, ``mean_score``,
+        ``std_error_score``, ``mean_explained`` (by how much the mean score is above that of a constant prediction, the
+        mean of y in the rows fitted: of a D^2 score, the share of the deviance that is explained), ``kept`` (the share
+        of it that is left of the one at strength 0), ``null_mean``, ``null_level``, ``mean_fit_seconds`` (m,),
+        ``fold_divergence`` and ``fold_score`` (m, folds times seeds), ``fold_constant_score`` (folds times seeds,).
+        What is explained is NaN where the scorer has no value for constant predictions; what is kept also where
+        strength 0 explains nothing.
+    candidates_ : DataFrame
+        All models that were tried, a row for each strength: ``estimator``, ``strength``, ``rule``, ``score``, ``kept``,
+        ``divergence``, ``net_divergence``, ``null_level``, standard errors, ``seconds`` of a fit and ``chosen``.
     group_labels_ : list of tuple
         Levels of the groups that are compared.
     n_splits_ : int
@@ -187,6 +193,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     --------
     fairdcov.metrics.js_divergence : The divergence.
     fairdcov.plots.CalibrationDisplay : Its picture.
+    fairdcov.calibration.search_candidates : The record of what scikit-learn's searches have tried.
 
     Notes
     -----
@@ -649,6 +656,12 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 f"the chosen strength, {strength:g}, is the largest that was tried: a larger one may suit the rule as "
                 "well or better, try some"
             )
+
+    @property
+    def candidates_(self):
+        """All models that were tried, made of ``calibration_results_`` when it is asked for."""
+        check_is_fitted(self, "calibration_results_")
+        return calibration_candidates(self)
 
     # -- the fitted model ---------------------------------------------------------------------------------------------
 

@@ -273,12 +273,15 @@ def summarise_folds(strengths, found, n_seeds, null_quantile):
         return folds.mean(axis=1), error
 
     divergence, divergence_error = mean_and_error(folds["divergence"])
+    net, net_error = mean_and_error(folds["divergence"] - folds["permuted"].mean(axis=1))
     score, score_error = mean_and_error(folds["score"])
     explained = score - folds["constant_score"].mean()
     return {
         "strengths": np.asarray(strengths),
         "mean_divergence": divergence,
         "std_error_divergence": divergence_error,
+        "mean_net_divergence": net,
+        "std_error_net_divergence": net_error,
         "mean_score": score,
         "std_error_score": score_error,
         "mean_explained": explained,

@@ -8,8 +8,10 @@ and ``sample_weight`` by themselves under scikit-learn's metadata routing.
 from fairdcov.encoding import sensitive_groups
 from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import (
+    DivergenceSummary,
     GroupDensities,
     densities_of_groups,
+    divergence_summary,
     group_densities,
     js_divergence,
     kernel_bandwidth,
@@ -23,6 +25,12 @@ from fairdcov.metrics._parity import (
     ks_disparity,
     unfairness_ratio,
     wasserstein_disparity,
+)
+from fairdcov.metrics._proxy import (
+    AdmissiblePrice,
+    admissible_price,
+    proxy_discrimination,
+    proxy_discrimination_by_feature,
 )
 from fairdcov.metrics._refit import best_score_below, fairest_within, lowest_divergence_within
 from fairdcov.metrics._registry import GROUP_MEASURES
@@ -41,12 +49,15 @@ from fairdcov.metrics._scorers import (
     neg_js_divergence_scorer,
     neg_ks_disparity_scorer,
     neg_log_loss_scorer,
+    neg_net_js_divergence_scorer,
     neg_poisson_deviance_scorer,
     neg_root_mean_squared_error_scorer,
     neg_rps_scorer,
+    neg_tier_parity_gap_scorer,
     neg_unfairness_ratio_scorer,
     neg_wasserstein_disparity_scorer,
     predictions_of,
+    tier_parity_ratio_scorer,
 )
 from fairdcov.metrics._scores import (
     binary_log_loss,
@@ -59,18 +70,23 @@ from fairdcov.metrics._scores import (
     rps,
 )
 from fairdcov.metrics._sufficiency import calibration_by_group, sufficiency_gap
+from fairdcov.metrics._tiers import tier_parity_gap, tier_parity_ratio, tier_summary
 
 __all__ = [
+    "AdmissiblePrice",
+    "DivergenceSummary",
     "FairnessScorer",
     "GroupDensities",
     "NullDistribution",
     "WeightedScorer",
+    "admissible_price",
     "best_score_below",
     "binary_log_loss",
     "calibration_by_group",
     "ccdcov",
     "dcov",
     "demographic_parity_gap",
+    "divergence_summary",
     "fairest_within",
     "gini",
     "gini_scorer",
@@ -93,17 +109,25 @@ __all__ = [
     "neg_js_divergence_scorer",
     "neg_ks_disparity_scorer",
     "neg_log_loss_scorer",
+    "neg_net_js_divergence_scorer",
     "neg_poisson_deviance_scorer",
     "neg_root_mean_squared_error_scorer",
     "neg_rps_scorer",
+    "neg_tier_parity_gap_scorer",
     "neg_unfairness_ratio_scorer",
     "neg_wasserstein_disparity_scorer",
     "null_distribution",
     "predicted_to_observed",
+    "proxy_discrimination",
+    "proxy_discrimination_by_feature",
     "root_mean_squared_error",
     "rps",
     "sensitive_groups",
     "sufficiency_gap",
+    "tier_parity_gap",
+    "tier_parity_ratio",
+    "tier_parity_ratio_scorer",
+    "tier_summary",
     "unfairness_ratio",
     "wasserstein_disparity",
 ]

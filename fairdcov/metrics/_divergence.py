@@ -1,14 +1,23 @@
 """Generalised Jensen-Shannon divergence of the predictions between groups, by densities on a shared grid."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import fft
 
-from fairdcov._checks import check_choice, check_positive_number, is_constant
+from fairdcov._checks import check_choice, check_flag, check_positive_number, is_constant
 from fairdcov.metrics._grouped import evaluate, group_predictions
 
-__all__ = ["GroupDensities", "bind_js_divergence", "densities_of_groups", "group_densities", "js_divergence"]
+__all__ = [
+    "DivergenceSummary",
+    "GroupDensities",
+    "bind_js_divergence",
+    "densities_of_groups",
+    "divergence_summary",
+    "group_densities",
+    "js_divergence",
+]
 
 BANDWIDTH_RULES = {"silverman": 0.9, "scott": 1.06}
 GROUP_WEIGHTS = ("proportion", "equal")
@@ -24,6 +33,8 @@ _MOST_CELLS = 2**25
 _KERNEL_REACH = 9
 # Densities below this share of a group's mass count as this much (the published clip).
 _FLOOR = 1e-10
+# Permutations behind a net divergence: they add a fiftieth to its variance.
+_NULL_PERMUTATIONS = 50
 
 
 def kernel_bandwidth(sample, bandwidth):
@@ -70,6 +81,7 @@ class _BinnedDensities:
         self._plan_smoothing()
 
     def _place(self, predictions, weights, low):
+        self.weights = weights
         position = (predictions - low) / self._spacing
         self._bins = np.minimum(position.astype(np.int64), self._n_bins - 2)
         upper_share = position - self._bins
@@ -95,17 +107,24 @@ class _BinnedDensities:
         counts += np.bincount(cells, self._upper, size)
         return counts.reshape(self.n_groups, self._n_bins)
 
+    def _smooth(self, counts):
+        """Rows (m, bins) convolved with the kernel."""
+        part = fft.rfft(counts, self._length, axis=1)
+        part *= self._kernel
+        return fft.irfft(part, self._length, axis=1)[:, : self._n_bins]
+
+    def _chunks(self):
+        """Slices of the groups, a few at a time."""
+        chunk = max(1, 2**21 // self._length)
+        return (slice(start, start + chunk) for start in range(0, self.n_groups, chunk))
+
     def masses(self, codes):
         """Share of each group's density on each point of the grid, (K, points), rows of sum 1."""
         counts = self.counts(codes)
         counts /= counts.sum(axis=1, keepdims=True)
         masses = np.empty((self.n_groups, len(self.grid)))
-        chunk = max(1, 2**21 // self._length)
-        for start in range(0, self.n_groups, chunk):
-            part = fft.rfft(counts[start : start + chunk], self._length, axis=1)
-            part *= self._kernel
-            smooth = fft.irfft(part, self._length, axis=1)
-            masses[start : start + chunk] = smooth[:, : self._n_bins : self._step]
+        for groups in self._chunks():
+            masses[groups] = self._smooth(counts[groups])[:, :: self._step]
         np.maximum(masses, 0.0, out=masses)
         sums = masses.sum(axis=1, keepdims=True)
         # Rounding of the FFT leaves about 1e-16 of a group's peak where the density is zero.
@@ -116,6 +135,20 @@ class _BinnedDensities:
             )
         masses /= sums
         return masses
+
+    @cached_property
+    def inside(self):
+        """Each row's kernel summed over the grid, (n,)."""
+        return self.under_kernels(np.ones((1, len(self.grid))), 0)
+
+    def under_kernels(self, functions, codes):
+        """For each row its kernel times the function (K, points) of its code, summed over the grid: (n,)."""
+        sums = np.zeros((len(functions), self._n_bins))
+        sums[:, :: self._step] = functions
+        for groups in self._chunks():
+            sums[groups] = self._smooth(sums[groups])
+        lower, upper = sums[codes, self._bins], sums[codes, self._bins + 1]
+        return lower + (upper - lower) * (self._upper / self.weights)
 
 
 def _check_n_points(n_points):
@@ -139,8 +172,35 @@ def _divergence(masses, shares):
     return max(0.0, float(shares @ entropies - mixture @ np.log2(mixture)))
 
 
-def bind_js_divergence(sample, *, bandwidth="silverman", n_points="auto", group_weights="proportion"):
-    """Function of group codes (n,) that gives the divergence; all that does not depend on them is done once."""
+def _variance(binned, masses, shares, codes, group_weights):
+    """Variance of the divergence to the first order: of the sum of what each row moves it by."""
+    weights = binned.weights
+    clipped = np.maximum(masses, _FLOOR)
+    surprise = np.log2(clipped) - np.log2(shares @ clipped)
+    by_group = np.einsum("kx,kx->k", masses, surprise)
+    # A row moves its group's density, which is normalised on the grid, by its kernel less its own mass of the density.
+    total_inside = np.bincount(codes, weights * binned.inside, len(shares))
+    moved = binned.under_kernels(surprise, codes) - binned.inside * by_group[codes]
+    moved *= weights * (shares / total_inside)[codes]
+    if group_weights == "proportion":
+        moved += weights / weights.sum() * (by_group[codes] - shares @ by_group)
+    return float(moved @ moved)
+
+
+def _permuted(sample, n_permutations=_NULL_PERMUTATIONS):
+    """Group codes after random permutations, the same ones whatever the order of the rows and the names of groups."""
+    order = np.lexsort((sample.weights, sample.predictions))
+    sizes = np.sort(np.bincount(sample.codes, minlength=sample.n_groups))
+    ordered = np.repeat(np.arange(sample.n_groups), sizes)
+    generator = np.random.default_rng(0)
+    codes = np.empty_like(sample.codes)
+    for _ in range(n_permutations):
+        generator.shuffle(ordered)
+        codes[order] = ordered
+        yield codes
+
+
+def _check_options(bandwidth, n_points, group_weights):
     check_choice(group_weights, "group_weights", GROUP_WEIGHTS)
     if not isinstance(bandwidth, str):
         check_positive_number(bandwidth, "bandwidth")
@@ -148,10 +208,26 @@ def bind_js_divergence(sample, *, bandwidth="silverman", n_points="auto", group_
         check_choice(bandwidth, "bandwidth", tuple(BANDWIDTH_RULES))
     if n_points != "auto":
         _check_n_points(n_points)
+
+
+def bind_js_divergence(sample, *, bandwidth="silverman", n_points="auto", group_weights="proportion", net=False):
+    """Function of group codes (n,) that gives the divergence; all that does not depend on them is done once.
+
+    The codes are those of the sample in any order, so that their mean under permutations is one number.
+    """
+    _check_options(bandwidth, n_points, group_weights)
+    net = check_flag(net, "net")
     if sample.n_groups < 2 or is_constant(sample.predictions):
         return lambda codes: 0.0
-    densities = _BinnedDensities(sample, bandwidth, n_points)
-    return lambda codes: _divergence(densities.masses(codes), _shares(sample, group_weights, codes))
+    binned = _BinnedDensities(sample, bandwidth, n_points)
+
+    def divergence(codes):
+        return _divergence(binned.masses(codes), _shares(sample, group_weights, codes))
+
+    if not net:
+        return divergence
+    null_mean = float(np.mean([divergence(codes) for codes in _permuted(sample)]))
+    return lambda codes: divergence(codes) - null_mean
 
 
 def js_divergence(
@@ -165,12 +241,14 @@ def js_divergence(
     group_weights="proportion",
     bins=None,
     min_group_size=1,
+    net=False,
 ):
     """Generalised Jensen-Shannon divergence of the predictions between intersectional groups, in bits.
 
     ``H(sum_g pi_g p_g) - sum_g pi_g H(p_g)`` with the entropy H to base 2 and p_g a Gaussian kernel density estimate of
     group g's predictions on a grid from the smallest to the largest prediction, normalised to sum 1. It is 0 where all
-    groups have the same distribution and at most the entropy of the shares pi, ``log2(K)`` for K equal groups.
+    groups have the same distribution and at most the entropy of the shares pi, ``log2(K)`` for K equal groups. Of a
+    finite sample it is above 0 by chance, the more so the more groups; with ``net=True`` that is taken off.
 
     Parameters
     ----------
@@ -200,11 +278,14 @@ def js_divergence(
         quantile groups. Quantiles are those of the rows given, so prefer edges in cross-validation.
     min_group_size : int, default=1
         Groups with fewer rows are left out of the comparison, with a warning that names them.
+    net : bool, default=False
+        Less its mean under permuted groups, 0 on average where the groups do not differ. It is then negative about as
+        often as positive.
 
     Returns
     -------
     float
-        At least 0; exactly 0 for a constant prediction and for a single group.
+        At least 0 unless net; exactly 0 for a constant prediction and for a single group.
 
     Raises
     ------
@@ -218,6 +299,7 @@ def js_divergence(
 
     See Also
     --------
+    divergence_summary : Raw, net, and the standard error.
     null_distribution : What the divergence is when the groups do not matter. Read the one against the other: with few
         rows in a group the divergence is above 0 by chance alone.
     group_densities : The densities that are compared.
@@ -227,6 +309,13 @@ def js_divergence(
     The densities are computed by linear binning and FFT, which agrees with the direct evaluation of the kernels to
     about 0.1 % of the divergence and takes O(n + K G log G) for G grid points. As in a direct evaluation on the grid,
     the mass of kernels outside the range of the predictions is lost before the normalisation.
+
+    The mean under permuted groups is that of 50 permutations of the rows with a fixed seed, applied to the rows in the
+    order of their predictions: a function of the data alone, neither of the order of the rows nor of the names of the
+    groups. The first-order formula, ``(K - 1) / (2 n ln 2)`` times the integral of the squared kernel over the density,
+    is not used: where groups have few rows within a bandwidth, as in the tails of a premium, it is off by many standard
+    errors. The net value is unbiased under independence; where the groups differ, chance adds somewhat less or more
+    than what is taken off.
 
     References
     ----------
@@ -243,11 +332,122 @@ def js_divergence(
     0.0
     >>> round(js_divergence(None, prediction, sensitive_features=list("abcabc")), 2)
     0.66
+
+    Twenty groups that differ in nothing:
+
+    >>> rng = np.random.default_rng(0)
+    >>> prediction, group = rng.gamma(4.0, size=4_000), rng.integers(20, size=4_000).astype(str)
+    >>> round(js_divergence(None, prediction, sensitive_features=group), 3)
+    0.033
+    >>> round(js_divergence(None, prediction, sensitive_features=group, net=True), 3)
+    -0.002
     """
     sample = group_predictions(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
     )
-    return evaluate(sample, bind_js_divergence, bandwidth=bandwidth, n_points=n_points, group_weights=group_weights)
+    return evaluate(
+        sample, bind_js_divergence, bandwidth=bandwidth, n_points=n_points, group_weights=group_weights, net=net
+    )
+
+
+@dataclass(frozen=True)
+class DivergenceSummary:
+    """A divergence with what chance has to do with it, in bits.
+
+    Attributes
+    ----------
+    divergence : float
+        :func:`js_divergence`.
+    null_mean : float
+        Its mean under permuted groups.
+    standard_error : float
+        Of the divergence, and of the net one.
+    """
+
+    divergence: float
+    null_mean: float
+    standard_error: float
+
+    @property
+    def net(self):
+        """The divergence less its mean under permuted groups, ``js_divergence(..., net=True)``."""
+        return self.divergence - self.null_mean
+
+    def __repr__(self):
+        return (
+            f"DivergenceSummary(divergence={self.divergence:.4g}, null_mean={self.null_mean:.4g}, "
+            f"net={self.net:.4g}, standard_error={self.standard_error:.4g})"
+        )
+
+
+def divergence_summary(
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    bandwidth="silverman",
+    n_points="auto",
+    group_weights="proportion",
+    bins=None,
+    min_group_size=1,
+):
+    """:func:`js_divergence` raw and net of its mean under permuted groups, with a standard error.
+
+    Parameters
+    ----------
+    y_true : (n,) array or None
+        Not used; there for scikit-learn's and fairlearn's convention.
+    y_pred : (n,) array
+        Predictions.
+    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+        Protected attributes; several columns are crossed into intersectional groups.
+    sample_weight : (n,) array, optional
+        Row weights such as exposure; rows of weight 0 are absent.
+    bandwidth, n_points, group_weights, bins, min_group_size
+        As in :func:`js_divergence`.
+
+    Returns
+    -------
+    DivergenceSummary
+        All 0 for a constant prediction and for a single group.
+
+    Notes
+    -----
+    The rows are taken as independent; the bandwidth and the predictions as given. To the first order a row moves the
+    divergence by its influence, in essence its kernel's mean of ``log2(p_g / p)`` less the divergence; the sum of the
+    squared influences is the variance. Where the groups hardly differ all influences are near 0 and the second order
+    counts: the variance over the permutations is added, and the mean over the permutations of the sum of squares, which
+    is noise, is taken off (not below 0). In simulations it is within 15 % of the standard deviation, and up to 40 %
+    above it where hardly anything differs and small groups count alike.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov.metrics import divergence_summary
+    >>> rng = np.random.default_rng(0)
+    >>> group = rng.integers(5, size=2_000)
+    >>> summary = divergence_summary(None, rng.gamma(4.0 + 0.2 * group), sensitive_features=group.astype(str))
+    >>> round(summary.divergence, 3), round(summary.net, 3), round(summary.standard_error, 3)
+    (0.026, 0.014, 0.005)
+    """
+    _check_options(bandwidth, n_points, group_weights)
+    sample = group_predictions(
+        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    )
+    if sample.n_groups < 2 or is_constant(sample.predictions):
+        return DivergenceSummary(0.0, 0.0, 0.0)
+    binned = _BinnedDensities(sample, bandwidth, n_points)
+
+    def measure(codes):
+        masses, shares = binned.masses(codes), _shares(sample, group_weights, codes)
+        return _divergence(masses, shares), _variance(binned, masses, shares, codes, group_weights)
+
+    divergence, variance = measure(sample.codes)
+    null = np.array([measure(codes) for codes in _permuted(sample)])
+    null_mean, noise = null.mean(axis=0).tolist()
+    variance = max(0.0, variance - noise) + null[:, 0].var(ddof=1)
+    return DivergenceSummary(divergence, null_mean, float(np.sqrt(variance)))
 
 
 @dataclass(frozen=True, eq=False)

@@ -22,6 +22,7 @@ from fairdcov.metrics._parity import (
     unfairness_ratio,
     wasserstein_disparity,
 )
+from fairdcov.metrics._tiers import bind_tier_parity_gap, tier_parity_gap
 
 __all__ = ["NullDistribution", "null_distribution"]
 
@@ -29,6 +30,7 @@ _GROUP_METRICS = {
     demographic_parity_gap: bind_demographic_parity_gap,
     js_divergence: bind_js_divergence,
     ks_disparity: bind_ks_disparity,
+    tier_parity_gap: bind_tier_parity_gap,
     unfairness_ratio: bind_unfairness_ratio,
     wasserstein_disparity: bind_wasserstein_disparity,
 }

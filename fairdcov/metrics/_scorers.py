@@ -14,6 +14,7 @@ from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import js_divergence
 from fairdcov.metrics._parity import demographic_parity_gap, ks_disparity, unfairness_ratio, wasserstein_disparity
 from fairdcov.metrics._scores import binary_log_loss, gini, mean_deviance, root_mean_squared_error, rps
+from fairdcov.metrics._tiers import tier_parity_gap, tier_parity_ratio
 
 __all__ = [
     "FairnessScorer",
@@ -30,11 +31,14 @@ __all__ = [
     "neg_js_divergence_scorer",
     "neg_ks_disparity_scorer",
     "neg_log_loss_scorer",
+    "neg_net_js_divergence_scorer",
     "neg_poisson_deviance_scorer",
     "neg_root_mean_squared_error_scorer",
     "neg_rps_scorer",
+    "neg_tier_parity_gap_scorer",
     "neg_unfairness_ratio_scorer",
     "neg_wasserstein_disparity_scorer",
+    "tier_parity_ratio_scorer",
 ]
 
 RESPONSE_METHODS = ("auto", "predict", "predict_proba", "decision_function")
@@ -411,10 +415,13 @@ def make_weighted_scorer(
 
 
 neg_js_divergence_scorer = make_fairness_scorer(js_divergence)
+neg_net_js_divergence_scorer = make_fairness_scorer(js_divergence, net=True)
 neg_unfairness_ratio_scorer = make_fairness_scorer(unfairness_ratio)
 neg_ks_disparity_scorer = make_fairness_scorer(ks_disparity)
 neg_wasserstein_disparity_scorer = make_fairness_scorer(wasserstein_disparity)
 neg_demographic_parity_gap_scorer = make_fairness_scorer(demographic_parity_gap)
+neg_tier_parity_gap_scorer = make_fairness_scorer(tier_parity_gap)
+tier_parity_ratio_scorer = make_fairness_scorer(tier_parity_ratio, greater_is_better=True)
 neg_dcov_scorer = make_fairness_scorer(dcov)
 neg_jdcov_scorer = make_fairness_scorer(jdcov)
 neg_ccdcov_scorer = make_fairness_scorer(ccdcov)

@@ -177,6 +177,18 @@ def test_own_models(frontier, few_forms, policy_task, binary_task, binary):
             assert "rebalanced" in level.label
 
 
+def test_the_discrimination_free_price_has_no_proxies(frontier, policy_task, binary_task):
+    source, _ = frontier.SOURCES["discrimination-free"]
+    assert list(source(binary_task, tiny(frontier))) == []
+    (candidate,) = source(policy_task, tiny(frontier))
+    model = frontier.discrimination_free_model(policy_task, tiny(frontier))
+    estimates = model.best_estimates(frontier.frame_features(policy_task.held, False))
+    assert not candidate.aware
+    assert frontier.proxy_discrimination(candidate.prediction, estimates) < 1e-20
+    row = frontier.measure(policy_task, candidate.prediction)
+    assert all(np.isfinite(value) for value in row.values())
+
+
 @pytest.mark.parametrize("binary", [False, True])
 @pytest.mark.parametrize(
     ("name", "aware"),

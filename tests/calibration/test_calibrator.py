@@ -272,6 +272,8 @@ def test_seeds_are_averaged_within_their_fold(book):
     # The seeds of a fold share its rows, so they say little about the error: four folds are four observations.
     error = folds.mean(axis=2).std(axis=1, ddof=1) / 2
     np.testing.assert_allclose(results["std_error_divergence"], error)
+    np.testing.assert_allclose(results["mean_net_divergence"], results["mean_divergence"] - results["null_mean"])
+    np.testing.assert_allclose(results["std_error_net_divergence"], error, rtol=0.3)
     np.testing.assert_allclose(
         results["std_error_divergence"], one.calibration_results_["std_error_divergence"], rtol=0.5
     )

@@ -475,14 +475,17 @@ def public_metrics():
             cases[f"{name} {attributes}"] = partial(_dependence_metric, name, attributes)
     options = {
         "demographic_parity_gap": [{}, {"relative": True}],
-        "js_divergence": [{}, {"group_weights": "equal", "bandwidth": 0.1}, {"min_group_size": 20}],
+        "js_divergence": [{}, {"group_weights": "equal", "bandwidth": 0.1}, {"min_group_size": 20}, {"net": True}],
         "ks_disparity": [{}, {"comparison": "rest"}],
+        "tier_parity_gap": [{}, {"thresholds": [0.2, 0.5]}, {"comparison": "rest", "reduction": "mean"}],
+        "tier_parity_ratio": [{}, {"quantiles": [0.8], "comparison": "rest"}],
         "unfairness_ratio": [{}, {"group_weights": "proportion"}],
         "wasserstein_disparity": [{}, {"comparison": "rest"}, {"reduction": "mean"}],
     }
     for name, several in options.items():
         cases[name] = partial(_group_metric, name, several)
     cases["group_summary"] = partial(_group_metric, "group_summary", [{}])
+    cases["tier_summary"] = partial(_group_metric, "tier_summary", [{}])
     cases["group_densities"] = _group_densities
     cases["sensitive_groups"] = _sensitive_groups
     cases["scores"] = _scores

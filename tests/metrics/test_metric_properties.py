@@ -16,6 +16,8 @@ from fairdcov.metrics import (
     jdcov,
     js_divergence,
     ks_disparity,
+    tier_parity_gap,
+    tier_parity_ratio,
     unfairness_ratio,
     wasserstein_disparity,
 )
@@ -23,6 +25,10 @@ from fairdcov.metrics import (
 
 def ratio_by_share(*arguments, **options):
     return unfairness_ratio(*arguments, group_weights="proportion", **options)
+
+
+def shares_apart(*arguments, **options):
+    return 1.0 - tier_parity_ratio(*arguments, **options)
 
 
 # Each with an upper bound, and whether whole weights are repetition: a bandwidth and a degree of freedom count rows.
@@ -33,6 +39,8 @@ METRICS = {
     "divergence": (js_divergence, np.inf, False),
     "ks": (ks_disparity, 1.0, True),
     "wasserstein": (wasserstein_disparity, np.inf, True),
+    "tiers": (tier_parity_gap, 1.0, True),
+    "tiers by ratio": (shares_apart, 1.0, True),
     "dcov": (dcov, np.inf, True),
     "ccdcov": (ccdcov, np.inf, True),
     "jdcov": (jdcov, np.inf, True),

@@ -1,4 +1,5 @@
 import pickle
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -27,10 +28,12 @@ from fairdcov.metrics import js_divergence, make_fairness_scorer, make_weighted_
 
 FAIRNESS = {
     "js": (fm.neg_js_divergence_scorer, fm.js_divergence),
+    "net js": (fm.neg_net_js_divergence_scorer, partial(fm.js_divergence, net=True)),
     "ratio": (fm.neg_unfairness_ratio_scorer, fm.unfairness_ratio),
     "ks": (fm.neg_ks_disparity_scorer, fm.ks_disparity),
     "wasserstein": (fm.neg_wasserstein_disparity_scorer, fm.wasserstein_disparity),
     "gap": (fm.neg_demographic_parity_gap_scorer, fm.demographic_parity_gap),
+    "tiers": (fm.neg_tier_parity_gap_scorer, fm.tier_parity_gap),
     "dcov": (fm.neg_dcov_scorer, fm.dcov),
     "jdcov": (fm.neg_jdcov_scorer, fm.jdcov),
     "ccdcov": (fm.neg_ccdcov_scorer, fm.ccdcov),

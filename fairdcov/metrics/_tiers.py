@@ -1,0 +1,362 @@
+"""Shares of the groups above thresholds of the premium: how far apart they are, and a table with intervals."""
+
+import numbers
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+
+from fairdcov._checks import check_choice, documented, is_constant
+from fairdcov.metrics._grouped import evaluate, group_predictions
+from fairdcov.metrics._parity import COMPARISONS, GROUP_ARGUMENTS
+
+__all__ = ["bind_tier_parity_gap", "tier_parity_gap", "tier_parity_ratio", "tier_summary"]
+
+_QUANTILES = (0.5, 0.75, 0.9)
+
+_TIERS = """thresholds : list of float, optional
+        In units of ``y_pred``: a row is above a threshold where its prediction is larger. In place of ``quantiles``.
+    quantiles : list of float in (0, 1), default=(0.5, 0.75, 0.9)
+        Thresholds at these quantiles, by weight, of the predictions of all groups together."""
+_PARTS = {**GROUP_ARGUMENTS, "tiers": _TIERS}
+
+
+def _numbers(values, name):
+    if isinstance(values, numbers.Real) and not isinstance(values, bool):
+        values = [values]
+    try:
+        found = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{name} must be a list of numbers; found {values!r}") from error
+    if found.ndim != 1 or len(found) == 0 or not np.isfinite(found).all() or (np.diff(found) <= 0).any():
+        raise ValueError(f"{name} must be one or more finite, increasing numbers; found {values!r}")
+    return found
+
+
+def _thresholds(sample, thresholds, quantiles):
+    """Thresholds (m,) as given, or at quantiles of the predictions."""
+    if thresholds is not None:
+        return _numbers(thresholds, "thresholds")
+    levels = _numbers(quantiles, "quantiles")
+    if levels[0] <= 0 or levels[-1] >= 1:
+        raise ValueError(f"quantiles must be between 0 and 1; found {quantiles!r}")
+    order = np.argsort(sample.predictions, kind="stable")
+    reached = np.cumsum(sample.weights[order])
+    # Sums in another order of the rows differ in the last bits, which must not move a threshold to the next row.
+    rows = np.searchsorted(reached, levels * reached[-1] * (1 - 1e-12))
+    return sample.predictions[order[np.minimum(rows, len(order) - 1)]]
+
+
+class _Shares:
+    """Shares of weight above thresholds, by group and of all rows outside of it."""
+
+    def __init__(self, sample, thresholds, quantiles):
+        self.sample = sample
+        self.thresholds = _thresholds(sample, thresholds, quantiles)
+        # How many of the thresholds a row is above: it is above the first so many.
+        self.passed = np.searchsorted(self.thresholds, sample.predictions, side="left")
+
+    def above(self, codes, values):
+        """Sum of values (n,) above each threshold in each group, (K, m)."""
+        n_tiers = len(self.thresholds) + 1
+        cells = np.bincount(codes * n_tiers + self.passed, values, self.sample.n_groups * n_tiers)
+        from_the_top = np.cumsum(cells.reshape(-1, n_tiers)[:, ::-1], axis=1)[:, ::-1]
+        return from_the_top[:, 1:]
+
+    def of_groups(self, codes):
+        """Share of each group's weight above each threshold, (K, m), and that of the rows outside of the group."""
+        totals = self.sample.totals(self.sample.weights, codes)[:, None]
+        above = self.above(codes, self.sample.weights)
+        rest = totals.sum() - totals
+        others = np.divide(above.sum(axis=0) - above, rest, out=np.full(above.shape, np.nan), where=rest > 0)
+        return above / totals, np.clip(others, 0.0, 1.0)
+
+
+def _pairs(shares, others, comparison):
+    """The shares that are compared, as two arrays (pairs, m)."""
+    if comparison == "rest":
+        return shares, others
+    first, second = np.triu_indices(len(shares), 1)
+    return shares[first], shares[second]
+
+
+def bind_tier_parity_gap(sample, *, thresholds=None, quantiles=_QUANTILES, comparison="pairwise", reduction="max"):
+    """Function of group codes (n,) that gives the largest or mean difference of shares."""
+    check_choice(comparison, "comparison", COMPARISONS)
+    check_choice(reduction, "reduction", ("max", "mean"))
+    shares = _Shares(sample, thresholds, quantiles)
+
+    def gap(codes):
+        of_groups, others = shares.of_groups(codes)
+        if comparison == "pairwise" and reduction == "max":
+            return float((of_groups.max(axis=0) - of_groups.min(axis=0)).max())
+        first, second = _pairs(of_groups, others, comparison)
+        return float(getattr(np.abs(first - second), reduction)())
+
+    return gap
+
+
+@documented(**_PARTS)
+def tier_parity_gap(
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    thresholds=None,
+    quantiles=_QUANTILES,
+    comparison="pairwise",
+    reduction="max",
+    bins=None,
+    min_group_size=1,
+):
+    """Largest or mean difference between two groups' shares above a threshold of the premium.
+
+    Groups can pay the same on average and differ in who gets into the dearest tier. The share of a group is that of its
+    rows, or of its weight, with a prediction above the threshold.
+
+    Parameters
+    ----------
+    <shared>
+    <tiers>
+    comparison : {"pairwise", "rest"}, default="pairwise"
+        All pairs of groups, or each group against all other rows together.
+    reduction : {"max", "mean"}, default="max"
+        The largest of the differences over pairs and thresholds, or their unweighted mean.
+    <shared last>
+
+    Returns
+    -------
+    float
+        In [0, 1]; 0 for a constant prediction and for a single group. With quantiles no increasing transformation of
+        the predictions changes it. At most the Kolmogorov-Smirnov distance of :func:`ks_disparity`, which is that at
+        the worst of all thresholds.
+
+    Raises
+    ------
+    ValueError
+        For thresholds that do not increase and quantiles outside (0, 1).
+
+    See Also
+    --------
+    tier_parity_ratio : The same by ratios.
+    tier_summary : The shares with intervals.
+
+    Examples
+    --------
+    >>> from fairdcov.metrics import tier_parity_gap
+    >>> premium, group = [300, 400, 500, 900, 300, 400, 800, 900], list("ffffmmmm")
+    >>> tier_parity_gap(None, premium, sensitive_features=group, thresholds=[450, 600])
+    0.25
+    """
+    sample = group_predictions(
+        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    )
+    return evaluate(
+        sample,
+        bind_tier_parity_gap,
+        thresholds=thresholds,
+        quantiles=quantiles,
+        comparison=comparison,
+        reduction=reduction,
+    )
+
+
+@documented(**_PARTS)
+def tier_parity_ratio(
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    thresholds=None,
+    quantiles=_QUANTILES,
+    comparison="pairwise",
+    reduction="min",
+    bins=None,
+    min_group_size=1,
+):
+    """Smallest or mean ratio of two groups' shares above a threshold of the premium, the smaller to the larger share.
+
+    Parameters
+    ----------
+    <shared>
+    <tiers>
+    comparison : {"pairwise", "rest"}, default="pairwise"
+        All pairs of groups, or each group against all other rows together.
+    reduction : {"min", "mean"}, default="min"
+        The smallest of the ratios over pairs and thresholds, or their unweighted mean.
+    <shared last>
+
+    Returns
+    -------
+    float
+        In [0, 1]; 1 where the shares are the same, for a constant prediction and for a single group. A threshold that
+        nobody is above has the ratio 1.
+
+    Raises
+    ------
+    ValueError
+        For thresholds that do not increase and quantiles outside (0, 1).
+
+    See Also
+    --------
+    tier_parity_gap : The same by differences.
+    tier_summary : The shares with intervals.
+
+    Examples
+    --------
+    >>> from fairdcov.metrics import tier_parity_ratio
+    >>> premium, group = [300, 400, 500, 900, 300, 400, 800, 900], list("ffffmmmm")
+    >>> tier_parity_ratio(None, premium, sensitive_features=group, thresholds=[450, 600])
+    0.5
+    """
+    check_choice(comparison, "comparison", COMPARISONS)
+    check_choice(reduction, "reduction", ("min", "mean"))
+    sample = group_predictions(
+        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    )
+    shares = _Shares(sample, thresholds, quantiles)
+    if sample.n_groups < 2 or is_constant(sample.predictions):
+        return 1.0
+    first, second = _pairs(*shares.of_groups(sample.codes), comparison)
+    smaller, larger = np.minimum(first, second), np.maximum(first, second)
+    ratios = np.divide(smaller, larger, out=np.ones_like(larger), where=larger > 0)
+    return float(getattr(ratios, reduction)())
+
+
+# --- table ---------------------------------------------------------------------------------------------------------
+
+
+def _effective_rows(weights_squared_above, weights_squared, share, weight):
+    """Rows of equal weight with as uncertain a share: p (1 - p) over the linearised variance of the weighted share."""
+    variance = weights_squared_above * (1 - share) ** 2 + (weights_squared - weights_squared_above) * share**2
+    by_kish = np.broadcast_to(weight**2 / weights_squared, share.shape).copy()
+    return np.divide(share * (1 - share) * weight**2, variance, out=by_kish, where=(share > 0) & (share < 1))
+
+
+def _wilson(share, rows, z):
+    """Wilson's score interval of a share."""
+    centre = (share + z**2 / (2 * rows)) / (1 + z**2 / rows)
+    half = z / (1 + z**2 / rows) * np.sqrt(share * (1 - share) / rows + z**2 / (4 * rows**2))
+    # Exactly the ends where nobody or everybody is above.
+    return np.where(share <= 0, 0.0, centre - half), np.where(share >= 1, 1.0, centre + half)
+
+
+def _ratio_limits(first, second):
+    """Interval of the ratio of two shares by their intervals, squared and added on the log scale."""
+    (share, lower, upper), (other, other_lower, other_upper) = first, second
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = share / other
+        down = np.hypot(np.log(share / lower), np.log(other_upper / other))
+        up = np.hypot(np.log(upper / share), np.log(other / other_lower))
+        # Where a share is 0 its logarithm says nothing: the ends of the two intervals against each other.
+        plain = (share > 0) & (other > 0)
+        low = np.where(plain, ratio * np.exp(-down), lower / other_upper)
+        high = np.where(plain, ratio * np.exp(up), upper / other_lower)
+    return ratio, low, high
+
+
+@documented(**_PARTS)
+def tier_summary(
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    thresholds=None,
+    quantiles=_QUANTILES,
+    confidence=0.95,
+    bins=None,
+    min_group_size=1,
+):
+    """Share of every group above each threshold of the premium, against all other rows, with intervals.
+
+    Parameters
+    ----------
+    <shared>
+    <tiers>
+    confidence : float in (0, 1), default=0.95
+        Level of each interval, taken alone.
+    bins : int or dict, optional
+        How numeric attributes are cut into groups, see :func:`js_divergence`.
+    min_group_size : int, default=1
+        Groups with fewer rows are left out, with a warning that names them.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Indexed by the attributes' levels and the threshold, ``above``. Columns: ``rows`` and ``weight`` of the group,
+        ``rows_above``, the share of its weight ``share`` with ``share_lower`` and ``share_upper``, the share of all
+        other rows ``rest``, and group less rest and group over rest: ``difference`` and ``ratio``, each with ``_lower``
+        and ``_upper``. What compares is NaN for a single group; a ratio is NaN where nobody is above the threshold.
+
+    Raises
+    ------
+    ValueError
+        For thresholds that do not increase, quantiles outside (0, 1) and a confidence outside (0, 1).
+
+    Notes
+    -----
+    Predictions and thresholds are taken as given and the rows as an independent sample: what is uncertain is whom a
+    group consists of. Intervals are Wilson's for the number of equally weighted rows that have the variance of the
+    weighted share; of differences they are Newcombe's, which square and add the two intervals, and of ratios the same
+    on the log scale.
+
+    References
+    ----------
+    R. G. Newcombe (1998), Interval estimation for the difference between independent proportions: comparison of eleven
+    methods, Statistics in Medicine 17(8).
+    G. Y. Zou, A. Donner (2008), Construction of confidence limits about effect measures: a general approach, Statistics
+    in Medicine 27(10).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fairdcov.metrics import tier_summary
+    >>> rng = np.random.default_rng(0)
+    >>> gender = rng.choice(["f", "m"], 2_000)
+    >>> premium = 300 * rng.lognormal(0.2 * (gender == "m"), 0.5)
+    >>> table = tier_summary(None, premium, sensitive_features=gender, thresholds=[500])
+    >>> shown = ["share", "rest", "difference", "difference_lower", "difference_upper"]
+    >>> table.loc[("m", 500.0), shown].round(2).tolist()
+    [0.28, 0.15, 0.13, 0.1, 0.17]
+    """
+    if not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1; found {confidence!r}")
+    sample = group_predictions(
+        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size, compare=False
+    )
+    tiers = _Shares(sample, thresholds, quantiles)
+    codes, squares = sample.codes, sample.weights**2
+    share, rest = tiers.of_groups(codes)
+    weight = sample.totals(sample.weights)[:, None]
+    squared, squared_above = sample.totals(squares)[:, None], tiers.above(codes, squares)
+    z = norm.ppf(0.5 + confidence / 2)
+    group = (share, *_wilson(share, _effective_rows(squared_above, squared, share, weight), z))
+    others = (rest, np.full(rest.shape, np.nan), np.full(rest.shape, np.nan))
+    if sample.n_groups > 1:
+        rows = _effective_rows(
+            squared_above.sum(axis=0) - squared_above, squared.sum() - squared, rest, weight.sum() - weight
+        )
+        others = (rest, *_wilson(rest, rows, z))
+    difference = share - rest
+    ratio, ratio_lower, ratio_upper = _ratio_limits(group, others)
+    columns = {
+        "rows": np.broadcast_to(np.bincount(codes, minlength=sample.n_groups)[:, None], share.shape),
+        "weight": np.broadcast_to(weight, share.shape),
+        "rows_above": tiers.above(codes, np.ones(len(codes))).astype(np.int64),
+        "share": share,
+        "share_lower": group[1],
+        "share_upper": group[2],
+        "rest": rest,
+        "difference": difference,
+        "difference_lower": difference - np.hypot(share - group[1], others[2] - rest),
+        "difference_upper": difference + np.hypot(group[2] - share, rest - others[1]),
+        "ratio": ratio,
+        "ratio_lower": ratio_lower,
+        "ratio_upper": ratio_upper,
+    }
+    labels = [(*label, threshold) for label in sample.labels for threshold in tiers.thresholds.tolist()]
+    index = pd.MultiIndex.from_tuples(labels, names=[*sample.names, "above"])
+    return pd.DataFrame({name: values.ravel() for name, values in columns.items()}, index=index)

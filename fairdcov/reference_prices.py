@@ -1,0 +1,363 @@
+"""Prices to compare a tariff with: the discrimination-free price, whatever regressor gives the best estimates."""
+
+from dataclasses import replace
+
+import narwhals.stable.v2 as nw
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import sklearn
+from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
+from sklearn.utils import get_tags
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
+from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+
+from fairdcov._checks import (
+    check_choice,
+    check_consistent_rows,
+    check_finite_vector,
+    check_sample_weight,
+    check_whole_number,
+)
+from fairdcov.actuarial import balance_correction, metadata_for_fit
+from fairdcov.encoding import Attributes, check_sensitive_features, warn_about_order, warn_of_attributes
+from fairdcov.exceptions import MissingSensitiveFeaturesError
+
+__all__ = ["DiscriminationFreeRegressor"]
+
+
+class _ProtectedColumns:
+    """Protected attributes as numbers to be features: an indicator for each level but the first, numbers as they are.
+
+    Levels are those of the rows of positive weight; a row of another one, which has no weight, has no indicator.
+    """
+
+    def __init__(self, attributes, counted):
+        self.names, columns, categorical, self._levels = [], [], [], {}
+        for name, column in attributes.columns.items():
+            label = "_".join(name.split())
+            if column.numeric:
+                self.names.append(label)
+                columns.append(np.asarray(column.values, dtype=np.float64))
+                categorical.append(False)
+                continue
+            codes, levels = column.level_codes()
+            used = np.unique(codes[counted]).tolist()
+            if column.declared is None:
+                used.sort(key=lambda code, levels=levels: str(levels[code]))
+            position = np.zeros(len(levels), dtype=np.int64)
+            position[used] = np.arange(len(used))
+            self._levels[name] = [levels[code] for code in used], position[codes]
+            for k, code in enumerate(used[1:], start=1):
+                self.names.append(f"{label}_{k}")
+                columns.append((codes == code).astype(np.float64))
+                categorical.append(True)
+        self.table = np.column_stack(columns) if columns else np.zeros((len(attributes), 0))
+        self._categorical = np.array(categorical, dtype=bool)
+        self._attributes = attributes
+
+    def profiles(self, weights, most):
+        """Distinct rows (K, m), their shares (K,) of the weight, and a row of the data (K,) that has each.
+
+        Beyond ``most`` a systematic sample: the rows in order, categories first, at equal steps of weight.
+        """
+        counted = np.flatnonzero(weights > 0)
+        order = np.argsort(~self._categorical, kind="stable")
+        distinct, first, inverse = np.unique(
+            self.table[counted][:, order], axis=0, return_index=True, return_inverse=True
+        )
+        shares = np.bincount(inverse.ravel(), weights[counted], len(distinct))
+        shares /= shares.sum()
+        rows = counted[first]
+        if len(rows) > most:
+            reached = np.cumsum(shares)
+            steps = (np.arange(most) + 0.5) / most
+            chosen, times = np.unique(np.searchsorted(reached, steps * reached[-1]), return_counts=True)
+            rows, shares = rows[chosen], times / most
+        return self.table[rows], shares, rows
+
+    def described(self, rows):
+        """The attributes of some rows, as a table of levels and numbers."""
+        found = {}
+        for name, column in self._attributes.columns.items():
+            if column.numeric:
+                found[name] = np.asarray(column.values, dtype=np.float64)[rows]
+            else:
+                levels, codes = self._levels[name]
+                found[name] = [levels[code] for code in codes[rows]]
+        return pd.DataFrame(found)
+
+
+def _frame_of(X):
+    """X as a frame of narwhals, or None for what is none, or has names that are no text."""
+    if isinstance(X, pd.DataFrame) and not all(isinstance(name, str) for name in X.columns):
+        return None
+    frame = nw.from_native(X, eager_only=True, pass_through=True)
+    return frame if isinstance(frame, nw.DataFrame) else None
+
+
+def _with_columns(X, names, table):
+    """X with further columns: a table (n, m), or one row (m,) for all."""
+    table = np.broadcast_to(table, (X.shape[0], len(names)))
+    frame = _frame_of(X)
+    if frame is not None:
+        backend = frame.implementation
+        added = [
+            nw.new_series(name, np.ascontiguousarray(column), backend=backend)
+            for name, column in zip(names, table.T, strict=True)
+        ]
+        if backend is nw.Implementation.PANDAS:
+            # Side by side whatever the labels of the rows.
+            added = [nw.maybe_set_index(column, index=nw.maybe_get_index(frame)) for column in added]
+        return frame.with_columns(*added).to_native()
+    if sp.issparse(X):
+        return sp.hstack([X, sp.csr_array(table) if isinstance(X, sp.sparray) else sp.csr_matrix(table)], format="csr")
+    return np.column_stack([X, table])
+
+
+class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
+    """Discrimination-free price: best estimates given features and attributes, averaged over the attributes.
+
+    A regressor learns ``mu(x, s)`` with the protected attributes S among its features, so that no feature has to stand
+    in for them. The price of a policy is ``sum_s mu(x, s) P(s)`` with the shares P of the whole book, which do not
+    depend on x: what x says about S has no part in it. Groups may still differ in price where they differ in x: this is
+    no parity of groups, as a penalty on dependence is no absence of proxies. How far a price is from those of this kind
+    says :func:`fairdcov.metrics.proxy_discrimination`.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Regressor, or a Pipeline that ends in one, for ``mu(x, s)``.
+    balance : {"multiplicative", "additive"} or None, default="multiplicative"
+        Averaging over S loses the balance of the best estimates where S depends on x. A factor, or an amount, brings
+        the total on the training rows back to the observed one; None leaves the average as it is.
+    max_profiles : int, default=100
+        The average is over the distinct rows of S, intersections of several attributes, with their shares. Where there
+        are more, as of a continuous attribute, it is over so many of the training rows in equal parts: a systematic
+        sample in the order of the attributes, categories first, at equal steps of weight. A prediction costs one of the
+        estimator for each profile.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        Fitted clone for ``mu(x, s)``: X with the columns ``protected_features_`` behind.
+    protected_features_ : list of str
+        Names of these columns: an indicator for each level of an attribute but the first, and numbers as they are.
+    reference_profiles_ : DataFrame, (K, d)
+        Rows of the attributes that the average is over.
+    reference_shares_ : (K,) array
+        Their shares P, of sum 1.
+    factor_, shift_ : float
+        What the average is multiplied by, and what is added to it.
+    n_features_in_ : int
+        Number of features, without the protected ones.
+    feature_names_in_ : (p,) array of str
+        Names of the features, where X has them.
+
+    See Also
+    --------
+    fairdcov.metrics.proxy_discrimination : Distance of a price from the nearest one without proxy discrimination.
+    fairdcov.actuarial.Rebalancer : Balance of any regressor.
+
+    Notes
+    -----
+    The attributes are needed in ``fit`` only. Linear models take them as main effects: for others, put interactions
+    into a Pipeline, or take trees.
+
+    Under metadata routing it consumes ``sensitive_features`` and ``sample_weight`` and hands all metadata on to the
+    estimator as it asks for it. Without routing the weights go to the last step of a Pipeline, or to the estimator, if
+    it takes them, and the attributes, which it has as features, are not handed on.
+
+    References
+    ----------
+    M. Lindholm, R. Richman, A. Tsanakas, M. V. Wüthrich (2022), Discrimination-free insurance pricing, ASTIN Bulletin
+    52(1).
+
+    Examples
+    --------
+    >>> from fairdcov import DCovPoissonRegressor, DiscriminationFreeRegressor
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> book = make_motor_portfolio(2_000, random_state=0)
+    >>> X = book.data.select_dtypes("number")
+    >>> S = book.sensitive_features[["gender", "region"]]
+    >>> model = DiscriminationFreeRegressor(DCovPoissonRegressor(strength=0, alpha=1e-4))
+    >>> model = model.fit(X, book.target, sample_weight=book.exposure, sensitive_features=S)
+    >>> model.predict(X).shape, round(float(model.reference_shares_.sum()), 12)
+    ((2000,), 1.0)
+    """
+
+    __metadata_request__fit = {"sensitive_features": True, "sample_weight": True}  # noqa: RUF012
+    __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
+
+    def __init__(self, estimator, *, balance="multiplicative", max_profiles=100):
+        self.estimator = estimator
+        self.balance = balance
+        self.max_profiles = max_profiles
+
+    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, **fit_params):
+        """Fit the best estimates, and take the shares of the attributes.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features, without the protected attributes.
+        y : (n,) array
+            Target per unit of exposure.
+        sample_weight : (n,) array, optional
+            Exposure: of the shares and the balance, and of the fit where the estimator takes weights.
+        sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+            Protected attributes of any type; never needed in ``predict``.
+        **fit_params
+            Further metadata for the estimator.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        MissingSensitiveFeaturesError
+            Without protected attributes.
+        TypeError
+            For a classifier.
+        ValueError
+            For features with the name of a protected column, for ``balance="multiplicative"`` when a price is negative
+            or a total is not positive, and for whatever the estimator refuses.
+
+        Warns
+        -----
+        SensitiveFeaturesWarning
+            For attributes that are the same in all rows.
+        """
+        if self.balance is not None:
+            check_choice(self.balance, "balance", ("multiplicative", "additive"))
+        check_whole_number(self.max_profiles, "max_profiles")
+        if is_classifier(self.estimator):
+            raise TypeError(
+                f"DiscriminationFreeRegressor needs a regressor; found the classifier {type(self.estimator).__name__}"
+            )
+        if y is None:
+            # scikit-learn's wording, which its estimator checks expect
+            raise ValueError("DiscriminationFreeRegressor requires y to be passed, but the target y is None")
+        if sensitive_features is None:
+            raise MissingSensitiveFeaturesError(
+                "DiscriminationFreeRegressor needs sensitive_features: pass fit(..., sensitive_features=S)"
+            )
+        warn_about_order(X=X, y=y, sample_weight=sample_weight, sensitive_features=sensitive_features)
+        # What validation finds out about X is kept with a clone until everything else has worked.
+        checked = clone(self)
+        X = checked._validate(X, reset=True)
+        n_samples = X.shape[0]
+        y = column_or_1d(y, warn=True)
+        observed = check_finite_vector(y, "y")
+        check_consistent_rows(n_samples, observed, "y")
+        check_sensitive_features(sensitive_features, n_samples)
+        weights = check_sample_weight(sample_weight, n_samples)
+        columns = _ProtectedColumns(Attributes.read(sensitive_features), weights > 0)
+        profiles, shares, rows = columns.profiles(weights, self.max_profiles)
+        if len(rows) < 2:
+            warn_of_attributes(
+                "the protected attributes are the same in all rows: the price is the best estimate, and what the "
+                "features say about attributes that differ elsewhere cannot be told"
+            )
+        taken = sorted(set(columns.names) & set(getattr(checked, "feature_names_in_", ())))
+        if taken:
+            raise ValueError(
+                f"X has {taken}, which are names of protected columns: leave the protected attributes out of X, or "
+                "rename them in sensitive_features"
+            )
+        params = metadata_for_fit(self, sample_weight, self._handed_on(sensitive_features, fit_params))
+        fitted = clone(self.estimator).fit(_with_columns(X, columns.names, columns.table), y, **params)
+        factor, shift = 1.0, 0.0
+        if self.balance is not None:
+            average = _best_estimates(fitted, X, columns.names, profiles) @ shares
+            factor, shift = balance_correction(self.balance, observed, average, weights, argument="balance")
+
+        self.estimator_ = fitted
+        self.protected_features_ = columns.names
+        self.reference_profiles_ = columns.described(rows)
+        self.reference_shares_ = shares
+        self.factor_, self.shift_ = factor, shift
+        self._profiles = profiles
+        for name in ("n_features_in_", "feature_names_in_"):
+            if hasattr(checked, name):
+                setattr(self, name, getattr(checked, name))
+            elif hasattr(self, name):
+                delattr(self, name)
+        return self
+
+    def _handed_on(self, sensitive_features, fit_params):
+        """Metadata that the estimator may ask for: the attributes only where it can say that it wants them."""
+        if sklearn.get_config()["enable_metadata_routing"]:
+            return {"sensitive_features": sensitive_features, **fit_params}
+        return fit_params
+
+    def _validate(self, X, *, reset):
+        if _frame_of(X) is not None:
+            validate_data(self, X, reset=reset, skip_check_array=True)
+            if X.shape[0] == 0:
+                raise ValueError("X must have at least one row; found 0")
+            return X
+        return validate_data(self, X, reset=reset, dtype=None, accept_sparse="csr", ensure_all_finite=False)
+
+    def best_estimates(self, X):
+        """Best estimates for each profile of the attributes, in balance as the price is.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n, K) array
+            ``mu(x, s)`` times ``factor_`` plus ``shift_``, one column for each row of ``reference_profiles_``: the
+            price is these times ``reference_shares_``. For :func:`fairdcov.metrics.proxy_discrimination`.
+        """
+        check_is_fitted(self, "estimator_")
+        X = self._validate(X, reset=False)
+        return (
+            self.factor_ * _best_estimates(self.estimator_, X, self.protected_features_, self._profiles) + self.shift_
+        )
+
+    def predict(self, X):
+        """Discrimination-free price; no protected attribute is needed.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        (n,) array
+        """
+        return self.best_estimates(X) @ self.reference_shares_
+
+    def get_metadata_routing(self):
+        """Metadata that is consumed and handed on.
+
+        Returns
+        -------
+        MetadataRouter
+        """
+        methods = MethodMapping().add(caller="fit", callee="fit")
+        return MetadataRouter(owner=self).add_self_request(self).add(estimator=self.estimator, method_mapping=methods)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        inner = get_tags(self.estimator)
+        tags.target_tags = replace(inner.target_tags, multi_output=False, single_output=True)
+        tags.input_tags = inner.input_tags
+        tags.non_deterministic = inner.non_deterministic
+        return tags
+
+
+def _best_estimates(model, X, names, profiles):
+    """Predictions for all rows with each profile, (n, K)."""
+    estimates = np.empty((X.shape[0], len(profiles)))
+    for k, profile in enumerate(profiles):
+        estimates[:, k] = check_finite_vector(
+            model.predict(_with_columns(X, names, profile)), "the prediction of the estimator"
+        )
+    return estimates
