@@ -132,6 +132,18 @@ def test_continuous_attributes(rng, attributes):
         assert shares == pytest.approx(weights[people["gender"] == "f"].sum() / weights.sum(), abs=0.011)
 
 
+def test_common_values_count_as_often_as_they_are(rng):
+    """More values than profiles, a few of them common: the sample has their weight."""
+    claims = np.minimum(rng.geometric(0.3, 5000), 12).astype(float)
+    X = rng.normal(size=(5000, 1))
+    model = DiscriminationFreeRegressor(LinearRegression(), balance=None, max_profiles=11)
+    model.fit(X, claims + X[:, 0], sensitive_features=claims)
+    assert model.reference_shares_.sum() == pytest.approx(1)
+    assert model.reference_shares_ @ model.reference_profiles_.iloc[:, 0] == pytest.approx(claims.mean(), rel=0.1)
+    # The share of the commonest value, to the nearest of the eleven parts.
+    assert model.reference_shares_[0] == pytest.approx(0.3, abs=1 / 11)
+
+
 def test_any_container(book):
     X, y, exposure, people = book
     expected = None
