@@ -700,7 +700,7 @@ def bind_penalty(penalty, sensitive_features, sample_weight, *, n_threads=None, 
             "sensitive_columns=[...], or set strength=0 for an unpenalised fit"
         )
     penalty = resolve_penalty(penalty)
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: given_to(penalty.bind, value) for name, value in given.items() if value is not None}
     parameters = inspect.signature(penalty.bind).parameters.values()
     taken = {parameter.name for parameter in parameters}
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)

@@ -1,5 +1,6 @@
 """The fit of every penalised linear model, in numbered stages."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,12 +23,15 @@ __all__ = ["PenalisedLinearModel"]
 
 # Tolerance of an unpenalised fit that serves as a starting point only.
 _START_TOLERANCE = 1e-2
+# Of the penalty at the start: a conditional penalty this small may have met its kink; how the kink is smoothed then.
+_COLLAPSED = 1e-2
+_KINK_WIDTHS = np.array([1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
 
 
 class LinearProblem:
     """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
 
-    def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths):
+    def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths, *, control_features=None):
         # 1. Parameters.
         self.estimator = estimator
         check_positive_number(estimator.alpha, "alpha", allow_zero=True)
@@ -39,8 +43,18 @@ class LinearProblem:
 
         # 2. Data.
         loss = estimator._loss()
-        data = read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, penalised=penalised)
+        data = read_training_data(
+            estimator,
+            X,
+            y,
+            sample_weight,
+            sensitive_features,
+            loss,
+            penalised=penalised,
+            control_features=control_features,
+        )
         check_squarable(data.X)
+        self._conditional = data.control_features is not None
 
         # 3. What depends on the target or on the protected attributes alone.
         penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
@@ -84,14 +98,48 @@ class LinearProblem:
             return self._solve_unpenalised(None)
         if self._preconditioner is None:
             self._preconditioner = Preconditioner(self.objective, parameters)
+        solution = self._minimise(partial(self.objective.parts_gradient, strength=strength), parameters)
+        if self._conditional:
+            start, _ = self.objective.parts_gradient(parameters, strength)
+            if solution.parts.penalty <= _COLLAPSED * start.penalty:
+                solution = self._settle_at_kink(solution, parameters, strength, start.penalty)
+        return solution
+
+    def _minimise(self, parts_gradient, parameters):
         return minimise(
-            partial(self.objective.parts_gradient, strength=strength),
+            parts_gradient,
             parameters,
             self._preconditioner,
             max_iterations=self.estimator.max_iter,
             tolerance=self.estimator.tol,
             report=_report if self.estimator.verbose > 1 else None,
         )
+
+    def _settle_at_kink(self, solution, parameters, strength, start_penalty):
+        """The better one of a solution where the penalty is all but gone and of one that was led there smoothly.
+
+        Where all features but the proxies are control features, predictions that are constant within strata are a kink
+        of the penalty, as 0 is of an absolute value: a search along the gradient stops wherever it meets the kink. A
+        penalty with a parabola below ``width`` in the place of the kink is minimised for smaller and smaller widths.
+        """
+        n_iterations = solution.n_iterations
+        for width in start_penalty * _KINK_WIDTHS:
+            found = self._minimise(partial(self._smoothed_parts_gradient, strength=strength, width=width), parameters)
+            parameters = found.parameters
+            n_iterations += found.n_iterations
+        found = replace(found, parts=self.objective.parts_gradient(parameters, strength)[0])
+        better = found if found.parts.total < solution.parts.total else solution
+        return replace(better, n_iterations=n_iterations)
+
+    def _smoothed_parts_gradient(self, parameters, strength, width):
+        parts, gradient = self.objective.parts_gradient(parameters, strength)
+        if not parts.penalty < width:
+            return parts, gradient
+        _, without = self.objective.parts_gradient(parameters)
+        share = parts.penalty / width
+        smooth = (parts.penalty * share + width) / 2
+        total = parts.total + strength * (smooth - parts.penalty)
+        return replace(parts, total=total), without + share * (gradient - without)
 
     def _first_guess(self, parameters):
         raw = self.objective.raw(parameters)
