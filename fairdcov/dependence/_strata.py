@@ -14,7 +14,7 @@ from fairdcov.dependence._curvature import LEAST_DENSITY, local_density
 from fairdcov.dependence._forms import DependenceForm
 from fairdcov.dependence._functions import gini_mean_difference
 from fairdcov.dependence._permutation import ROWS_AT_A_TIME, PermutableDependence
-from fairdcov.encoding import Attributes, combine_codes, describe_groups, warn_of_attributes
+from fairdcov.encoding import Attributes, SensitiveBlocks, combine_codes, describe_groups, warn_of_attributes
 
 __all__ = ["PermutableStrata", "Strata", "StrataForm", "bind_strata", "permutable_dependence"]
 
@@ -355,8 +355,6 @@ class PermutableStrata:
     ----------
     form : StrataForm
         Bound to the attributes as they are.
-    counted : (n,) bool array
-        Rows of the strata in which anything can depend on the attributes.
     evaluation_cost : float
         Operations of one permutation, as in :class:`PermutableDependence`.
     """
@@ -368,12 +366,13 @@ class PermutableStrata:
             # Measures are homogeneous: what is divided by the spread of all rows is measured in units of it.
             probabilities = None if sample_weight is None else row_probabilities(sample_weight)
             u = u / gini_mean_difference(u, probabilities, statistic=statistic)[0]
-        self.counted = np.isin(strata.codes, varying)
-        self._parts = {}
+        self._statistic = statistic
+        self._parts, self._predictions = {}, {}
         for k in varying:
             rows = strata.rows_of(k)
             within = np.zeros(len(rows)) if is_constant(u[rows]) else u[rows]
             weights = _part_weights(sample_weight, rows)
+            self._predictions[k] = within, weights
             self._parts[k] = PermutableDependence(
                 within, blocks[rows].present(), measure, statistic=statistic, sample_weight=weights, **options
             )
@@ -408,6 +407,17 @@ class PermutableStrata:
             values = (self.form.shares[k] * part.values_of(line[rows] for line in within) for k, part, rows in parts)
             found.append(sum(values))
         return np.concatenate(found)
+
+    def norm_of_predictions(self):
+        """Length of the centred distances of the predictions in the strata that count, as :meth:`StrataForm.norm`."""
+        squares = 0.0
+        for k, (u, weights) in self._predictions.items():
+            blocks = SensitiveBlocks.from_arrays([u[:, None]])
+            form = bind_dependence(
+                blocks, "ccdcov", statistic=self._statistic, sample_weight=weights, approximate=False
+            )
+            squares += self.form.shares[k] * form.norm() ** 2
+        return float(np.sqrt(squares))
 
     def bind_single(self, block):
         """One block alone, bound as the whole is."""

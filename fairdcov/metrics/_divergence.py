@@ -5,7 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import fft
 
-from fairdcov._checks import check_choice, check_positive_number, is_constant
+from fairdcov._checks import check_choice, check_positive_number, documented, is_constant
+from fairdcov.encoding import DEFAULT_GROUPS
+from fairdcov.metrics._conditional import CONTROL_OPTIONS, group_within_strata
 from fairdcov.metrics._grouped import evaluate, group_predictions
 
 __all__ = ["GroupDensities", "bind_js_divergence", "densities_of_groups", "group_densities", "js_divergence"]
@@ -154,6 +156,7 @@ def bind_js_divergence(sample, *, bandwidth="silverman", n_points="auto", group_
     return lambda codes: _divergence(densities.masses(codes), _shares(sample, group_weights, codes))
 
 
+@documented(control=CONTROL_OPTIONS)
 def js_divergence(
     y_true,
     y_pred,
@@ -165,6 +168,8 @@ def js_divergence(
     group_weights="proportion",
     bins=None,
     min_group_size=1,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Generalised Jensen-Shannon divergence of the predictions between intersectional groups, in bits.
 
@@ -199,7 +204,8 @@ def js_divergence(
         take each value as a group; a whole number cuts every attribute with more than 20 distinct values into that many
         quantile groups. Quantiles are those of the rows given, so prefer edges in cross-validation.
     min_group_size : int, default=1
-        Groups with fewer rows are left out of the comparison, with a warning that names them.
+        Groups with fewer rows (in a stratum) are left out of the comparison, with a warning that names them.
+    <control>
 
     Returns
     -------
@@ -244,6 +250,19 @@ def js_divergence(
     >>> round(js_divergence(None, prediction, sensitive_features=list("abcabc")), 2)
     0.66
     """
+    if control_features is not None:
+        conditional = group_within_strata(
+            y_true,
+            y_pred,
+            sensitive_features,
+            sample_weight,
+            control_features,
+            control_bins,
+            bins=bins,
+            min_group_size=min_group_size,
+        )
+        options = {"bandwidth": bandwidth, "n_points": n_points, "group_weights": group_weights}
+        return conditional.bind(bind_js_divergence, **options)(conditional.codes)
     sample = group_predictions(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
     )
