@@ -262,7 +262,7 @@ def js_divergence(
             min_group_size=min_group_size,
         )
         options = {"bandwidth": bandwidth, "n_points": n_points, "group_weights": group_weights}
-        return conditional.bind(bind_js_divergence, **options)(conditional.codes)
+        return float(conditional.bind(bind_js_divergence, **options)(conditional.codes))
     sample = group_predictions(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
     )
