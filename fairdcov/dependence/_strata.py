@@ -113,10 +113,13 @@ class Strata:
         """Warn where a control feature is a protected attribute under the same or other names of its levels."""
         for name, column in self._columns.items():
             codes = column.level_codes()[0][keep]
-            n_levels = len(np.unique(codes))
+            n_levels = np.count_nonzero(np.bincount(codes))
             for b, attribute in enumerate(blocks.names if n_levels > 1 else ()):
                 block = blocks.single(b).codes[keep]
-                if len(np.unique(block)) == n_levels and len(combine_codes([codes, block])[1]) == n_levels:
+                if (
+                    np.count_nonzero(np.bincount(block)) == n_levels
+                    and len(combine_codes([codes, block])[1]) == n_levels
+                ):
                     warn_of_attributes(
                         f"the control feature {name!r} has a level for each of those of the protected attribute "
                         f"{attribute!r} and no other: within a stratum there is nothing of {attribute!r} left to "
