@@ -206,7 +206,30 @@ class BoundDependence(BoundPenalty):
             curvature = np.ldexp(curvature, -2 * exponent if self.scale_free else -exponent)
         return value, gradient, curvature if self.multiplier is None else curvature * self.multiplier**2
 
-    def _evaluate(self, u):
+    def smoothed(self, width):
+        """The same penalty without the kinks that predictions constant within a stratum are, a BoundPenalty.
+
+        Where the value within a stratum (over the spread of all predictions, if normalised) is below ``width`` a
+        parabola takes its place, so that it is too large by at most half of ``width``. None where there are no strata,
+        and for the U-statistic.
+        """
+        return _SmoothedDependence(self, width) if self._has_kinks() else None
+
+    def values_within(self, u):
+        """Penalty of each stratum before its share; None where :meth:`smoothed` is."""
+        if not self._has_kinks():
+            return None
+        u = u if self.multiplier is None else u * self.multiplier
+        if is_constant(u):
+            return np.zeros(len(self._form.forms))
+        order = ascending_order(u)
+        values = self._form.values_within(u, order)
+        return values / gini_mean_difference(u, self._probabilities, order=order)[0] if self.scale_free else values
+
+    def _has_kinks(self):
+        return hasattr(self._form, "smoothed") and self._statistic == "v"
+
+    def _evaluate(self, u, smoothing=None):
         """Value, gradient, and what they were made of.
 
         That is what is compared, divided by a power of two; what value and gradient were divided by; the order of the
@@ -225,12 +248,19 @@ class BoundDependence(BoundPenalty):
             return 0.0, np.zeros(len(u)), u, 1.0, None, 0
         u, exponent = without_exponent(u)
         order = ascending_order(u)
-        value, gradient, signed_weights = self._form.value_gradient_weights(u, order)
-        spread = 1.0
+        spread, signed_weights = 1.0, None
+        if smoothing is None:
+            value, gradient, signed_weights = self._form.value_gradient_weights(u, order)
         if self.scale_free:
             spread, spread_gradient = gini_mean_difference(
                 u, self._probabilities, statistic=self._statistic, order=order, signed_weights=signed_weights
             )
+        if smoothing is not None:
+            width = spread * smoothing if self.scale_free else np.ldexp(smoothing, -exponent)
+            value, gradient, slope = self._form.smoothed(u, order, width)
+            if self.scale_free:
+                gradient += (slope * smoothing) * spread_gradient
+        if self.scale_free:
             value /= spread
             spread_gradient *= value
             gradient -= spread_gradient
@@ -246,6 +276,18 @@ class BoundDependence(BoundPenalty):
     @cached_property
     def _pulls(self):
         return self._form.pull_bounds()
+
+
+class _SmoothedDependence(BoundPenalty):
+    """A penalty within strata without its kinks."""
+
+    def __init__(self, bound, width):
+        self.scale, self.scale_free, self.shift_free = bound.scale, bound.scale_free, bound.shift_free
+        self._bound, self._width = bound, width
+
+    def value_gradient(self, u):
+        """See :meth:`BoundPenalty.value_gradient`."""
+        return self._bound._evaluate(u, self._width)[:2]
 
 
 class Penalty(BaseEstimator):

@@ -252,6 +252,40 @@ class StrataForm(DependenceForm):
                 gradient[part] = gradient_within
         return self.factor * value, self._scattered(gradient), None
 
+    def values_within(self, u, order):
+        """Value of each stratum in which the attributes vary, before its share, (number of such strata,)."""
+        values = np.zeros(len(self.forms))
+        for position, (k, _, u_within, order_within) in enumerate(self._grouped(u, order)):
+            if not is_constant(u_within):
+                values[position] = self.forms[k].value_gradient_weights(u_within, order_within)[0]
+        return values
+
+    def smoothed(self, u, order, width):
+        """The form without its kinks: below ``width`` a parabola stands in the place of the value of a stratum.
+
+        Predictions that are constant within a stratum are a kink of its value, as 0 is of an absolute value. Only for
+        V-statistics, which are not negative.
+
+        Returns
+        -------
+        value : float
+        gradient : (n,) array
+        slope : float
+            Derivative with respect to ``width``.
+        """
+        value, slope, gradient = 0.0, 0.0, np.zeros(self.n_samples)
+        for k, part, u_within, order_within in self._grouped(u, order):
+            within, gradient_within = 0.0, 0.0
+            if not is_constant(u_within):
+                within, gradient_within, _ = self.forms[k].value_gradient_weights(u_within, order_within)
+            steepness = min(within / width, 1.0)
+            if steepness < 1:
+                within = (within * steepness + width) / 2
+                slope += self.shares[k] * (1 - steepness**2) / 2
+            value += self.shares[k] * within
+            gradient[part] = self.shares[k] * steepness * gradient_within
+        return value, self._scattered(gradient), slope
+
     def _scattered(self, grouped):
         values = np.empty_like(grouped)
         values[self._strata.rows] = grouped

@@ -23,7 +23,7 @@ __all__ = ["PenalisedLinearModel"]
 
 # Tolerance of an unpenalised fit that serves as a starting point only.
 _START_TOLERANCE = 1e-2
-# Of the penalty at the start: a conditional penalty this small may have met its kink; how the kink is smoothed then.
+# Of the penalty of a stratum at the start: one this small may have met its kink; how the kinks are smoothed then.
 _COLLAPSED = 1e-2
 _KINK_WIDTHS = np.array([1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
 
@@ -54,7 +54,6 @@ class LinearProblem:
             control_features=control_features,
         )
         check_squarable(data.X)
-        self._conditional = data.control_features is not None
 
         # 3. What depends on the target or on the protected attributes alone.
         penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
@@ -99,11 +98,18 @@ class LinearProblem:
         if self._preconditioner is None:
             self._preconditioner = Preconditioner(self.objective, parameters)
         solution = self._minimise(partial(self.objective.parts_gradient, strength=strength), parameters)
-        if self._conditional:
-            start, _ = self.objective.parts_gradient(parameters, strength)
-            if solution.parts.penalty <= _COLLAPSED * start.penalty:
-                solution = self._settle_at_kink(solution, parameters, strength, start.penalty)
+        before = self._values_within(parameters)
+        if before is None:
+            return solution
+        collapsed = self._values_within(solution.parameters) <= _COLLAPSED * before
+        if (collapsed & (before > 0)).any():
+            solution = self._settle_at_kinks(solution, parameters, strength, before.max())
         return solution
+
+    def _values_within(self, parameters):
+        """Penalty of each stratum of control features; None where there are none."""
+        values_within = getattr(self.raw_objective.penalty, "values_within", None)
+        return values_within and values_within(self.raw_objective.prediction(self.objective.raw(parameters)))
 
     def _minimise(self, parts_gradient, parameters):
         return minimise(
@@ -115,31 +121,25 @@ class LinearProblem:
             report=_report if self.estimator.verbose > 1 else None,
         )
 
-    def _settle_at_kink(self, solution, parameters, strength, start_penalty):
-        """The better one of a solution where the penalty is all but gone and of one that was led there smoothly.
+    def _settle_at_kinks(self, solution, parameters, strength, largest):
+        """The better one of a solution with strata whose penalty is gone and of one that was led there smoothly.
 
-        Where all features but the proxies are control features, predictions that are constant within strata are a kink
-        of the penalty, as 0 is of an absolute value: a search along the gradient stops wherever it meets the kink. A
-        penalty with a parabola below ``width`` in the place of the kink is minimised for smaller and smaller widths.
+        Where all that varies within a stratum are proxies, predictions that are constant there are a kink of the
+        penalty, as 0 is of an absolute value: a search along the gradient stops wherever it meets one. A penalty with
+        parabolas below ``width`` in the place of the kinks is minimised for smaller and smaller widths.
         """
-        n_iterations = solution.n_iterations
-        for width in start_penalty * _KINK_WIDTHS:
-            found = self._minimise(partial(self._smoothed_parts_gradient, strength=strength, width=width), parameters)
+        n_iterations, raw = solution.n_iterations, self.raw_objective
+        for width in largest * _KINK_WIDTHS:
+            smoothed = RawObjective(raw.loss, raw.y, raw.probabilities, raw.penalty.smoothed(width))
+            objective = CoefficientObjective(
+                self.objective.X, smoothed, self.objective.ridge, self.objective.fit_intercept
+            )
+            found = self._minimise(partial(objective.parts_gradient, strength=strength), parameters)
             parameters = found.parameters
             n_iterations += found.n_iterations
         found = replace(found, parts=self.objective.parts_gradient(parameters, strength)[0])
         better = found if found.parts.total < solution.parts.total else solution
         return replace(better, n_iterations=n_iterations)
-
-    def _smoothed_parts_gradient(self, parameters, strength, width):
-        parts, gradient = self.objective.parts_gradient(parameters, strength)
-        if not parts.penalty < width:
-            return parts, gradient
-        _, without = self.objective.parts_gradient(parameters)
-        share = parts.penalty / width
-        smooth = (parts.penalty * share + width) / 2
-        total = parts.total + strength * (smooth - parts.penalty)
-        return replace(parts, total=total), without + share * (gradient - without)
 
     def _first_guess(self, parameters):
         raw = self.objective.raw(parameters)

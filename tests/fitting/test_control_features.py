@@ -109,6 +109,26 @@ def test_the_kink_where_nothing_varies_within_strata_is_no_place_to_get_stuck(bo
     assert_allclose(model.coef_, [*without.coef_, 0.0], atol=0.02)
 
 
+@pytest.mark.parametrize("seed", [0, 3])
+def test_kinks_of_single_strata_are_no_place_to_get_stuck(seed):
+    """A proxy for each stratum: no model of another strength has a lower objective than the one fitted to it."""
+    rng = np.random.default_rng(seed)
+    n = 3000
+    mileage = rng.choice(["low", "middle", "high"], n, p=[0.4, 0.3, 0.3])
+    group = rng.choice(["a", "b"], n)
+    proxy = (group == "a") * pd.Series(mileage).map({"low": 0.2, "middle": 0.8, "high": 2.0}) + rng.normal(size=n)
+    levels = pd.DataFrame({level: mileage == level for level in ("high", "middle", "low")}).astype(float)
+    X = pd.concat([levels[["high", "middle"]], levels.mul(proxy, axis=0).add_prefix("proxy ")], axis=1)
+    w = rng.uniform(0.5, 2.0, n)
+    y = rng.poisson(w * np.exp(levels["high"] + 0.5 * levels["middle"] + 0.4 * proxy)) / w
+    data = {"sample_weight": w, "sensitive_features": group, "control_features": mileage}
+    models = [linear().set_params(strength=strength).fit(X, y, **data) for strength in (3.0, 10.0, 20.0, 40.0)]
+    terms = [(m.loss_value_ + 0.5e-4 * m.coef_ @ m.coef_, m.penalty_value_) for m in models]
+    for model in models:
+        for rest, penalty in terms:
+            assert model.objective_value_ <= rest + model.strength * penalty + 1e-4
+
+
 @learners
 def test_one_stratum_changes_nothing(make, book):
     within = fit(make().set_params(strength=2.0), book, control_features=np.zeros(len(book["y"])))

@@ -114,6 +114,34 @@ def test_curvature_is_that_of_the_stratum(rng, people):
     assert local_density(u).max() < local_density(u[rows]).max() / 2
 
 
+@pytest.mark.parametrize("options", [{}, {"normalize": False}, {"scale": "total"}], ids=str)
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_smoothed_penalty(rng, people, penalty, options):
+    """Above the penalty by at most half the width, with a gradient of its own, and without a kink."""
+    level = people["cover"].map({"basic": 1.0, "full": 1.1, "plus": 3.0}).to_numpy()
+    u = level + rng.gamma(2.0, size=len(people)) * np.where(people["cover"] == "plus", 1e-3, 0.5)
+    weights = rng.uniform(0.5, 1.5, len(people))
+    bound = penalty(**options).bind(people[["gender", "region"]], weights, control_features=people["cover"])
+    within = bound.values_within(u)
+    shares = np.ones(len(u)) if options.get("scale") == "total" else weights
+    shares = shares / shares.sum()
+    totals = [shares[people["cover"] == cover].sum() for cover in ("basic", "full", "plus")]
+    assert_allclose(within @ totals, bound.value(u), rtol=1e-11)
+    for width in (1e-9, np.median(within), 1.0):
+        smoothed = bound.smoothed(width)
+        value, gradient = smoothed.value_gradient(u)
+        assert bound.value(u) <= value <= bound.value(u) + width / 2
+        rows = rng.integers(0, len(u), 10)
+        assert_allclose(gradient[rows], slope(smoothed.value, u, rows, step=1e-7), atol=1e-6)
+    if options.get("scale") != "total":
+        value, gradient = smoothed.value_gradient(level)
+        assert_allclose(value, 0.5, rtol=1e-12)
+        assert_allclose(gradient, 0, atol=1e-12)
+    assert penalty(statistic="u").bind(people["gender"], control_features=people["cover"]).smoothed(1.0) is None
+    assert penalty().bind(people["gender"]).smoothed(1.0) is None
+    assert penalty().bind(people["gender"]).values_within(u) is None
+
+
 def test_numbers_are_cut_into_quantile_groups(people):
     attributes = people[["gender", "region"]]
     mileage = people["mileage"]
