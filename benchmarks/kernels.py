@@ -113,6 +113,16 @@ def rows(quick, repeat):
         + ("",)
     )
 
+    strata = pd.Series(pd.Categorical.from_codes(rng.integers(0, 50, n), [f"level {k}" for k in range(50)]))
+    unweighted = CCDCovPenalty().bind(S, n_threads=1)
+    for what, plain, weights in (("unweighted", unweighted, None), ("weighted", scale_free, rng.uniform(size=n))):
+        within = CCDCovPenalty().bind(S, weights, control_features=strata, n_threads=1)
+        yield (
+            (f"scale-free and {what}, within 50 strata / unconditional",)
+            + ratio(partial(within.value_gradient, u), partial(plain.value_gradient, u), repeat)
+            + ("<= 1.5",)
+        )
+
     z = rng.normal(size=n)
     x = u + z
     fastest = min(("avl", "mergesort"), key=lambda m: seconds(lambda: dcor.distance_covariance_sqr(x, z, method=m)))

@@ -19,8 +19,9 @@ from fairdcov._checks import (
     is_constant,
     resolve_n_threads,
 )
-from fairdcov.dependence import MEASURES, METHODS, PermutableDependence, bind_dependence
+from fairdcov.dependence import MEASURES, METHODS, PermutableStrata, Strata, bind_dependence, permutable_dependence
 from fairdcov.encoding import (
+    DEFAULT_GROUPS,
     SensitiveBlocks,
     check_sensitive_features,
     encode_attributes,
@@ -79,6 +80,10 @@ class IndependenceTestResult:
         Distinct combinations of protected attributes.
     n_permutations : int or None
         Number of permutations; None for the chi-square test.
+    control_features : tuple of str
+        Names of the control features, within whose strata the test is; empty without any.
+    n_strata : int
+        Number of strata, 1 without control features.
     """
 
     statistic: float
@@ -96,6 +101,8 @@ class IndependenceTestResult:
     n_samples: int
     n_profiles: int
     n_permutations: int | None
+    control_features: tuple = ()
+    n_strata: int = 1
 
     def to_dict(self, *, null_distribution=False):
         """Plain numbers and text, which ``json.dumps`` takes.
@@ -112,6 +119,7 @@ class IndependenceTestResult:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         values = found.pop("null_distribution")
         found["attributes"] = list(self.attributes)
+        found["control_features"] = list(self.control_features)
         if null_distribution:
             found["null_distribution"] = None if values is None else values.tolist()
         return found
@@ -120,6 +128,8 @@ class IndependenceTestResult:
         names = ", ".join(self.attributes)
         mutual = self.hypothesis == "mutual"
         claim = f"prediction {'and attributes mutually independent' if mutual else 'independent of the attributes'}"
+        if self.control_features:
+            names += f"; given {', '.join(self.control_features)}, {self.n_strata:,} strata"
         how = f"{self.n_permutations:,} permutations" if self.test == "permutation" else "chi-square test"
         lines = [
             f"Hypothesis: {claim} ({names})",
@@ -149,6 +159,8 @@ def independence_test(
     random_state=0,
     n_threads=None,
     verbose=0,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Test whether predictions are independent of the protected attributes.
 
@@ -205,6 +217,14 @@ def independence_test(
         Threads, all available for None. The result does not depend on it.
     verbose : int, default=0
         Show a progress bar of the permutations if positive.
+    control_features : DataFrame, Series, array or list, (n,) or (n, d), optional
+        Legitimate factors of any type, for the permutation test; several are crossed. The hypothesis is then that
+        predictions and attributes are independent within each of their strata. Rows are permuted within strata, which
+        is exact whatever the dependence between them; the statistic is the mean over the strata by the shares of the
+        weight, and the effect size is of the strata in which attributes vary.
+    control_bins : int or dict, default=5
+        How numbers among the control features are cut, as ``bins`` in :func:`fairdcov.metrics.js_divergence`. Within a
+        stratum a number still varies: coarse bins leave dependence that a finer cut would explain.
 
     Returns
     -------
@@ -214,8 +234,9 @@ def independence_test(
     Raises
     ------
     ValueError
-        For fewer than 4 rows, missing values, unequal lengths, unknown options, weights with ``test="chi2"``, and
-        combinations of options that have no definition.
+        For fewer than 4 rows, missing values, unequal lengths, unknown options, weights or control features with
+        ``test="chi2"``, combinations of options that have no definition, and control features that determine the
+        attributes.
 
     Warns
     -----
@@ -292,9 +313,11 @@ def independence_test(
             f"measure={measure!r}"
         )
     n_threads = resolve_n_threads(n_threads)
-    predictions, blocks, weights = _read(y_pred, sensitive_features, sample_weight, encoder)
+    predictions, blocks, weights, strata = _read(
+        y_pred, sensitive_features, sample_weight, encoder, control_features, control_bins
+    )
     if test == "chi2":
-        _check_chi2(measure, blocks, weights)
+        _check_chi2(measure, blocks, weights, strata)
         n_permutations = None
     if blocks.is_constant():
         warnings.warn(
@@ -307,10 +330,11 @@ def independence_test(
     if is_constant(predictions):
         # Differences of some units in the last place would be blown up to an effect of full size.
         predictions = np.zeros_like(predictions)
-    sample = PermutableDependence(
+    sample = permutable_dependence(
         predictions,
         blocks,
         measure,
+        strata,
         statistic=statistic_type,
         sample_weight=weights,
         mutual=hypothesis == "mutual",
@@ -320,7 +344,9 @@ def independence_test(
         n_threads=n_threads,
         random_state=seed,
     )
-    length = _norm_of_predictions(predictions, statistic_type, weights) * _norm_of_attributes(sample, blocks, measure)
+    length = _norm_of_predictions(predictions, statistic_type, weights, sample) * _norm_of_attributes(
+        sample, blocks, measure
+    )
     # Without length on either side every permuted statistic is 0: what is computed would be rounding.
     observed = sample.value() if length > 0 or hypothesis == "mutual" else 0.0
     involved = observed - sample.form.constant if hypothesis == "mutual" else observed
@@ -353,32 +379,50 @@ def independence_test(
         n_samples=len(predictions),
         n_profiles=blocks.n_profiles,
         n_permutations=n_permutations,
+        control_features=() if strata is None else tuple(strata.names),
+        n_strata=1 if strata is None else len(strata),
     )
 
 
-def _read(y_pred, sensitive_features, sample_weight, encoder):
-    """Predictions, encoded attributes and weights of the rows that count; no weights where all are equal."""
-    warn_about_order(y_pred=y_pred, sensitive_features=sensitive_features, sample_weight=sample_weight)
+def _read(y_pred, sensitive_features, sample_weight, encoder, control_features, control_bins):
+    """Predictions, encoded attributes, weights (None where all are equal) and strata of the rows that count."""
+    warn_about_order(
+        y_pred=y_pred,
+        sensitive_features=sensitive_features,
+        sample_weight=sample_weight,
+        control_features=control_features,
+    )
     predictions = check_finite_vector(y_pred, "y_pred")
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("independence_test needs sensitive_features; found None")
     check_sensitive_features(sensitive_features, len(predictions))
-    weights = None
+    weights = strata = None
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, len(predictions), reference="y_pred")
+    if control_features is not None:
+        strata = Strata.read(control_features, len(predictions), control_bins, weights, reference="y_pred")
+    if weights is not None:
         keep = weights > 0
         if not keep.all():
             predictions, weights = predictions[keep], weights[keep]
             sensitive_features = select_rows(sensitive_features, keep)
+            strata = None if strata is None else strata.part(keep)
         if (weights == weights[0]).all():
             weights = None
     if len(predictions) < 4:
         found = f"{len(predictions)} row(s)" + ("" if sample_weight is None else " of positive weight")
         raise ValueError(f"independence_test needs at least 4 rows; found {found}")
-    return predictions, encode_attributes(sensitive_features, encoder, None), weights
+    blocks = encode_attributes(sensitive_features, encoder, None)
+    if strata is not None:
+        strata.warn_of_attributes_among(blocks)
+    return predictions, blocks, weights, strata
 
 
-def _check_chi2(measure, blocks, weights):
+def _check_chi2(measure, blocks, weights, strata):
+    if strata is not None:
+        raise ValueError(
+            "test='chi2' is not defined with control_features: use test='permutation', which permutes within strata"
+        )
     if measure == "jdcov" or (measure == "dcov" and len(blocks.points) > 1):
         what = "joint distance covariance" if measure == "jdcov" else f"a sum over {len(blocks.points)} attributes"
         raise ValueError(
@@ -389,7 +433,10 @@ def _check_chi2(measure, blocks, weights):
         raise ValueError("test='chi2' is not defined with sample_weight: use test='permutation', which takes weights")
 
 
-def _norm_of_predictions(predictions, statistic, weights):
+def _norm_of_predictions(predictions, statistic, weights, sample):
+    """Length of the centred distances of the predictions, in the strata that count where there are several."""
+    if isinstance(sample, PermutableStrata):
+        return sample.norm_of_predictions()
     blocks = SensitiveBlocks.from_arrays([predictions[:, None]])
     return bind_dependence(blocks, "ccdcov", statistic=statistic, sample_weight=weights, approximate=False).norm()
 

@@ -23,8 +23,9 @@ from fairdcov._checks import (
     within_counted,
     without_exponent,
 )
-from fairdcov.dependence import ascending_order, bind_dependence, gini_mean_difference, local_density
+from fairdcov.dependence import Strata, ascending_order, bind_dependence, bind_strata, gini_mean_difference
 from fairdcov.encoding import (
+    DEFAULT_GROUPS,
     SensitiveEncoder,
     check_encoder,
     check_sensitive_features,
@@ -46,8 +47,6 @@ __all__ = [
     "resolve_penalty",
 ]
 
-# Of the inverse Gini mean difference: the least density of predictions that a curvature reckons with.
-_LEAST_DENSITY = 0.02
 # Steps of the power method for the curvature of a penalty that gives none, of this share of the standard deviation of
 # the predictions: far enough that the gradient of a piecewise linear penalty turns on the way.
 _CURVATURE_STEPS = 3
@@ -148,6 +147,8 @@ class BoundDependence(BoundPenalty):
         What predictions are multiplied by before they are compared: the weights for ``scale="total"``.
     n_profiles : int
         Distinct combinations of protected attributes.
+    n_strata : int
+        Strata of the control features, 1 without any.
     constant : float
         The part of the measure that depends on the attributes alone. It is left out of the value, since no model can
         change it.
@@ -155,11 +156,14 @@ class BoundDependence(BoundPenalty):
         The fitted encoder.
     """
 
-    def __init__(self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder, multiplier=None):
+    def __init__(
+        self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder, multiplier=None, n_strata=1
+    ):
         self.scale = scale
         self.multiplier = multiplier
         self.method = form.method
         self.n_profiles = n_profiles
+        self.n_strata = n_strata
         self.constant = form.constant
         self.error_bound = form.error_bound
         self.encoder = encoder
@@ -187,7 +191,7 @@ class BoundDependence(BoundPenalty):
         independence its smoothed Hessian is ``4 f(u_i) delta(u_i - u_j) (-M_ij)``, with the density f of the
         predictions; the curvature ``4 f(u_i) sum_j |M_ij|`` bounds it from above, so that steps of a learner which
         divides by it do not overshoot. In the tails, where a step leads to denser places, f counts as at least 2 % of
-        the inverse Gini mean difference.
+        the inverse Gini mean difference. Within strata both are those of the row's stratum.
         """
         value, gradient, totals, spread, order, exponent = self._evaluate(u)
         if order is None:
@@ -195,14 +199,37 @@ class BoundDependence(BoundPenalty):
         width = spread
         if not self.scale_free:
             width, _ = gini_mean_difference(totals, self._probabilities, statistic=self._statistic, order=order)
-        curvature = np.maximum(local_density(totals, self._probabilities, order=order), _LEAST_DENSITY / width)
+        curvature = self._form.density(totals, order, self._probabilities, width)
         curvature *= self._pulls
         curvature *= 4.0 / spread
         if exponent:
             curvature = np.ldexp(curvature, -2 * exponent if self.scale_free else -exponent)
         return value, gradient, curvature if self.multiplier is None else curvature * self.multiplier**2
 
-    def _evaluate(self, u):
+    def smoothed(self, width):
+        """The same penalty without the kinks that predictions constant within a stratum are, a BoundPenalty.
+
+        Where the value within a stratum (over the spread of all predictions, if normalised) is below ``width`` a
+        parabola takes its place, so that it is too large by at most half of ``width``. None where there are no strata,
+        and for the U-statistic.
+        """
+        return _SmoothedDependence(self, width) if self._has_kinks() else None
+
+    def values_within(self, u):
+        """Penalty of each stratum before its share; None where :meth:`smoothed` is."""
+        if not self._has_kinks():
+            return None
+        u = u if self.multiplier is None else u * self.multiplier
+        if is_constant(u):
+            return np.zeros(len(self._form.forms))
+        order = ascending_order(u)
+        values = self._form.values_within(u, order)
+        return values / gini_mean_difference(u, self._probabilities, order=order)[0] if self.scale_free else values
+
+    def _has_kinks(self):
+        return hasattr(self._form, "smoothed") and self._statistic == "v"
+
+    def _evaluate(self, u, smoothing=None):
         """Value, gradient, and what they were made of.
 
         That is what is compared, divided by a power of two; what value and gradient were divided by; the order of the
@@ -221,12 +248,19 @@ class BoundDependence(BoundPenalty):
             return 0.0, np.zeros(len(u)), u, 1.0, None, 0
         u, exponent = without_exponent(u)
         order = ascending_order(u)
-        value, gradient, signed_weights = self._form.value_gradient_weights(u, order)
-        spread = 1.0
+        spread, signed_weights = 1.0, None
+        if smoothing is None:
+            value, gradient, signed_weights = self._form.value_gradient_weights(u, order)
         if self.scale_free:
             spread, spread_gradient = gini_mean_difference(
                 u, self._probabilities, statistic=self._statistic, order=order, signed_weights=signed_weights
             )
+        if smoothing is not None:
+            width = spread * smoothing if self.scale_free else np.ldexp(smoothing, -exponent)
+            value, gradient, slope = self._form.smoothed(u, order, width)
+            if self.scale_free:
+                gradient += (slope * smoothing) * spread_gradient
+        if self.scale_free:
             value /= spread
             spread_gradient *= value
             gradient -= spread_gradient
@@ -242,6 +276,18 @@ class BoundDependence(BoundPenalty):
     @cached_property
     def _pulls(self):
         return self._form.pull_bounds()
+
+
+class _SmoothedDependence(BoundPenalty):
+    """A penalty within strata without its kinks."""
+
+    def __init__(self, bound, width):
+        self.scale, self.scale_free, self.shift_free = bound.scale, bound.scale_free, bound.shift_free
+        self._bound, self._width = bound, width
+
+    def value_gradient(self, u):
+        """See :meth:`BoundPenalty.value_gradient`."""
+        return self._bound._evaluate(u, self._width)[:2]
 
 
 class Penalty(BaseEstimator):
@@ -390,6 +436,8 @@ class DependencePenalty(Penalty):
     """Base of the distance-covariance penalties. Subclasses name the measure; :meth:`bind` does the work."""
 
     _scales = (*Penalty._scales, "total")
+    # Of penalties in models that were saved before there were control features.
+    control_bins = DEFAULT_GROUPS
 
     def __init__(
         self,
@@ -401,6 +449,7 @@ class DependencePenalty(Penalty):
         encoder=None,
         n_components=256,
         random_state=0,
+        control_bins=DEFAULT_GROUPS,
     ):
         super().__init__(scale, weighted, encoder)
         self.statistic = statistic
@@ -408,6 +457,51 @@ class DependencePenalty(Penalty):
         self.method = method
         self.n_components = n_components
         self.random_state = random_state
+        self.control_bins = control_bins
+
+    def bind(self, sensitive_features, sample_weight=None, *, control_features=None, n_threads=None):
+        """Compute once all that depends on the protected attributes.
+
+        Parameters
+        ----------
+        sensitive_features : DataFrame, Series or array, (n,) or (n, d)
+            Protected attributes of any type; they are encoded by ``encoder``, in all strata alike.
+        sample_weight : (n,) array, optional
+            Row weights such as exposure, ignored when ``weighted=False``.
+        control_features : DataFrame, Series or array, (n,) or (n, d), optional
+            Legitimate factors L of any type, within whose levels the dependence is measured:
+            ``sum_l pi_l psi(u, S | L = l)`` with the shares pi_l of the weight. Several are crossed; numbers are cut as
+            ``control_bins`` says.
+        n_threads : int, optional
+            Threads that the penalty may use, such as those of the tile kernels.
+
+        Returns
+        -------
+        BoundDependence
+            With ``value(u)`` and ``value_gradient(u)``.
+
+        Raises
+        ------
+        ValueError
+            For missing values, weights with the U-statistic, lengths that differ and unknown options; for control
+            features that determine the protected attributes.
+        TypeError
+            For columns of mixed types or dates.
+
+        Warns
+        -----
+        SensitiveFeaturesWarning
+            When the protected attributes are constant: there is nothing to penalise; for strata that count as 0 since
+            their attributes do not vary or their rows are too few (fewer than 2, for the U-statistic than 4); for a
+            control feature that is a protected attribute.
+        """
+        encoder, blocks, weights, given_weights = self._read(sensitive_features, sample_weight)
+        strata = None
+        if control_features is not None:
+            warn_about_order(sensitive_features=sensitive_features, control_features=control_features)
+            strata = Strata.read(control_features, blocks.n_samples, self.control_bins, weights)
+            strata.warn_of_attributes_among(blocks, slice(None) if weights is None else weights > 0)
+        return self._bind(encoder, blocks, weights, given_weights, n_threads, strata)
 
     @property
     @abstractmethod
@@ -417,24 +511,26 @@ class DependencePenalty(Penalty):
     def _measure_options(self):
         return {}
 
-    def _bind(self, encoder, blocks, weights, given_weights, n_threads):
+    def _bind(self, encoder, blocks, weights, given_weights, n_threads, strata=None):
         normalize = check_flag(self.normalize, "normalize")
         if weights is not None and self.statistic == "u":
             raise ValueError(
                 "a weighted U-statistic is not defined: use statistic='v', or weighted=False for an unweighted penalty "
                 "beside a weighted loss"
             )
-        form = bind_dependence(
-            blocks,
-            self._measure,
-            statistic=self.statistic,
-            sample_weight=weights,
-            method=self.method,
-            n_threads=n_threads,
-            n_components=self.n_components,
-            random_state=self.random_state,
+        options = {
+            "statistic": self.statistic,
+            "sample_weight": weights,
+            "method": self.method,
+            "n_threads": n_threads,
+            "n_components": self.n_components,
+            "random_state": self.random_state,
             **self._measure_options(),
-        )
+        }
+        if strata is None:
+            form = bind_dependence(blocks, self._measure, **options)
+        else:
+            form = bind_strata(blocks, strata, self._measure, **options)
         total = self.scale == "total"
         return BoundDependence(
             form,
@@ -445,6 +541,7 @@ class DependencePenalty(Penalty):
             probabilities=None if weights is None else row_probabilities(weights),
             n_profiles=blocks.n_profiles,
             encoder=encoder,
+            n_strata=1 if strata is None else len(strata),
         )
 
 
@@ -452,10 +549,11 @@ _OPTIONS = """statistic : {"v", "u"}, default="v"
         V-statistic, which takes weights and is never negative, or unbiased U-statistic.
     normalize : bool, default=True
         Divide by the Gini mean difference ``sum_ij p_i p_j |u_i - u_j|`` of the predictions; a constant prediction has
-        no penalty and no gradient. The penalty is then free of the units of ``u``; with a log link and an intercept the
-        fitted total keeps equal to the observed total. The penalty is in units of the encoded attributes, the strength
-        in those of the mean loss. With ``False`` the penalty has the units of ``u`` (the published form), and so has
-        the strength inversely.
+        no penalty and no gradient. Within strata it is that of all rows, so that predictions which only differ between
+        strata have no penalty either. The penalty is then free of the units of ``u``; with a log link and an intercept
+        the fitted total keeps equal to the observed total. The penalty is in units of the encoded attributes, the
+        strength in those of the mean loss. With ``False`` the penalty has the units of ``u`` (the published form), and
+        so has the strength inversely.
     weighted : bool, default=True
         Whether the ``sample_weight`` of the fit (exposure) also weights the penalty.
     scale : {"response", "link", "total"}, default="response"
@@ -470,7 +568,11 @@ _OPTIONS = """statistic : {"v", "u"}, default="v"
     n_components : int, default=256
         Features of the approximation.
     random_state : int, default=0
-        Seed of the approximation."""
+        Seed of the approximation.
+    control_bins : int or dict, default=5
+        How numbers among the control features of :meth:`bind` are cut into strata, as the ``bins`` of
+        :func:`fairdcov.metrics.js_divergence`: into so many weighted quantile groups where there are more than 20
+        distinct values, or each control feature of a dict as it says."""
 
 
 @documented(options=_OPTIONS)
@@ -568,8 +670,11 @@ class JDCovPenalty(DependencePenalty):
         n_components=256,
         random_state=0,
         c=1.0,
+        control_bins=DEFAULT_GROUPS,
     ):
-        super().__init__(statistic, normalize, weighted, scale, method, encoder, n_components, random_state)
+        super().__init__(
+            statistic, normalize, weighted, scale, method, encoder, n_components, random_state, control_bins
+        )
         self.c = c
 
     def _measure_options(self):
@@ -637,7 +742,7 @@ def bind_penalty(penalty, sensitive_features, sample_weight, *, n_threads=None, 
             "sensitive_columns=[...], or set strength=0 for an unpenalised fit"
         )
     penalty = resolve_penalty(penalty)
-    options = {name: value for name, value in given.items() if value is not None}
+    options = {name: given_to(penalty.bind, value) for name, value in given.items() if value is not None}
     parameters = inspect.signature(penalty.bind).parameters.values()
     taken = {parameter.name for parameter in parameters}
     takes_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters)

@@ -20,13 +20,18 @@ FIT_PARTS = {
         Row weights of the loss and (unless the penalty says ``weighted=False``) of the penalty. Rows of weight 0
         take no part.
     sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
-        Protected attributes of any type, needed when ``strength > 0`` and never in ``predict``.""",
+        Protected attributes of any type, needed when ``strength > 0`` and never in ``predict``.
+    control_features : DataFrame, Series or array, (n,) or (n, d), optional
+        Legitimate factors of any type. The penalty then is of the dependence within their strata (conditional parity):
+        differences between strata are free. See :meth:`fairdcov.CCDCovPenalty.bind`.""",
     "evaluation": """eval_set : tuple (X, y), or list of one such tuple, optional
         <use of eval_set>
     eval_sample_weight : (m,) array, or list of one, optional
         Row weights of ``eval_set``; rows of weight 0 take no part.
     eval_sensitive_features : DataFrame, Series or array, (m,) or (m, d), or list of one, optional
-        Protected attributes of ``eval_set``, needed when ``strength > 0``.""",
+        Protected attributes of ``eval_set``, needed when ``strength > 0``.
+    eval_control_features : DataFrame, Series or array, (m,) or (m, d), or list of one, optional
+        Control features of ``eval_set``, needed where the fit has ``control_features``.""",
     "outcome": """Returns
     -------
     self
@@ -79,7 +84,11 @@ class PenalisedEstimator(BaseEstimator):
     """
 
     # Requested by the class, so that pipelines and searches route them without set_fit_request.
-    __metadata_request__fit = {"sensitive_features": True, "sample_weight": True}  # noqa: RUF012
+    __metadata_request__fit = {  # noqa: RUF012
+        "sensitive_features": True,
+        "control_features": True,
+        "sample_weight": True,
+    }
     __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
 
     _problem_class: type
@@ -110,7 +119,7 @@ class PenalisedEstimator(BaseEstimator):
 
     # -- fit -----------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None):
+    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, control_features=None):
         """Fit the model.
 
         Parameters
@@ -128,7 +137,7 @@ class PenalisedEstimator(BaseEstimator):
         StrengthWarning
             When a model of this strength would be worse than a constant, and a smaller one was taken.
         """
-        return self._fit(X, y, sample_weight, sensitive_features)
+        return self._fit(X, y, sample_weight, sensitive_features, control_features=control_features)
 
     def _fit(self, X, y, sample_weight, sensitive_features, **further):
         with _unchanged_on_error(self):
@@ -157,7 +166,7 @@ class PenalisedEstimator(BaseEstimator):
         sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
             Protected attributes; needed unless all strengths are 0.
         **fit_params
-            What else :meth:`fit` takes, such as ``eval_set`` and its companions.
+            What else :meth:`fit` takes, such as ``control_features``, or ``eval_set`` and its companions.
 
         Returns
         -------

@@ -69,6 +69,10 @@ class RawObjective:
         response = self.loss.response(raw)
         return response, self.loss.response_slope(raw, response)
 
+    def prediction(self, raw):
+        """The prediction that the penalty takes, (n,)."""
+        return self._penalised(raw)[0]
+
     def mean_loss(self, raw):
         """Mean loss alone."""
         return self._loss(raw)[0]

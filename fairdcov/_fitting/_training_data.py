@@ -7,7 +7,7 @@ from sklearn.base import is_regressor
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._checks import check_sample_weight
+from fairdcov._checks import check_consistent_rows, check_sample_weight
 from fairdcov.encoding import check_sensitive_features, read_sensitive_columns, select_rows, warn_about_order
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.penalties import bind_penalty
@@ -15,8 +15,14 @@ from fairdcov.penalties import bind_penalty
 __all__ = ["TrainingData", "encode_binary_target", "read_evaluation_data", "read_training_data"]
 
 LEAST_PENALISED_ROWS = 4
-_NAMES = ("X", "y", "sample_weight", "sensitive_features")
-_EVALUATION_NAMES = ("X of eval_set", "y of eval_set", "eval_sample_weight", "eval_sensitive_features")
+_NAMES = ("X", "y", "sample_weight", "sensitive_features", "control_features")
+_EVALUATION_NAMES = (
+    "X of eval_set",
+    "y of eval_set",
+    "eval_sample_weight",
+    "eval_sensitive_features",
+    "eval_control_features",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,6 +41,8 @@ class TrainingData:
         Protected attributes.
     weighted : bool
         Whether a ``sample_weight`` was passed.
+    control_features : DataFrame, Series, array or None
+        What the penalty conditions on.
     """
 
     X: object
@@ -42,6 +50,7 @@ class TrainingData:
     weights: np.ndarray
     sensitive_features: object
     weighted: bool
+    control_features: object = None
 
     @property
     def probabilities(self):
@@ -50,15 +59,14 @@ class TrainingData:
 
     def part(self, keep):
         """Some of the rows, by a mask."""
-        sensitive_features = self.sensitive_features
-        if sensitive_features is not None:
-            sensitive_features = select_rows(sensitive_features, keep)
+        people = {"sensitive_features": self.sensitive_features, "control_features": self.control_features}
+        people = {name: None if columns is None else select_rows(columns, keep) for name, columns in people.items()}
         return replace(
             self,
             X=select_rows(self.X, keep),
             y=self.y[keep],
             weights=self.weights[keep],
-            sensitive_features=sensitive_features,
+            **people,
         )
 
     def bind(self, penalty, *, penalised, n_threads=None):
@@ -66,17 +74,19 @@ class TrainingData:
         if self.sensitive_features is None and not penalised:
             return None
         weights = self.weights if self.weighted else None
-        return bind_penalty(penalty, self.sensitive_features, weights, n_threads=n_threads)
+        return bind_penalty(
+            penalty, self.sensitive_features, weights, n_threads=n_threads, control_features=self.control_features
+        )
 
 
-def read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, *, penalised):
+def read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, *, penalised, control_features=None):
     """Check the input of a fit and leave out the rows of weight 0.
 
     Parameters
     ----------
     estimator : PenalisedEstimator
         Estimator; it learns the number and names of features, and the classes.
-    X, y, sample_weight, sensitive_features
+    X, y, sample_weight, sensitive_features, control_features
         As passed to ``fit``.
     loss : PointwiseLoss
         Loss that the target is checked by.
@@ -88,14 +98,24 @@ def read_training_data(estimator, X, y, sample_weight, sensitive_features, loss,
     TrainingData
     """
     least = LEAST_PENALISED_ROWS if penalised else 1
-    data = _read_rows(estimator, (X, y, sample_weight, sensitive_features), _NAMES, least)
+    data = _read_rows(estimator, (X, y, sample_weight, sensitive_features, control_features), _NAMES, least)
     if len(data.y) < least:
         raise ValueError(f"a penalised fit needs at least {least} rows of positive sample_weight; found {len(data.y)}")
     loss.check_target(data.y)
     return data
 
 
-def read_evaluation_data(estimator, eval_set, sample_weight, sensitive_features, loss, *, penalised):
+def read_evaluation_data(
+    estimator,
+    eval_set,
+    sample_weight,
+    sensitive_features,
+    loss,
+    *,
+    penalised,
+    control_features=None,
+    conditional=False,
+):
     """Check the rows to watch that were passed to ``fit``; None without any.
 
     Parameters
@@ -104,20 +124,24 @@ def read_evaluation_data(estimator, eval_set, sample_weight, sensitive_features,
         Estimator that has learnt what the training rows look like.
     eval_set : tuple (X, y), or list of one, or None
         Features and target.
-    sample_weight, sensitive_features : optional
+    sample_weight, sensitive_features, control_features : optional
         Theirs, each as it is or in a list of one, as LightGBM and XGBoost take weights.
     loss : PointwiseLoss
         Loss that the target is checked by.
     penalised : bool
         Whether their penalty will be evaluated.
+    conditional : bool
+        Whether the fit has control features.
 
     Returns
     -------
     TrainingData or None
     """
     if eval_set is None:
-        if sample_weight is not None or sensitive_features is not None:
-            raise ValueError("eval_sample_weight and eval_sensitive_features need an eval_set; found none")
+        if any(given is not None for given in (sample_weight, sensitive_features, control_features)):
+            raise ValueError(
+                "eval_sample_weight, eval_sensitive_features and eval_control_features need an eval_set; found none"
+            )
         return None
     pair = eval_set
     if isinstance(eval_set, list) and len(eval_set) == 1:
@@ -125,13 +149,21 @@ def read_evaluation_data(estimator, eval_set, sample_weight, sensitive_features,
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise ValueError(f"eval_set must be one pair (X, y), or a list of one; found {type(eval_set).__name__}")
     sample_weight, sensitive_features = _only(sample_weight), _only(sensitive_features)
+    control_features = _only(control_features)
     if penalised and sensitive_features is None and estimator.sensitive_columns is None:
         raise MissingSensitiveFeaturesError(
             "eval_set needs protected attributes of its own when strength > 0: pass eval_sensitive_features, or leave "
             "eval_set out"
         )
+    watched = penalised or sensitive_features is not None
+    if watched and conditional != (control_features is not None):
+        found = "the fit has control_features and the eval_set has none: pass eval_control_features"
+        if not conditional:
+            found = "the eval_set has eval_control_features and the fit has no control_features: pass them"
+        raise ValueError(f"{found}, so that both penalties are of one kind")
     try:
-        data = _read_rows(estimator, (*pair, sample_weight, sensitive_features), _EVALUATION_NAMES, 1)
+        given = (*pair, sample_weight, sensitive_features, control_features)
+        data = _read_rows(estimator, given, _EVALUATION_NAMES, 1)
         if is_regressor(estimator):
             loss.check_target(data.y)
     except ValueError as error:
@@ -146,7 +178,7 @@ def _only(values):
 
 def _read_rows(estimator, given, names, least):
     warn_about_order(**dict(zip(names, given, strict=True)))
-    X, y, sample_weight, sensitive_features = given
+    X, y, sample_weight, sensitive_features, control_features = given
     X, sensitive_features = read_sensitive_columns(
         X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns
     )
@@ -157,7 +189,13 @@ def _read_rows(estimator, given, names, least):
     y = estimator._encode_target(y) if first else estimator._encode_known_target(y)
     if sensitive_features is not None:
         check_sensitive_features(sensitive_features, n_samples, reference=names[0])
-    data = TrainingData(X, y, weights, sensitive_features, sample_weight is not None)
+    if control_features is not None:
+        if not hasattr(control_features, "__len__"):
+            raise TypeError(
+                f"{names[4]} must be a DataFrame, a Series or an array; found a {type(control_features).__name__}"
+            )
+        check_consistent_rows(n_samples, control_features, names[4], reference=names[0])
+    data = TrainingData(X, y, weights, sensitive_features, sample_weight is not None, control_features)
     # Rows of weight 0 take no part in anything: neither in the loss nor in the penalty or its encoder.
     return data if weights.all() else data.part(weights > 0)
 

@@ -104,9 +104,11 @@ class BoostingProblem:
         sensitive_features,
         strengths,
         *,
+        control_features=None,
         eval_set=None,
         eval_sample_weight=None,
         eval_sensitive_features=None,
+        eval_control_features=None,
         callbacks=None,
     ):
         # 1. Parameters.
@@ -128,9 +130,25 @@ class BoostingProblem:
 
         # 2. Data.
         loss = estimator._loss()
-        data = read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, penalised=penalised)
+        data = read_training_data(
+            estimator,
+            X,
+            y,
+            sample_weight,
+            sensitive_features,
+            loss,
+            penalised=penalised,
+            control_features=control_features,
+        )
         monitored = read_evaluation_data(
-            estimator, eval_set, eval_sample_weight, eval_sensitive_features, loss, penalised=penalised
+            estimator,
+            eval_set,
+            eval_sample_weight,
+            eval_sensitive_features,
+            loss,
+            penalised=penalised,
+            control_features=eval_control_features,
+            conditional=control_features is not None,
         )
         for part, names in ((data, ("y", "sample_weight")), (monitored, ("y of eval_set", "eval_sample_weight"))):
             if part is not None:
@@ -252,6 +270,7 @@ class PenalisedBooster(PenalisedEstimator):
         "eval_set": True,
         "eval_sample_weight": True,
         "eval_sensitive_features": True,
+        "eval_control_features": True,
         "callbacks": True,
     }
 
@@ -286,9 +305,11 @@ class PenalisedBooster(PenalisedEstimator):
         sample_weight=None,
         *,
         sensitive_features=None,
+        control_features=None,
         eval_set=None,
         eval_sample_weight=None,
         eval_sensitive_features=None,
+        eval_control_features=None,
         callbacks=None,
     ):
         """Fit the unpenalised booster and, for ``strength > 0``, the penalised rounds.
@@ -320,9 +341,11 @@ class PenalisedBooster(PenalisedEstimator):
             y,
             sample_weight,
             sensitive_features,
+            control_features=control_features,
             eval_set=eval_set,
             eval_sample_weight=eval_sample_weight,
             eval_sensitive_features=eval_sensitive_features,
+            eval_control_features=eval_control_features,
             callbacks=callbacks,
         )
 

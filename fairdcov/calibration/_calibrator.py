@@ -37,7 +37,9 @@ from fairdcov.calibration._sweep import (
     measure_fold,
     summarise_folds,
 )
+from fairdcov.dependence import Strata
 from fairdcov.encoding import (
+    DEFAULT_GROUPS,
     Attributes,
     as_given,
     check_sensitive_features,
@@ -151,6 +153,9 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         Groups with fewer rows in a fold are left out of the comparison there.
     bandwidth, group_weights
         Options of :func:`fairdcov.metrics.js_divergence`.
+    control_bins : int or dict, default=5
+        How numbers among the control features of :meth:`fit` are cut into strata of the divergence, in all folds alike.
+        A penalty cuts them by its own ``control_bins``.
     n_permutations : int, default=50
         Permutations of the groups, in each fold and at each strength, that give the null level.
     null_quantile : float, default=0.95
@@ -232,7 +237,11 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     (4000,)
     """
 
-    __metadata_request__fit = {"sensitive_features": True, "sample_weight": True}  # noqa: RUF012
+    __metadata_request__fit = {  # noqa: RUF012
+        "sensitive_features": True,
+        "control_features": True,
+        "sample_weight": True,
+    }
 
     def __init__(
         self,
@@ -257,6 +266,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         n_jobs=None,
         random_state=0,
         verbose=1,
+        control_bins=DEFAULT_GROUPS,
     ):
         self.estimator = estimator
         self.strengths = strengths
@@ -278,10 +288,11 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+        self.control_bins = control_bins
 
     # -- fit ----------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, **fit_params):
+    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, control_features=None, **fit_params):
         """Sweep the strengths, choose one and fit the model with it to all rows.
 
         Parameters
@@ -294,6 +305,9 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             Row weights, such as exposure: of the divergence, and of the fits and the score where these take them.
         sensitive_features : DataFrame, Series or array, (n,) or (n, d)
             Protected attributes. May be left out when the estimator reads them from X by ``sensitive_columns``.
+        control_features : DataFrame, Series or array, (n,) or (n, d), optional
+            Legitimate factors. Divergence and null level are then those within their strata, as in
+            :func:`fairdcov.metrics.js_divergence`, and an estimator that takes them gets them as well.
         **fit_params
             Further metadata, routed to the estimator, the scorer and the splitter. Without metadata routing ``groups``
             goes to a splitter given as ``cv`` and the rest to the estimator's ``fit``. An estimator whose
@@ -336,7 +350,13 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         if n_samples == 0:
             raise ValueError("X must have at least one row; found 0")
         sensitive_features = self._find_sensitive_features(X, sensitive_features)
-        warn_about_order(X=X, y=y, sample_weight=sample_weight, sensitive_features=sensitive_features)
+        warn_about_order(
+            X=X,
+            y=y,
+            sample_weight=sample_weight,
+            sensitive_features=sensitive_features,
+            control_features=control_features,
+        )
         check_sensitive_features(sensitive_features, n_samples)
         check_consistent_rows(n_samples, y, "y")
         weights = None if sample_weight is None else check_sample_weight(sample_weight, n_samples)
@@ -349,18 +369,28 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 f"sensitive_features has a single group, {labels[0]}: there is nothing to calibrate; fit the estimator "
                 "with strength 0"
             )
+        control = strata = None
+        if control_features is not None:
+            strata = Strata.read(control_features, n_samples, self.control_bins, weights, reference="X")
+            control = Attributes.read(control_features)
         # Before routing, which would use up a generator of splits.
         splitter = None if self._n_folds() else check_cv(self.cv)
         scorer = check_scoring(self.estimator, scoring=self.scoring)
-        given = {"sensitive_features": attributes, "sample_weight": weights, **fit_params}
+        given = {
+            "sensitive_features": attributes,
+            "sample_weight": weights,
+            "control_features": control,
+            **fit_params,
+        }
         params, score_params, split_params = self._route(scorer, given)
         sweep = Sweep(self.estimator, param_name, params)
         if self.scoring is None:
             score_params = sweep.own_score_params(score_params)
-        data = CalibrationData(X, y, attributes, weights, params, score_params)
+        data = CalibrationData(X, y, attributes, weights, params, score_params, control)
 
         if splitter is None:
-            splits = self._stratified_splits(codes)
+            # Folds mix the strata as they mix the groups.
+            splits = self._stratified_splits(codes if strata is None else strata.codes * len(labels) + codes)
         else:
             splits = list(splitter.split(X, y, **{name: as_given(value) for name, value in split_params.items()}))
         counted = np.ones(n_samples, dtype=bool) if weights is None else weights > 0
@@ -373,6 +403,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             "bins": bins,
             "min_group_size": self.min_group_size,
         }
+        if control is not None:
+            options["divergence"]["control_bins"] = control.edges(self.control_bins, weights)
         strengths = self._strengths(sweep, data, splits[0], scorer, options)
         found = self._sweep_folds(sweep, data, splits, strengths, scorer, options)
         end = end_of_grid(found)
@@ -495,8 +527,9 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             return dict(own["estimator"]["fit"]), dict(routed["scorer"]["score"]), dict(routed["splitter"]["split"])
         step, final = self._final_estimator()
         prefix = f"{step}__" if step else ""
-        params = {name: value for name, value in for_fit.items() if name not in ("sensitive_features", "sample_weight")}
-        for name in ("sensitive_features", "sample_weight"):
+        per_row = ("sensitive_features", "sample_weight", "control_features")
+        params = {name: value for name, value in for_fit.items() if name not in per_row}
+        for name in per_row:
             if name in for_fit and _takes_in_fit(final, name):
                 params[prefix + name] = for_fit[name]
         split_params = {}

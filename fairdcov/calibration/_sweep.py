@@ -72,6 +72,7 @@ class CalibrationData:
     sample_weight: object
     fit_params: dict
     score_params: dict
+    control: object = None
 
     def part(self, rows):
         """Some of the rows."""
@@ -83,6 +84,7 @@ class CalibrationData:
             None if self.sample_weight is None else self.sample_weight[rows],
             take_metadata(self.fit_params, rows, n_samples),
             take_metadata(self.score_params, rows, n_samples),
+            None if self.control is None else self.control.rows(rows),
         )
 
 
@@ -237,6 +239,7 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
                 sample_weight=held.sample_weight,
                 n_permutations=n_permutations,
                 random_state=seed,
+                control_features=held.control,
                 **divergence,
             )
             rows.append(

@@ -34,6 +34,7 @@ class Rows:
     target: np.ndarray
     exposure: np.ndarray
     weighted: bool
+    control: pd.DataFrame | None = None
 
     @property
     def weights(self):
@@ -48,6 +49,7 @@ class Rows:
             self.target[rows],
             self.exposure[rows],
             self.weighted,
+            None if self.control is None else self.control.iloc[rows].reset_index(drop=True),
         )
 
 
@@ -76,7 +78,13 @@ def calibrate(pipeline, rows, bins, options, **settings):
     )
     try:
         with notes_of_warnings(options.command, level_columns(pipeline)):
-            calibrator.fit(rows.features, rows.target, rows.weights, sensitive_features=rows.sensitive)
+            calibrator.fit(
+                rows.features,
+                rows.target,
+                rows.weights,
+                sensitive_features=rows.sensitive,
+                control_features=rows.control,
+            )
     except CalibrationError as error:
         # What was computed shows which rule could be met.
         print(calibration_table(error.calibration_results).to_string(index=False, float_format="{:.5g}".format))

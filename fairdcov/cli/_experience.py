@@ -94,18 +94,18 @@ def _reject(wrong, what, advice):
         raise ValueError(f"{what} in {len(rows):,} row(s), the first is data row {rows[0] + 1}: {advice}")
 
 
-def read_sensitive(table, names, rows):
+def read_sensitive(table, names, rows, option="--sensitive"):
     """Protected attributes of some rows as a DataFrame; numbers must be complete, missing categories are a category."""
     columns = {}
     for name in names:
-        column = table.attribute(name, "--sensitive")
+        column = table.attribute(name, option)
         if not isinstance(column.dtype, pd.CategoricalDtype):
             # A number that is not known has no place among the others.
-            table.numbers(name, "--sensitive")
+            table.numbers(name, option)
         column = column.iloc[rows].reset_index(drop=True)
         columns[name] = column.cat.remove_unused_categories() if hasattr(column, "cat") else column
         if column.nunique() < 2:
-            raise ValueError(f"--sensitive: column {name!r} has the same value in every row: leave it out")
+            raise ValueError(f"{option}: column {name!r} has the same value in every row: leave it out")
     return pd.DataFrame(columns)
 
 

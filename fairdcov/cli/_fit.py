@@ -39,7 +39,7 @@ __all__ = ["run_fit"]
 LEAST_ROWS = 100
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "skops")
 # What settings.json does not repeat or need.
-_UNRECORDED = {"book", "command", "force", "output", "quiet", "version"}
+_UNRECORDED = {"book", "command", "control", "force", "output", "quiet", "version"}
 # Text with more levels than this, in more than every second row another one, is a name of the row.
 _LEAST_NAMES = 100
 
@@ -82,11 +82,15 @@ def _feature_names(source, options):
             "--target": [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
             "--sensitive": options.sensitive,
+            "--control": options.control,
             "--features": options.features or [],
             "--exclude": options.exclude,
             "--categorical": options.categorical,
         }
     )
+    for name in options.control:
+        if name in taken:
+            raise ValueError(f"--control names {name!r}, which {taken[name]} names already")
     for name in options.features or []:
         if name in taken:
             also = (
@@ -173,18 +177,18 @@ def _feature_settings(features):
 def _compare(held, before, after, bins, family, options):
     """Table of both models on the rows held back."""
     rows = []
+    groups = {"sensitive_features": held.sensitive, "sample_weight": held.weights, "bins": bins}
     for name, prediction in (("no penalty", before), (options.penalty, after)):
+        within = {}
+        if held.control is not None:
+            given = f"given {', '.join(options.control)}"
+            within[given] = js_divergence(held.target, prediction, control_features=held.control, **groups)
         rows.append(
             {
                 "model": name,
                 family.measure: family.deviance(held.target, prediction, held.exposure, family.parameter(options)),
-                "divergence": js_divergence(
-                    held.target,
-                    prediction,
-                    sensitive_features=held.sensitive,
-                    sample_weight=held.weights,
-                    bins=bins,
-                ),
+                "divergence": js_divergence(held.target, prediction, **groups),
+                **within,
                 "predicted/observed": float(prediction @ held.exposure / (held.target @ held.exposure)),
             }
         )
@@ -235,7 +239,7 @@ def _read_book(options, family):
     for name in _added_columns(options):
         if name in source.names:
             raise ValueError(f"{source.path} has a column {name!r} already: choose another --prediction-name")
-    used = {options.target, options.exposure, *options.sensitive, *names} - {None}
+    used = {options.target, options.exposure, *options.sensitive, *options.control, *names} - {None}
     table = source.read(as_text=options.categorical, used=used)
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     columns = take_stock(
@@ -245,6 +249,7 @@ def _read_book(options, family):
             "--exposure": [options.exposure] if options.exposure else [],
             "--sensitive": options.sensitive,
             "--features": names,
+            "--control": options.control,
         },
     )
     print_columns(columns, all_in=SETTINGS_FILE)
@@ -262,7 +267,8 @@ def _read_book(options, family):
     if family.log_link:
         notes += groups_without_claims(experience, sensitive, bins)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
-    data = Rows(features, sensitive, experience.target, experience.exposure, experience.weighted)
+    control = read_sensitive(table, options.control, experience.rows, "--control") if options.control else None
+    data = Rows(features, sensitive, experience.target, experience.exposure, experience.weighted, control)
     split = _split(data, bins, test_size=options.test_size, seed=options.seed)
     return _ReadBook(source, table, columns, names, experience.rows, data, bins, *split)
 
@@ -272,7 +278,8 @@ def _describe(book, options):
     what = f"{options.target} / {options.exposure}" if data.weighted else options.target
     mean = np.average(data.target, weights=data.exposure)
     print(f"{len(book.fitted_rows):,} rows to fit, {len(book.held_rows):,} held back; target {what}, mean {mean:.5g}")
-    print(f"protected: {', '.join(data.sensitive)}; {len(book.names)} feature(s)")
+    given = f", given {', '.join(data.control)}" if data.control is not None else ""
+    print(f"protected: {', '.join(data.sensitive)}{given}; {len(book.names)} feature(s)")
 
 
 def _number(value):
@@ -290,6 +297,8 @@ def _settings(options, book, calibrator):
         "target": options.target,
         "exposure": options.exposure,
         "sensitive": list(book.data.sensitive),
+        # As in the folders of models without any, of this version and of earlier ones.
+        **({"control": options.control} if options.control else {}),
         "features": _feature_settings(book.data.features),
         "columns": as_settings(book.columns),
         "bins": book.bins,
@@ -322,6 +331,7 @@ def _record(options, book, calibrator, family):
         "book": book.source.path.name,
         "book_sha256": file_sha256(book.source.path),
         "protected_attributes": "as observed in columns of the book",
+        **({"control_features": options.control} if options.control else {}),
         "fairdcov": fairdcov.__version__,
         "alternatives": [
             {

@@ -121,6 +121,14 @@ def _add_fit(commands):
         "--exposure", metavar="COLUMN", help="weight of each row; rows of 0 are left out when their target is 0 too"
     )
     _add_attribute_options(fit)
+    fit.add_argument(
+        "--control",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help="legitimate factors, within whose levels predictions are not to depend on the protected attributes; "
+        "numbers of more than 20 values are cut into 5 quantiles. They stay features unless --exclude says otherwise",
+    )
     which = fit.add_mutually_exclusive_group()
     which.add_argument("--features", nargs="+", metavar="COLUMN", help="rating factors; all other columns by default")
     which.add_argument("--exclude", nargs="+", default=[], metavar="COLUMN", help="columns that are no rating factors")

@@ -17,17 +17,22 @@ from fairdcov.dependence._functions import (
     joint_distance_covariance,
 )
 from fairdcov.dependence._permutation import PermutableDependence
+from fairdcov.dependence._strata import PermutableStrata, Strata, bind_strata, permutable_dependence
 
 __all__ = [
     "MEASURES",
     "METHODS",
     "DependenceForm",
     "PermutableDependence",
+    "PermutableStrata",
+    "Strata",
     "ascending_order",
     "bind_dependence",
+    "bind_strata",
     "concatenated_distance_covariance",
     "distance_covariance",
     "gini_mean_difference",
     "joint_distance_covariance",
     "local_density",
+    "permutable_dependence",
 ]

@@ -1,7 +1,7 @@
 """From factorised attributes to a form: which measure, which statistic, which method."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import sklearn
@@ -28,7 +28,7 @@ from fairdcov.dependence._sample import (
 )
 from fairdcov.encoding import SensitiveBlocks, combine_codes, factorise
 
-__all__ = ["MEASURES", "METHODS", "bind_dependence"]
+__all__ = ["MANY_ROWS", "MEASURES", "METHODS", "bind_dependence"]
 
 MEASURES = ("dcov", "jdcov", "ccdcov")
 METHODS = ("auto", "profiles", "univariate", "tiles", "approximate")
@@ -38,7 +38,7 @@ _HANDFUL = 64
 # Up to this many (32 MiB) it is worth it as soon as profiles repeat at all, beyond only where they repeat a lot.
 _MANY_PROFILES = 2048
 # Beyond this many rows a penalised fit no longer pays O(n^2) tiles for every evaluation.
-_MANY_ROWS = 20_000
+MANY_ROWS = 20_000
 
 
 def _distance_sums(points, weights, n_threads):
@@ -66,9 +66,9 @@ def _profile_bytes(n_profiles):
     return 3 * 8 * n_profiles**2
 
 
-def _choose_method(blocks, method, *, univariate, approximate):
+def _choose_method(blocks, options, *, univariate):
     """The method to use for one set of factors; an impossible wish raises."""
-    n_profiles, n_samples = blocks.n_profiles, blocks.n_samples
+    method, n_profiles, n_samples = options.method, blocks.n_profiles, blocks.n_samples
     affordable = _profile_bytes(n_profiles) <= _working_memory_bytes()
     if method == "profiles" and not affordable:
         raise ValueError(
@@ -91,7 +91,7 @@ def _choose_method(blocks, method, *, univariate, approximate):
         return "univariate"
     if affordable and repeats * n_profiles <= n_samples:
         return "profiles"
-    return "approximate" if approximate and n_samples > _MANY_ROWS else "tiles"
+    return "approximate" if options.approximate and n_samples > options.many_rows else "tiles"
 
 
 @dataclass(frozen=True)
@@ -101,6 +101,7 @@ class _Options:
     approximate: bool
     n_components: int
     random_state: int
+    many_rows: float = MANY_ROWS
 
 
 def _n_components(n_components, n_profiles):
@@ -132,7 +133,7 @@ def _rescale(form, factor):
 def _bind_distance(blocks, sample, options):
     """Distance covariance with the one block of ``blocks``."""
     (points,) = blocks.points
-    method = _choose_method(blocks, options.method, univariate=points.shape[1] == 1, approximate=options.approximate)
+    method = _choose_method(blocks, options, univariate=points.shape[1] == 1)
     if method == "profiles":
         return ProfileForm(sample, -distances(points, points))
     if method == "univariate":
@@ -149,7 +150,7 @@ def _bind_summed(blocks, sample, options):
     if n_blocks == 1:
         return _bind_distance(blocks, sample, options)
     if options.method in ("auto", "profiles"):
-        method = _choose_method(blocks, "auto", univariate=False, approximate=options.approximate)
+        method = _choose_method(blocks, replace(options, method="auto"), univariate=False)
         if method == "profiles":
             return ProfileForm(sample, -sum(distances(points, points) for points in blocks.points))
     forms = []
@@ -169,7 +170,7 @@ def _bind_joint(blocks, sample, c, scale_invariant, options):
         form = _bind_distance(blocks, sample, options)
         factor = _inverse_deviation(blocks, sample, options) if scale_invariant else math.ldexp(1.0, exponent)
         return _rescale(form, factor)
-    method = _choose_method(blocks, options.method, univariate=False, approximate=options.approximate)
+    method = _choose_method(blocks, options, univariate=False)
     factors = []
     for b in range(n_blocks):
         (points,), exponent = within_range(blocks.points[b])
@@ -250,6 +251,7 @@ def bind_dependence(
     approximate=True,
     n_components=256,
     random_state=0,
+    many_rows=MANY_ROWS,
 ):
     """Compute once all that a measure needs of the protected attributes.
 
@@ -279,6 +281,8 @@ def bind_dependence(
         Features of the approximation, fewer where they would not fit the working memory.
     random_state : int, default=0
         Seed of the approximation's pivots.
+    many_rows : float, default=20_000
+        Rows beyond which ``"auto"`` approximates; fewer where several forms share the time of one.
 
     Returns
     -------
@@ -309,7 +313,7 @@ def bind_dependence(
         weights = check_sample_weight(sample_weight, blocks.n_samples, reference="sensitive_features")
         probabilities = row_probabilities(weights)
         blocks = _counted_profiles(blocks, weights)
-    options = _Options(method, resolve_n_threads(n_threads), approximate, n_components, random_state)
+    options = _Options(method, resolve_n_threads(n_threads), approximate, n_components, random_state, many_rows)
     if measure == "ccdcov":
         blocks = blocks.concatenated()
     sample = Sample(blocks, statistic, probabilities)

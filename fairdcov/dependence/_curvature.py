@@ -4,7 +4,10 @@ import numpy as np
 
 from fairdcov import _kernels
 
-__all__ = ["local_density"]
+__all__ = ["LEAST_DENSITY", "local_density"]
+
+# Of the inverse Gini mean difference: the least density of predictions that a curvature reckons with.
+LEAST_DENSITY = 0.02
 
 # The window that a density is measured in has about 3 % of the weight: this share of it on either side. A little more,
 # so that rounding does not decide about a row right at its end.

@@ -7,6 +7,7 @@ import numpy as np
 
 from fairdcov import _kernels
 from fairdcov._checks import product_about_mean
+from fairdcov.dependence._curvature import LEAST_DENSITY, local_density
 from fairdcov.dependence._sample import FEW_PROFILES, Factor, distances, pivoted_cholesky, product_of_factors
 
 # A centred W this small beside W itself is rounding: nothing can depend on such attributes.
@@ -89,6 +90,14 @@ class DependenceForm(ABC):
         rows = np.random.default_rng(random_state).choice(self.n_samples, _PART, p=probabilities)
         part, first = sample.part(rows)
         return abs(self.factor) * probabilities * ProfileForm(part, self.between(first)).absolute_row_sums().sum()
+
+    def density(self, u, order, probabilities, width):
+        """Density of the predictions around each row among those that it is compared with, (n,).
+
+        At least 2 % of the inverse of ``width``, the Gini mean difference of ``u``, which is not constant;
+        ``probabilities`` are the row weights, None for equal ones, and ``order = np.argsort(u)``.
+        """
+        return np.maximum(local_density(u, probabilities, order=order), LEAST_DENSITY / width)
 
     def sorted_value(self, u, rows):
         """Value without the constant for predictions ``u`` in ascending order that belong to the rows ``rows``.

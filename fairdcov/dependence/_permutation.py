@@ -12,12 +12,12 @@ from fairdcov.dependence._functions import gini_mean_difference
 from fairdcov.dependence._sample import FEW_PROFILES, Sample
 from fairdcov.encoding import SensitiveBlocks, combine_codes
 
-__all__ = ["PermutableDependence"]
+__all__ = ["ROWS_AT_A_TIME", "PermutableDependence"]
 
 # Beyond this many pairs of rows over all permutations (half a minute) "auto" prefers an approximation to tiles.
 _MANY_PAIRS = 2e10
 # Given permutations are evaluated together, about so many rows in all: enough to make a call of the kernels worth it.
-_ROWS_AT_A_TIME = 2**20
+ROWS_AT_A_TIME = 2**20
 
 
 class PermutableDependence:
@@ -156,7 +156,7 @@ class PermutableDependence:
             moved = (SensitiveBlocks(blocks.codes[rows], blocks.points, blocks.names) for rows in permutations)
             return np.array([self.value_of(self._bind(blocks)) for blocks in moved])
         u, permutations, found = self._u[self._order], iter(permutations), []
-        size = max(4, _ROWS_AT_A_TIME // len(u) // 4 * 4)
+        size = max(4, ROWS_AT_A_TIME // len(u) // 4 * 4)
         while lines := [rows[self._order] for rows in islice(permutations, size)]:
             found.append(self.form.sorted_values(u, np.array(lines)))
         return self._finish(np.concatenate(found), self.form)

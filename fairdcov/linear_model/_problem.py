@@ -1,5 +1,6 @@
 """The fit of every penalised linear model, in numbered stages."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -22,12 +23,15 @@ __all__ = ["PenalisedLinearModel"]
 
 # Tolerance of an unpenalised fit that serves as a starting point only.
 _START_TOLERANCE = 1e-2
+# Of the penalty of a stratum at the start: one this small may have met its kink; how the kinks are smoothed then.
+_COLLAPSED = 1e-2
+_KINK_WIDTHS = np.array([1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
 
 
 class LinearProblem:
     """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
 
-    def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths):
+    def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths, *, control_features=None):
         # 1. Parameters.
         self.estimator = estimator
         check_positive_number(estimator.alpha, "alpha", allow_zero=True)
@@ -39,7 +43,16 @@ class LinearProblem:
 
         # 2. Data.
         loss = estimator._loss()
-        data = read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, penalised=penalised)
+        data = read_training_data(
+            estimator,
+            X,
+            y,
+            sample_weight,
+            sensitive_features,
+            loss,
+            penalised=penalised,
+            control_features=control_features,
+        )
         check_squarable(data.X)
 
         # 3. What depends on the target or on the protected attributes alone.
@@ -84,14 +97,49 @@ class LinearProblem:
             return self._solve_unpenalised(None)
         if self._preconditioner is None:
             self._preconditioner = Preconditioner(self.objective, parameters)
+        solution = self._minimise(partial(self.objective.parts_gradient, strength=strength), parameters)
+        before = self._values_within(parameters)
+        if before is None:
+            return solution
+        collapsed = self._values_within(solution.parameters) <= _COLLAPSED * before
+        if (collapsed & (before > 0)).any():
+            solution = self._settle_at_kinks(solution, parameters, strength, before.max())
+        return solution
+
+    def _values_within(self, parameters):
+        """Penalty of each stratum of control features; None where there are none."""
+        values_within = getattr(self.raw_objective.penalty, "values_within", None)
+        return values_within and values_within(self.raw_objective.prediction(self.objective.raw(parameters)))
+
+    def _minimise(self, parts_gradient, parameters):
         return minimise(
-            partial(self.objective.parts_gradient, strength=strength),
+            parts_gradient,
             parameters,
             self._preconditioner,
             max_iterations=self.estimator.max_iter,
             tolerance=self.estimator.tol,
             report=_report if self.estimator.verbose > 1 else None,
         )
+
+    def _settle_at_kinks(self, solution, parameters, strength, largest):
+        """The better one of a solution with strata whose penalty is gone and of one that was led there smoothly.
+
+        Where all that varies within a stratum are proxies, predictions that are constant there are a kink of the
+        penalty, as 0 is of an absolute value: a search along the gradient stops wherever it meets one. A penalty with
+        parabolas below ``width`` in the place of the kinks is minimised for smaller and smaller widths.
+        """
+        n_iterations, raw = solution.n_iterations, self.raw_objective
+        for width in largest * _KINK_WIDTHS:
+            smoothed = RawObjective(raw.loss, raw.y, raw.probabilities, raw.penalty.smoothed(width))
+            objective = CoefficientObjective(
+                self.objective.X, smoothed, self.objective.ridge, self.objective.fit_intercept
+            )
+            found = self._minimise(partial(objective.parts_gradient, strength=strength), parameters)
+            parameters = found.parameters
+            n_iterations += found.n_iterations
+        found = replace(found, parts=self.objective.parts_gradient(parameters, strength)[0])
+        better = found if found.parts.total < solution.parts.total else solution
+        return replace(better, n_iterations=n_iterations)
 
     def _first_guess(self, parameters):
         raw = self.objective.raw(parameters)

@@ -11,14 +11,16 @@ from fairdcov._checks import (
     documented,
     is_constant,
 )
-from fairdcov.dependence import PermutableDependence
+from fairdcov.dependence import permutable_dependence
 from fairdcov.encoding import (
+    DEFAULT_GROUPS,
     check_sensitive_features,
     encode_attributes,
     select_rows,
     warn_about_order,
     warn_of_attributes,
 )
+from fairdcov.metrics._conditional import CONTROL_OPTIONS, read_strata
 
 __all__ = ["DependenceSample", "ccdcov", "dcov", "jdcov"]
 
@@ -41,7 +43,8 @@ _OPTIONS = """y_true : (n,) array or None
         those of the training data; otherwise a copy is fitted to the rows given.
     method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
         Algorithm, as in the penalties: ``"auto"`` is exact but for more than 20,000 rows with too many distinct
-        profiles."""
+        profiles.
+    <control>"""
 
 
 class DependenceSample:
@@ -62,6 +65,8 @@ class DependenceSample:
         c=1.0,
         net=True,
         permuted=False,
+        control_features=None,
+        control_bins=DEFAULT_GROUPS,
     ):
         warn_about_order(
             y_pred=y_pred, y_true=y_true, sensitive_features=sensitive_features, sample_weight=sample_weight
@@ -75,12 +80,15 @@ class DependenceSample:
         self._weights = None
         if sample_weight is not None:
             self._weights = check_sample_weight(sample_weight, n, reference="y_pred")
+        self._strata = read_strata(control_features, y_pred, control_bins, self._weights)
+        if sample_weight is not None:
             keep = self._weights > 0
             if not keep.all() and sensitive_features is not None:
                 # Rows of weight 0 are absent: they bring in no level and stretch no scale.
                 check_sensitive_features(sensitive_features, n, reference="y_pred")
                 self._predictions, self._weights = self._predictions[keep], self._weights[keep]
                 sensitive_features, n = select_rows(sensitive_features, keep), len(self._predictions)
+                self._strata = None if self._strata is None else self._strata.part(keep)
             if (self._weights == self._weights[0]).all():
                 self._weights = None
         blocks = encode_attributes(sensitive_features, encoder, self._weights)
@@ -89,10 +97,13 @@ class DependenceSample:
         if n == 0 or is_constant(self._predictions):
             # 0 / 0 where normalised, and rounding where not.
             self._predictions, normalize = np.zeros(n), False
-        self._measure = PermutableDependence(
+        if self._strata is not None:
+            self._strata.warn_of_attributes_among(blocks)
+        self._measure = permutable_dependence(
             self._predictions,
             blocks,
             measure,
+            self._strata,
             statistic=statistic,
             sample_weight=self._weights,
             net=net,
@@ -111,11 +122,16 @@ class DependenceSample:
         return self._measure.value_of(self._measure.form)
 
     def permuted_values(self, n_permutations, generator):
-        """The measure after each row's attributes were replaced by those of another, in random orders."""
+        """The measure after each row's attributes were replaced by those of another, in random orders.
+
+        With control features by those of another row of the same stratum.
+        """
+        if self._strata is not None:
+            return self._measure.values_of(self._strata.permutation(generator) for _ in range(n_permutations))
         return self._measure.values_of(generator.permutation(self.n_samples) for _ in range(n_permutations))
 
 
-@documented(options=_OPTIONS)
+@documented(options=_OPTIONS, control=CONTROL_OPTIONS)
 def dcov(
     y_true,
     y_pred,
@@ -126,6 +142,8 @@ def dcov(
     normalize=False,
     encoder=None,
     method="auto",
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Squared distance covariance of the predictions with each protected attribute, summed over the attributes.
 
@@ -160,10 +178,12 @@ def dcov(
         normalize=normalize,
         encoder=encoder,
         method=method,
+        control_features=control_features,
+        control_bins=control_bins,
     ).value()
 
 
-@documented(options=_OPTIONS)
+@documented(options=_OPTIONS, control=CONTROL_OPTIONS)
 def ccdcov(
     y_true,
     y_pred,
@@ -174,6 +194,8 @@ def ccdcov(
     normalize=False,
     encoder=None,
     method="auto",
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Squared concatenated distance covariance: of the predictions with all protected attributes as one vector.
 
@@ -211,10 +233,12 @@ def ccdcov(
         normalize=normalize,
         encoder=encoder,
         method=method,
+        control_features=control_features,
+        control_bins=control_bins,
     ).value()
 
 
-@documented(options=_OPTIONS)
+@documented(options=_OPTIONS, control=CONTROL_OPTIONS)
 def jdcov(
     y_true,
     y_pred,
@@ -227,6 +251,8 @@ def jdcov(
     normalize=False,
     encoder=None,
     method="auto",
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Squared joint distance covariance of the predictions and the protected attributes, net or raw.
 
@@ -268,4 +294,6 @@ def jdcov(
         normalize=normalize,
         encoder=encoder,
         method=method,
+        control_features=control_features,
+        control_bins=control_bins,
     ).value()

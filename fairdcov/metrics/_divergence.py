@@ -6,7 +6,9 @@ from functools import cached_property
 import numpy as np
 from scipy import fft
 
-from fairdcov._checks import check_choice, check_flag, check_positive_number, is_constant
+from fairdcov._checks import check_choice, check_flag, check_positive_number, documented, is_constant
+from fairdcov.encoding import DEFAULT_GROUPS
+from fairdcov.metrics._conditional import CONTROL_OPTIONS, group_within_strata
 from fairdcov.metrics._grouped import evaluate, group_predictions
 
 __all__ = [
@@ -230,6 +232,7 @@ def bind_js_divergence(sample, *, bandwidth="silverman", n_points="auto", group_
     return lambda codes: divergence(codes) - null_mean
 
 
+@documented(control=CONTROL_OPTIONS)
 def js_divergence(
     y_true,
     y_pred,
@@ -242,6 +245,8 @@ def js_divergence(
     bins=None,
     min_group_size=1,
     net=False,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Generalised Jensen-Shannon divergence of the predictions between intersectional groups, in bits.
 
@@ -277,10 +282,11 @@ def js_divergence(
         take each value as a group; a whole number cuts every attribute with more than 20 distinct values into that many
         quantile groups. Quantiles are those of the rows given, so prefer edges in cross-validation.
     min_group_size : int, default=1
-        Groups with fewer rows are left out of the comparison, with a warning that names them.
+        Groups with fewer rows (in a stratum) are left out of the comparison, with a warning that names them.
     net : bool, default=False
         Less its mean under permuted groups, 0 on average where the groups do not differ. It is then negative about as
         often as positive.
+    <control>
 
     Returns
     -------
@@ -342,6 +348,19 @@ def js_divergence(
     >>> round(js_divergence(None, prediction, sensitive_features=group, net=True), 3)
     -0.002
     """
+    if control_features is not None:
+        conditional = group_within_strata(
+            y_true,
+            y_pred,
+            sensitive_features,
+            sample_weight,
+            control_features,
+            control_bins,
+            bins=bins,
+            min_group_size=min_group_size,
+        )
+        options = {"bandwidth": bandwidth, "n_points": n_points, "group_weights": group_weights, "net": net}
+        return float(conditional.bind(bind_js_divergence, **options)(conditional.codes))
     sample = group_predictions(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
     )

@@ -1,14 +1,16 @@
 """The level of a metric when the groups do not matter, by permuting the rows of the protected attributes."""
 
+import inspect
 from dataclasses import dataclass
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn.utils import check_random_state
 
-from fairdcov._checks import check_consistent_rows, check_whole_number
-from fairdcov.encoding import array_of_rows, as_given
+from fairdcov._checks import check_consistent_rows, check_sample_weight, check_whole_number, documented
+from fairdcov.encoding import DEFAULT_GROUPS, array_of_rows, as_given
 from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.metrics._conditional import CONTROL_OPTIONS, group_within_strata, read_strata
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import bind_js_divergence, js_divergence
 from fairdcov.metrics._grouped import bind_or_zero, group_predictions
@@ -91,6 +93,20 @@ class NullDistribution:
         )
 
 
+def _takes(function, argument):
+    parameters = inspect.signature(function).parameters
+    return argument in parameters or any(given.kind is given.VAR_KEYWORD for given in parameters.values())
+
+
+def _check_conditional(metric):
+    if not _takes(metric, "control_features"):
+        raise TypeError(
+            f"{getattr(metric, '__name__', metric)} does not take control_features: use one of ccdcov, dcov, jdcov and "
+            "js_divergence, or leave them out"
+        )
+
+
+@documented(control=CONTROL_OPTIONS)
 def null_distribution(
     metric,
     y_true,
@@ -100,6 +116,8 @@ def null_distribution(
     sample_weight=None,
     n_permutations=200,
     random_state=None,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
     **kwargs,
 ):
     """Distribution of a metric when the protected attributes do not matter.
@@ -124,6 +142,9 @@ def null_distribution(
         Number of permutations.
     random_state : int, RandomState or None, default=None
         Seed of the permutations.
+    <control>
+        Rows are permuted within the strata, and the metric is the one within strata. It has to be one that takes
+        ``control_features``: :func:`ccdcov`, :func:`dcov`, :func:`jdcov`, :func:`js_divergence`, or your own.
     **kwargs
         Options of the metric.
 
@@ -146,14 +167,37 @@ def null_distribution(
         raise MissingSensitiveFeaturesError("sensitive_features is needed to permute it; found None")
     generator = check_random_state(random_state)
     data = (y_true, y_pred, sensitive_features, sample_weight)
+    control = {} if control_features is None else {"control_features": control_features, "control_bins": control_bins}
     if metric in _DEPENDENCE_METRICS:
-        sample = DependenceSample(_DEPENDENCE_METRICS[metric], *data, permuted=True, **kwargs)
+        sample = DependenceSample(_DEPENDENCE_METRICS[metric], *data, permuted=True, **control, **kwargs)
         return NullDistribution(sample.permuted_values(n_permutations, generator), sample.value())
-    bind = _bind_group_metric if metric in _GROUP_METRICS else _bind_any_metric
-    function, n = bind(metric, data, kwargs)
+    if control:
+        _check_conditional(metric)
+    if control and metric in _GROUP_METRICS:
+        function, strata = _bind_conditional_metric(metric, data, control.values(), kwargs)
+    elif metric in _GROUP_METRICS:
+        function, n = _bind_group_metric(metric, data, kwargs)
+    else:
+        weights = None if sample_weight is None else check_sample_weight(sample_weight, len(y_pred), reference="y_pred")
+        strata = read_strata(control_features, y_pred, control_bins, weights)
+        own = {name: value for name, value in control.items() if _takes(metric, name)}
+        function, n = _bind_any_metric(metric, data, {**own, **kwargs})
     observed = function(None)
-    values = np.array([function(generator.permutation(n)) for _ in range(n_permutations)], dtype=np.float64)
+
+    def permutation():
+        return strata.permutation(generator) if control else generator.permutation(n)
+
+    values = np.array([function(permutation()) for _ in range(n_permutations)], dtype=np.float64)
     return NullDistribution(values, float(observed))
+
+
+def _bind_conditional_metric(metric, data, control, options):
+    """A metric within strata; the permutations are to be those within strata."""
+    grouping = {name: options[name] for name in ("bins", "min_group_size") if name in options}
+    options = {name: value for name, value in options.items() if name not in grouping}
+    sample = group_within_strata(*data, *control, **grouping)
+    function = sample.bind(_GROUP_METRICS[metric], **options)
+    return lambda rows: function(sample.codes if rows is None else sample.codes[rows]), sample.strata
 
 
 def _bind_group_metric(metric, data, options):

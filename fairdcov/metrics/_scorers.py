@@ -133,8 +133,8 @@ class _MetricScorer:
         Parameters
         ----------
         **requests : bool or str
-            For ``sample_weight`` (and ``sensitive_features``): True to take it, False to ignore it, or the name under
-            which it is passed to the search, for example ``sample_weight="exposure"``.
+            For ``sample_weight`` (``sensitive_features``, ``control_features``): True to take it, False to ignore it,
+            or the name under which it is passed to the search, for example ``sample_weight="exposure"``.
 
         Returns
         -------
@@ -207,9 +207,13 @@ class FairnessScorer(_MetricScorer):
         requests = {"sensitive_features": True}
         if callable(metric) and _accepts(metric, "sample_weight"):
             requests["sample_weight"] = True
+        if callable(metric) and _accepts(metric, "control_features"):
+            requests["control_features"] = True
         super().__init__(metric, greater_is_better, response_method, dict(options), requests)
 
-    def __call__(self, estimator, X, y_true=None, *, sensitive_features=None, sample_weight=None):
+    def __call__(
+        self, estimator, X, y_true=None, *, sensitive_features=None, sample_weight=None, control_features=None
+    ):
         """Score a fitted estimator on (X, y).
 
         Parameters
@@ -224,6 +228,8 @@ class FairnessScorer(_MetricScorer):
             Protected attributes of the rows.
         sample_weight : (n,) array, optional
             Row weights such as exposure.
+        control_features : DataFrame, Series or array, (n,) or (n, d), optional
+            Legitimate factors of the rows, for metrics that take them.
 
         Returns
         -------
@@ -241,9 +247,10 @@ class FairnessScorer(_MetricScorer):
             sensitive_features = self._columns_of(X)
         sensitive_features = given_to(self.metric, sensitive_features)
         y_true, predictions = _response(estimator, X, y_true, self.response_method)
-        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        given = {"sample_weight": sample_weight, "control_features": control_features}
+        given = {name: value for name, value in given.items() if value is not None}
         return self._sign(
-            self.metric(y_true, predictions, sensitive_features=sensitive_features, **weights, **self.options)
+            self.metric(y_true, predictions, sensitive_features=sensitive_features, **given, **self.options)
         )
 
     def _missing_message(self):
@@ -336,14 +343,15 @@ def make_fairness_scorer(metric, *, greater_is_better=False, response_method="au
     """Scorer of a fairness metric that asks for ``sensitive_features`` by itself.
 
     With ``sklearn.set_config(enable_metadata_routing=True)`` it gets the protected attributes of the fold (and
-    ``sample_weight`` if that is passed) from ``cross_validate(..., params={"sensitive_features": S})`` and
-    ``search.fit(X, y, sensitive_features=S)``, alone or among other scorers, without a ``set_score_request``.
+    ``sample_weight`` and ``control_features`` if they are passed and the metric takes them) from
+    ``cross_validate(..., params={"sensitive_features": S})`` and ``search.fit(X, y, sensitive_features=S)``, alone or
+    among other scorers, without a ``set_score_request``.
 
     Parameters
     ----------
     metric : callable
-        ``metric(y_true, y_pred, *, sensitive_features, sample_weight=None, **kwargs)``, such as
-        :func:`js_divergence`.
+        ``metric(y_true, y_pred, *, sensitive_features, sample_weight=None, control_features=None, **kwargs)``, such as
+        :func:`js_divergence`; both keywords of default None may be missing.
     greater_is_better : bool, default=False
         Fairness metrics are mostly disparities: their sign is changed, so that the scorer grows with fairness.
     response_method : {"auto", "predict", "predict_proba", "decision_function"}, default="auto"

@@ -18,6 +18,7 @@ class PenalisedNetwork(PenalisedEstimator):
         "eval_set": True,
         "eval_sample_weight": True,
         "eval_sensitive_features": True,
+        "eval_control_features": True,
     }
 
     _problem_class = NetworkProblem
@@ -73,9 +74,11 @@ class PenalisedNetwork(PenalisedEstimator):
         sample_weight=None,
         *,
         sensitive_features=None,
+        control_features=None,
         eval_set=None,
         eval_sample_weight=None,
         eval_sensitive_features=None,
+        eval_control_features=None,
     ):
         """Fit the network.
 
@@ -104,9 +107,11 @@ class PenalisedNetwork(PenalisedEstimator):
             y,
             sample_weight,
             sensitive_features,
+            control_features=control_features,
             eval_set=eval_set,
             eval_sample_weight=eval_sample_weight,
             eval_sensitive_features=eval_sensitive_features,
+            eval_control_features=eval_control_features,
         )
 
     fill_docstring(fit, **FIT_PARTS, **{"use of eval_set": "Rows to stop early by, instead of a part of ``X``."})

@@ -61,7 +61,7 @@ class NetworkProblem:
         As passed to ``fit``.
     strengths : list of float
         All strengths that will be asked for.
-    eval_set, eval_sample_weight, eval_sensitive_features : optional
+    control_features, eval_set, eval_sample_weight, eval_sensitive_features, eval_control_features : optional
         As passed to ``fit``.
     """
 
@@ -74,9 +74,11 @@ class NetworkProblem:
         sensitive_features,
         strengths,
         *,
+        control_features=None,
         eval_set=None,
         eval_sample_weight=None,
         eval_sensitive_features=None,
+        eval_control_features=None,
     ):
         # 1. Parameters, and PyTorch, before any work is done.
         self.estimator = estimator
@@ -89,12 +91,28 @@ class NetworkProblem:
 
         # 2. Data: rows to train on, rows to watch, and all rows of the fit.
         loss = estimator._loss()
-        data = read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, penalised=penalised)
+        data = read_training_data(
+            estimator,
+            X,
+            y,
+            sample_weight,
+            sensitive_features,
+            loss,
+            penalised=penalised,
+            control_features=control_features,
+        )
         check_squarable(data.X)
         self._random_state = check_random_state(estimator.random_state)
         held = np.zeros(len(data.y), dtype=bool)
         evaluated = read_evaluation_data(
-            estimator, eval_set, eval_sample_weight, eval_sensitive_features, loss, penalised=penalised
+            estimator,
+            eval_set,
+            eval_sample_weight,
+            eval_sensitive_features,
+            loss,
+            penalised=penalised,
+            control_features=eval_control_features,
+            conditional=control_features is not None,
         )
         if evaluated is None and estimator.early_stopping:
             held = self._hold_back(data)

@@ -142,7 +142,7 @@ class DependenceLoss(torch.nn.Module):
         self.penalty = resolve_penalty(penalty)
         self.n_threads = n_threads
 
-    def bind(self, sensitive_features, sample_weight=None):
+    def bind(self, sensitive_features, sample_weight=None, *, control_features=None):
         """Compute once all that depends on the protected attributes.
 
         Parameters
@@ -151,6 +151,9 @@ class DependenceLoss(torch.nn.Module):
             Protected attributes of any type, at least 4 rows.
         sample_weight : (n,) array or tensor, optional
             Row weights, such as exposure.
+        control_features : DataFrame, Series, array or tensor, (n,) or (n, d), optional
+            Legitimate factors within whose strata dependence is measured. Mini-batches have too few rows in each
+            stratum for that, and the loss of a batch takes none.
 
         Returns
         -------
@@ -167,7 +170,7 @@ class DependenceLoss(torch.nn.Module):
             raise ValueError(
                 f"a dependence penalty needs at least {LEAST_ROWS} rows of positive sample_weight; found {n_rows}"
             )
-        return self._bind(sensitive_features, weights)
+        return self._bind(sensitive_features, weights, _to_numpy(control_features))
 
     def encode(self, sensitive_features):
         """Encode protected attributes once, for mini-batches.
@@ -230,7 +233,7 @@ class DependenceLoss(torch.nn.Module):
             return BoundDependenceLoss(None, len(sensitive_features))(predictions)
         return self._bind(sensitive_features, weights)(predictions)
 
-    def _bind(self, sensitive_features, weights):
+    def _bind(self, sensitive_features, weights, control_features=None):
         penalty = self.penalty
         if isinstance(sensitive_features, SensitiveBlocks):
             codes = sensitive_features.codes
@@ -240,7 +243,9 @@ class DependenceLoss(torch.nn.Module):
                 return BoundDependenceLoss(None, len(codes))
             # The encoder has done its work; this one takes rows of blocks as they are.
             penalty = clone(penalty).set_params(encoder=SensitiveEncoder())
-        bound = bind_penalty(penalty, sensitive_features, weights, n_threads=self.n_threads)
+        bound = bind_penalty(
+            penalty, sensitive_features, weights, n_threads=self.n_threads, control_features=control_features
+        )
         return BoundDependenceLoss(bound, len(sensitive_features))
 
     def extra_repr(self):

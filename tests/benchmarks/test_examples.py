@@ -11,16 +11,16 @@ import pytest
 import fairdcov.datasets
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PICTURES = {"plot_pg15training": 3, "plot_compas": 4}
+PICTURES = {"plot_pg15training": 3, "plot_compas": 4, "plot_conditional_parity": 1}
 
 
-def run(name, folder, monkeypatch):
+def run(name, folder, monkeypatch, *arguments):
     """Run an example as a script and count its pictures."""
     pyplot = pytest.importorskip("matplotlib.pyplot")
     file = EXAMPLES / f"{name}.py"
     if not file.exists():
         pytest.skip("the tests run away from the repository, without examples/")
-    monkeypatch.setattr(sys, "argv", [str(file), "--output", str(folder)])
+    monkeypatch.setattr(sys, "argv", [str(file), "--output", str(folder), *arguments])
     try:
         with warnings.catch_warnings():
             # An example says which warnings it expects, for good.
@@ -48,6 +48,15 @@ def test_examples_on_a_few_made_up_rows(name, loader, data, request, tmp_path, m
     printed = capsys.readouterr().out
     assert ("published, CCdCov, λ = 40" if loader == "fetch_pg15training" else "CCdCov, calibrated") in printed
     assert "nan" not in printed.lower()
+
+
+def test_conditional_parity_costs_less_than_parity_at_equal_conditional_dependence(tmp_path, monkeypatch, capsys):
+    run("plot_conditional_parity", tmp_path, monkeypatch, "--policies", "40000")
+    lines = capsys.readouterr().out.split("deviance at equal dependence given mileage\n")[1].splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        unconditional, conditional = (float(part.split()[-1]) for part in line.split(": ")[1].split(", "))
+        assert conditional < unconditional
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -494,3 +495,52 @@ def test_control_c_ends_a_real_run_and_leaves_nothing(save, tmp_path):
     assert err.splitlines()[-1].endswith("fairdcov fit: interrupted; nothing was written")
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_control_features(run, save, tmp_path):
+    book = portfolio(1_000)[["mileage", "density", "vehicle_type", "gender", "region", "exposure", "claims"]]
+    path = save(book)
+    arguments = ["--target", "claims", "--exposure", "exposure", "--sensitive", "gender", *QUICK]
+    result = run("fit", path, *arguments, "--control", "mileage", "region", "--output", tmp_path / "out")
+    assert result.code == 0, result.err
+    assert "protected: gender, given mileage, region; 4 feature(s)" in result.out
+    settings = json.loads((tmp_path / "out" / "settings.json").read_text(encoding="utf-8"))
+    assert settings["control"] == ["mileage", "region"]
+    assert set(settings["features"]) == {"mileage", "density", "vehicle_type", "region"}
+    scored, held = read_scored(tmp_path / "out" / "scored.parquet"), pd.read_csv(tmp_path / "out" / "held_back.csv")
+    rows = scored[scored["prediction_rows"] == "held back"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        expected = js_divergence(
+            None,
+            rows["prediction"],
+            sensitive_features=rows["gender"],
+            sample_weight=rows["exposure"],
+            control_features=rows[["mileage", "region"]],
+        )
+    assert held["given mileage, region"][1] == pytest.approx(expected, rel=1e-6)
+    # The model is another one than without control features, and predicts without them where they are no features.
+    plain = run("fit", path, *arguments, "--output", tmp_path / "plain")
+    assert plain.code == 0, plain.err
+    assert not np.allclose(read_scored(tmp_path / "plain" / "scored.parquet")["prediction"], scored["prediction"])
+    outside = run("fit", path, *arguments, "--control", "region", "--exclude", "region", "--output", tmp_path / "other")
+    assert outside.code == 0, outside.err
+    new = save(book.drop(columns=["region", "gender"]), "new.parquet")
+    assert run("predict", tmp_path / "other", new, "--output", tmp_path / "new_scored.parquet").code == 0
+
+
+@pytest.mark.parametrize(
+    ("control", "message"),
+    [
+        (["claims"], "--control names 'claims', which --target names already"),
+        (["gender"], "--control names 'gender', which --sensitive names already"),
+        (["milage"], "did you mean 'mileage'?"),
+        (["copy"], "control features ['copy'] determine the protected attributes ['gender']"),
+    ],
+)
+def test_control_features_that_are_refused(run, save, tmp_path, control, message):
+    book = portfolio(300)[["mileage", "gender", "claims"]].assign(copy=lambda frame: frame["gender"].astype(str) + "!")
+    arguments = ["--target", "claims", "--sensitive", "gender", "--output", tmp_path / "out", *QUICK]
+    result = run("fit", save(book), *arguments, "--control", *control)
+    assert (result.code, (tmp_path / "out").exists()) == (2, False)
+    assert message in result.err

@@ -227,8 +227,8 @@ def test_repr_tells_what_differs():
 
 def test_with_requests_leaves_the_scorer_as_it_is():
     changed = fm.neg_js_divergence_scorer.with_requests(sample_weight=False)
-    assert changed.requests == {"sensitive_features": True, "sample_weight": False}
-    assert fm.neg_js_divergence_scorer.requests == {"sensitive_features": True, "sample_weight": True}
+    assert changed.requests == {"sensitive_features": True, "sample_weight": False, "control_features": True}
+    assert all(request is True for request in fm.neg_js_divergence_scorer.requests.values())
     with pytest.raises(TypeError, match="takes the metadata"):
         fm.gini_scorer.with_requests(sensitive_features=True)
     with pytest.raises(ValueError, match="should be either a valid identifier"):

@@ -331,3 +331,18 @@ def test_an_error_on_another_device_is_not_hidden(people):
     u = torch.linspace(0, 1, len(people), dtype=torch.float32).as_subclass(Recorded)
     DependenceLoss()(u, people)
     assert {"device": "cpu", "dtype": torch.float64} in moved
+
+
+def test_bound_within_strata(rng):
+    people, control = rng.choice(["f", "m"], 60), rng.choice(["n", "s", "w"], 60)
+    u, weights = rng.gamma(2.0, size=60), rng.uniform(0.5, 1.5, 60)
+    predictions = torch.tensor(u, requires_grad=True)
+    loss = DependenceLoss().bind(people, weights, control_features=control)(predictions)
+    loss.backward()
+    value, gradient = CCDCovPenalty().bind(people, weights, control_features=control).value_gradient(u)
+    assert loss.item() == value
+    np.testing.assert_array_equal(predictions.grad.numpy(), gradient)
+    codes = torch.tensor(np.unique(control, return_inverse=True)[1])
+    assert DependenceLoss().bind(people, weights, control_features=codes)(predictions).item() == value
+    with pytest.raises(TypeError, match="control_features"):
+        DependenceLoss()(predictions, people, weights, control_features=control)

@@ -353,8 +353,8 @@ def test_further_keywords_reach_the_penalties_that_take_them(book):
     bind_penalty(Elsewhere(), people, None, n_threads=3, control_features=None)
     with pytest.raises(TypeError, match=r"Elsewhere.bind does not take control_features"):
         bind_penalty(Elsewhere(), people, None, control_features="given")
-    with pytest.raises(TypeError, match=r"CCDCovPenalty.bind does not take control_features"):
-        bind_penalty("ccdcov", people, None, control_features="given")
+    with pytest.raises(TypeError, match=r"CCDCovPenalty.bind does not take offset"):
+        bind_penalty("ccdcov", people, None, offset="given")
 
 
 def test_ours_are_bound_as_they_are(book):
