@@ -27,7 +27,7 @@ from fairdcov.encoding import (
     warn_about_order,
 )
 from fairdcov.exceptions import MissingSensitiveFeaturesError
-from fairdcov.inference._gaps import MeanGaps, RegressionGaps, correlations, factor_design
+from fairdcov.inference._gaps import FactorRegression, MeanGaps, RegressionGaps, correlations, factor_design
 
 __all__ = ["OUTCOMES", "EquivalenceTestResult", "equivalence_test"]
 
@@ -297,12 +297,14 @@ def equivalence_test(
     prices, weights, attributes, keep = _read(
         y_pred, sensitive_features, sample_weight, legitimate_features, options.min_group_size
     )
-    design, names = None, []
+    # Squares of exposures in any unit stay in the range of floats.
+    scaled = weights / weights.mean()
+    regression, names = None, []
     if legitimate_features is not None:
         frame = read_frame(legitimate_features, "legitimate_features", len(keep))
         names = [str(name) for name in frame.columns]
         frame = frame if keep.all() else frame[np.flatnonzero(keep), :]
-        design = factor_design(frame, weights)
+        regression = FactorRegression(prices, scaled, factor_design(frame, weights))
     quantile_weights = None if sample_weight is None else weights
     families = [
         _Family.of(
@@ -311,9 +313,9 @@ def equivalence_test(
         for kind, selected in _groupings(attributes.names)
     ]
     _check_groups(families, options.min_group_size)
-    parts = [_estimate(family, prices, weights, design, options) for family in families]
+    parts = [_estimate(family, prices, scaled, regression, options) for family in families]
     judged = np.concatenate([_judged(family, part, options) for family, part in zip(families, parts, strict=True)])
-    if design is not None and not judged.any():
+    if regression is not None and not judged.any():
         raise ValueError(
             f"legitimate_features {names} determine the groups of {attributes.names}: within rows of equal factors "
             "there is nothing to compare"
@@ -453,11 +455,9 @@ def _check_groups(families, least):
         )
 
 
-def _estimate(family, prices, weights, design, options):
-    # Squares of exposures in any unit stay in the range of floats.
-    weights = weights / weights.mean()
-    if options.measure == "given_factors":
-        return RegressionGaps(prices, weights, family.codes, len(family.labels), design)
+def _estimate(family, prices, weights, regression, options):
+    if regression is not None:
+        return RegressionGaps(regression, family.codes, len(family.labels))
     if options.measure == "relative_mean":
         return MeanGaps(prices, weights, family.codes, len(family.labels))
     above = prices > options.threshold
