@@ -34,6 +34,8 @@ __all__ = ["OUTCOMES", "EquivalenceTestResult", "equivalence_test"]
 MEASURES = ("relative_mean", "given_factors", "tier")
 ADJUSTMENTS = ("holm", "max_t")
 WITHIN, UNSURE, OUTSIDE = OUTCOMES = ("within tolerance", "not enough evidence", "outside tolerance")
+# t-statistics beyond this are shifted, and not bent any further.
+_STRAIGHT = 3.0
 # Draws of the largest of several correlated estimates.
 _DRAWS = 20_000
 # Rows of the table that a printed result shows.
@@ -247,7 +249,8 @@ def equivalence_test(
     hold; and exposures vary as prices do. The standard error is ``sqrt(sum psi_i^2)`` of the influence psi of each
     row: of a ratio of means ``w 1_g (u - m_g) / (sum(w 1_g) m_g)``, and the same of the rest; of a coefficient
     ``w g e / sum(w g^2)`` with g the indicator less what L predicts of it and e the residual (White 1980). It is scaled
-    up for groups of few rows, and t-quantiles are taken with Satterthwaite's degrees of freedom. Rows that are not
+    up for groups of few rows, t-quantiles are taken with Satterthwaite's degrees of freedom, and the skewness of the
+    t-statistic is corrected to first order (Hall 1992), by which intervals are not quite symmetric. Rows that are not
     independent (several of one customer) need to be put together first.
 
     *Decision.* With q the quantile at ``1 - alpha`` (or that of all gaps at once), within if
@@ -265,7 +268,8 @@ def equivalence_test(
     D. J. Schuirmann (1987), A comparison of the two one-sided tests procedure and the power approach for assessing the
     equivalence of average bioavailability, Journal of Pharmacokinetics and Biopharmaceutics 15(6). H. White (1980),
     A heteroskedasticity-consistent covariance matrix estimator and a direct test for heteroskedasticity, Econometrica
-    48(4). S. D. Walter (1975), The distribution of Levin's measure of attributable risk, Biometrika 62(2). S. Holm
+    48(4). P. Hall (1992), On the removal of skewness by transformation, Journal of the Royal Statistical Society B
+    54(1). S. D. Walter (1975), The distribution of Levin's measure of attributable risk, Biometrika 62(2). S. Holm
     (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6(2).
 
     Examples
@@ -478,20 +482,40 @@ def _judged(family, part, options):
 
 @dataclass(frozen=True, eq=False)
 class _Decided:
-    """For each gap its p-values, adjusted, the half width of its interval, and that of its decision."""
+    """For each gap its p-values, adjusted, the ends of its interval, and the half width of that of its decision."""
 
     p_within: np.ndarray
     p_outside: np.ndarray
-    half: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
     decisive: np.ndarray
     n_compared: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Bent:
+    """Distributions of t-statistics: ``t + bend t^2 + skewness / 6``, straight on beyond 3, is Student's."""
+
+    degrees: np.ndarray
+    skewness: np.ndarray
+    bend: np.ndarray
+
+    def straightened(self, scores):
+        """Scores of Student's distribution."""
+        return scores + self.bend * np.minimum(scores**2, _STRAIGHT**2) + self.skewness / 6
+
+    def scores(self, straight):
+        """The inverse of :meth:`straightened`."""
+        straight = straight - self.skewness / 6
+        root = np.sqrt(np.maximum(1 + 4 * self.bend * straight, 0.0))
+        bent = 2 * straight / (1 + root)
+        return np.where(np.abs(bent) <= _STRAIGHT, bent, straight - self.bend * _STRAIGHT**2)
 
 
 def _decide(families, parts, judged, options, random_state):
     gaps = [part.gaps for part in parts]
     estimates = np.concatenate([gap.estimates for gap in gaps])
     errors = np.concatenate([gap.errors for gap in gaps])
-    degrees = np.concatenate([gap.degrees for gap in gaps])
     # The two gaps of two groups are one with the sign changed.
     firsts, position = judged.copy(), 0
     for family in families:
@@ -499,7 +523,8 @@ def _decide(families, parts, judged, options, random_state):
             firsts[position + 1] = False
         position += len(family.labels)
     n_compared = int(firsts.sum())
-    p_within, p_outside = _p_values(estimates, errors, degrees, math.log1p(options.tolerance))
+    bent = _Bent(*(np.concatenate([getattr(gap, name) for gap in gaps]) for name in ("degrees", "skewness", "bend")))
+    p_within, p_outside = _p_values(estimates, errors, bent, math.log1p(options.tolerance))
     tail = options.alpha
     if options.adjust == "holm":
         decisive_tail = tail / max(n_compared, 1)
@@ -513,23 +538,24 @@ def _decide(families, parts, judged, options, random_state):
     return _Decided(
         p_within,
         p_outside,
-        student.isf(tail, degrees) * errors,
-        student.isf(decisive_tail, degrees) * errors,
+        estimates - bent.scores(student.isf(tail, bent.degrees)) * errors,
+        estimates - bent.scores(student.ppf(tail, bent.degrees)) * errors,
+        student.isf(decisive_tail, bent.degrees) * errors,
         n_compared,
     )
 
 
-def _p_values(estimates, errors, degrees, bound):
+def _p_values(estimates, errors, bent, bound):
     """Of two one-sided tests: that the gap is not within the bounds, and that it is not outside."""
-
-    def beyond(distance):
-        """One-sided p-value of an estimate that is so far on the side of the claim."""
-        with np.errstate(divide="ignore", invalid="ignore"):
-            scores = distance / errors
-        return np.where(np.isnan(scores), 1.0, student.sf(scores, degrees))
-
-    size = np.abs(estimates)
-    return beyond(bound - size), np.minimum(1.0, beyond(size - bound))
+    tails = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for end in (-bound, bound):
+            scores = bent.straightened((estimates - end) / errors)
+            # Without an error, an estimate at the end is neither above nor below.
+            missing = np.isnan(scores)
+            tails += [np.where(missing, 1.0, tail(scores, bent.degrees)) for tail in (student.sf, student.cdf)]
+    above_low, below_low, above_high, below_high = tails
+    return np.maximum(above_low, below_high), np.minimum(1.0, np.minimum(below_low, above_high))
 
 
 def _holm(p_values, judged, firsts):
@@ -619,7 +645,7 @@ def _why_not(family, k, large, options):
 
 def _row(gaps, k, decided, position, judged, options):
     """Figures of one gap."""
-    estimate, half = gaps.estimates[k], decided.half[position]
+    estimate = gaps.estimates[k]
     row = {
         "value": None,
         "reference": None,
@@ -638,8 +664,8 @@ def _row(gaps, k, decided, position, judged, options):
     if not judged:
         return row
     row |= {
-        "lower": _number(np.expm1(estimate - half)),
-        "upper": _number(np.expm1(estimate + half)),
+        "lower": _number(np.expm1(decided.lower[position])),
+        "upper": _number(np.expm1(decided.upper[position])),
         "standard_error": _number(gaps.errors[k]),
         "p_within": float(decided.p_within[position]),
         "p_outside": float(decided.p_outside[position]),
