@@ -14,7 +14,7 @@ from fairdcov.dependence import (
     joint_distance_covariance,
 )
 from fairdcov.encoding import SensitiveEncoder
-from fairdcov.inference import independence_test
+from fairdcov.inference import equivalence_test, independence_test
 from fairdcov.linear_model import (
     DCovGammaRegressor,
     DCovLogisticRegression,
@@ -53,6 +53,7 @@ __all__ = [
     "audit",
     "concatenated_distance_covariance",
     "distance_covariance",
+    "equivalence_test",
     "independence_test",
     "joint_distance_covariance",
 ]

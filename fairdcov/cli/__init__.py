@@ -13,7 +13,7 @@ _EXIT_INTERRUPTED = 130
 
 
 def _run(options):
-    """Import the module of the command and run it."""
+    """Import the module of the command and run it; its exit code, or None for 0."""
     if options.command == "demo":
         from fairdcov.cli._demo import run_demo as run
     elif options.command == "fit":
@@ -22,7 +22,7 @@ def _run(options):
         from fairdcov.cli._audit import run_audit as run
     else:
         from fairdcov.cli._predict import run_predict as run
-    run(options)
+    return run(options)
 
 
 def _say(command, message):
@@ -41,7 +41,8 @@ def main(arguments=None):
     Returns
     -------
     int
-        Exit code: 0 done, 2 bad input, 3 no strength meets the rule, 130 interrupted.
+        Exit code: 0 done, 2 bad input, 3 no strength meets the rule, 4 gaps outside the tolerance, 5 not enough
+        evidence that they are within, 130 interrupted.
 
     Examples
     --------
@@ -65,7 +66,7 @@ def main(arguments=None):
     from fairdcov.exceptions import CalibrationError
 
     try:
-        _run(options)
+        return _run(options) or 0
     except CalibrationError as error:
         _say(options.command, f"{str(error).partition('. Allow more')[0]}; allow more, or take it with --if-unmet warn")
         return _EXIT_UNMET
@@ -75,4 +76,3 @@ def main(arguments=None):
     except KeyboardInterrupt:
         _say(options.command, "interrupted; nothing was written")
         return _EXIT_INTERRUPTED
-    return 0

@@ -15,6 +15,9 @@ from fairdcov.cli._remarks import notes_of_warnings, say_notes
 
 __all__ = ["audit_predictions", "run_audit", "write_report"]
 
+# Exit codes of the gate.
+_EXIT_OUTSIDE = 4
+_EXIT_UNSURE = 5
 # Observed over predicted beyond which the other reading of the predictions is worth a remark.
 _FAR_OFF = 1.5
 
@@ -118,9 +121,35 @@ def _check_predictions(experience, prediction, baseline, task, options):
         )
 
 
+def _check_gate(options):
+    """Raise for a gate without a tolerance, and for tolerances that are none."""
+    if options.tolerance is None:
+        for option, given in (("--fail-if", options.fail_if), ("--fail-if-unsure", options.fail_if_unsure)):
+            if given:
+                raise ValueError(f"{option} needs --tolerance, the largest gap that is allowed")
+    elif not 0 < options.tolerance < np.inf:
+        raise ValueError(f"--tolerance must be a finite number > 0; found {options.tolerance:g}")
+
+
+def _gate(report, options):
+    """Exit code by the outcome of the audit."""
+    if options.tolerance is None:
+        return 0
+    outcome = report.to_dict()["equivalence"]["outcome"]
+    if outcome == "outside tolerance" and options.fail_if:
+        print(f"exit code {_EXIT_OUTSIDE}: gaps are outside the tolerance of {options.tolerance:g}")
+        return _EXIT_OUTSIDE
+    # Who does not want to pass unless it is sure that gaps are within does not want to where it is sure they are not.
+    if outcome != "within tolerance" and options.fail_if_unsure:
+        print(f"exit code {_EXIT_UNSURE}: it is not sure that gaps are within the tolerance of {options.tolerance:g}")
+        return _EXIT_UNSURE
+    return 0
+
+
 def run_audit(options):
-    """Run the command with parsed options."""
+    """Run the command with parsed options; the exit code is that of the gate."""
     started = time.perf_counter()
+    _check_gate(options)
     if options.seed < 0:
         raise ValueError(f"--seed must be at least 0; found {options.seed}")
     if options.predictions_are == "total" and options.exposure is None:
@@ -172,6 +201,7 @@ def run_audit(options):
         task=options.task,
         legitimate_features=options.legitimate or None,
         min_group_size=options.min_group_size,
+        tolerance=options.tolerance,
         metadata={
             "file": source.path.name,
             "sha256": file_sha256(source.path),
@@ -187,3 +217,4 @@ def run_audit(options):
         report.to_markdown(folder / "report.md")
     print(report.summary)
     print(f"wrote report.html, report.json and report.md to {options.output} in {time.perf_counter() - started:.0f} s")
+    return _gate(report, options)

@@ -8,6 +8,8 @@ EXIT_CODES = """exit codes:
   0    done
   2    bad input or options; nothing was written
   3    no strength meets the rule; nothing was written
+  4    audit --fail-if outside: some gap is outside the tolerance; the report was written
+  5    audit --fail-if-unsure: there is not enough evidence; the report was written
   130  interrupted; nothing was written"""
 
 _TABLES = """tables:
@@ -202,7 +204,9 @@ def _add_audit(commands):
         examples="  fairdcov audit scored.csv --prediction frequency --target claims --exposure years \\\n"
         "      --sensitive gender region age --bins age=0,25,40,60,120 --output audit\n"
         "  fairdcov audit emblem.txt --separator ';' --decimal , --prediction EXPECTED --predictions-are total \\\n"
-        "      --target NCLAIMS --exposure EXPOSURE --sensitive SEX --features POWER MILEAGE --output audit",
+        "      --target NCLAIMS --exposure EXPOSURE --sensitive SEX --features POWER MILEAGE --output audit\n"
+        "  fairdcov audit scored.csv --prediction premium --sensitive gender region --tolerance 0.05 \\\n"
+        "      --fail-if outside --output audit",
     )
     audit.add_argument("predictions", metavar="PREDICTIONS", help="table with a row for each policy")
     audit.add_argument("--prediction", required=True, metavar="COLUMN", help="what is audited")
@@ -224,6 +228,23 @@ def _add_audit(commands):
         default=[],
         metavar="COLUMN",
         help="rating factors given which the predictions may depend on the protected attributes",
+    )
+    audit.add_argument(
+        "--tolerance",
+        type=float,
+        metavar="SHARE",
+        help="largest relative price gap between a group and the rest, such as 0.05: the report says which groups are "
+        "within, which outside, and where there is not enough evidence; given --legitimate factors if there are some",
+    )
+    audit.add_argument(
+        "--fail-if",
+        choices=["outside"],
+        help="end with code 4, after writing the report, when a gap is outside the --tolerance",
+    )
+    audit.add_argument(
+        "--fail-if-unsure",
+        action="store_true",
+        help="end with code 5, after writing the report, when there is not enough evidence that all gaps are within",
     )
     audit.add_argument("--baseline", metavar="COLUMN", help="predictions to compare with, such as the current tariff")
     audit.add_argument(

@@ -9,6 +9,7 @@ import platform
 
 from tqdm import tqdm
 
+from fairdcov._checks import check_positive_number
 from fairdcov.actuarial import check_confidence
 from fairdcov.report._book import (
     balance_section,
@@ -25,6 +26,7 @@ from fairdcov.report._report import SCHEMA, SCHEMA_VERSION, AuditReport
 from fairdcov.report._sample import TASKS, read_sample
 from fairdcov.report._summary import summarise
 from fairdcov.report._texts import LIMITS, RULES
+from fairdcov.report._tolerance import check_tolerance, tolerance_section
 
 __all__ = ["audit"]
 
@@ -50,6 +52,7 @@ def audit(
     features=None,
     baseline=None,
     legitimate_features=None,
+    tolerance=None,
     task="auto",
     bins=None,
     min_group_size=100,
@@ -89,7 +92,11 @@ def audit(
         Predictions of the present tariff, all positive, to compare with.
     legitimate_features : list of str, DataFrame or array, optional
         Columns of ``features`` (or columns of their own) whose influence on the prediction is held to be justified: the
-        partial distance correlation is given these.
+        partial distance correlation is given these, and so are the gaps that decide whether there is a ``tolerance``.
+    tolerance : float, optional
+        Largest relative price gap between a group and the rest, such as 0.05. The report then begins with
+        :func:`fairdcov.inference.equivalence_test`: which attributes, intersections and groups are within tolerance,
+        which are outside, and where there is not enough evidence. A parameter, and no rule of law.
     task : {"auto", "frequency", "pure_premium", "severity", "regression", "classification"}, default="auto"
         What is predicted, which decides on the deviance: Poisson, Tweedie of power 1.5, gamma, squared error or
         Bernoulli. ``"auto"`` goes by the observed values alone, and the report says what it found: classification for
@@ -108,7 +115,7 @@ def audit(
         Resamples of fairlearn's ``MetricFrame`` for a second interval of actual to expected, beside the exact
         Poisson or the linearised one; 0 for none. ``"auto"``: 100 for single attributes of up to 20 groups.
     confidence : float, default=0.95
-        Level of the intervals.
+        Level of the intervals, and of each one-sided test of the ``tolerance`` (whose intervals have 0.9 then).
     max_pairs : int, default=15
         Pairs of attributes that get a section, in the order of the attributes; others are named.
     max_screening_rows, max_learning_rows, max_partial_rows : int, optional
@@ -136,14 +143,15 @@ def audit(
     ValueError
         For empty input, unequal lengths, values that are not finite, missing protected attributes, repeated column
         names, predictions that the deviance of the task cannot judge (negative ones, and a 0 where something was
-        observed, for all but regression), a baseline that is not positive, options out of range, and legitimate
-        features that are not there.
+        observed, for all but regression), a baseline that is not positive, options out of range, legitimate features
+        that are not there, and, beside a tolerance, predictions that are not positive and too few rows to ever decide.
     TypeError
         For attributes of mixed types or dates.
 
     See Also
     --------
     fairdcov.inference.independence_test : The tests.
+    fairdcov.inference.equivalence_test : The outcomes for a tolerance.
     fairdcov.actuarial.one_way : Experience by factor.
     fairdcov.metrics.null_distribution : Null levels of single measures.
 
@@ -193,6 +201,7 @@ def audit(
         "max_screening_rows": _check_number(max_screening_rows, "max_screening_rows", least=4, auto=True),
         "max_learning_rows": _check_number(max_learning_rows, "max_learning_rows", least=30, auto=True),
         "max_partial_rows": _check_number(max_partial_rows, "max_partial_rows", least=4, auto=True),
+        "tolerance": None if tolerance is None else check_positive_number(tolerance, "tolerance"),
     }
     if metadata is not None and not isinstance(metadata, dict):
         raise TypeError(f"metadata must be a dict; found {type(metadata).__name__}")
@@ -208,6 +217,8 @@ def audit(
         bins=bins,
         random_state=random_state,
     )
+    if tolerance is not None:
+        check_tolerance(sample, settings["confidence"])
     return AuditReport(_report(sample, settings, dict(metadata or {}), verbose))
 
 
@@ -216,7 +227,7 @@ def _report(sample, settings, metadata, verbose):
     groupings, pairs_left_out = sample.groupings(settings["max_pairs"])
     *_, full = groupings
     alternatives = metadata.pop("alternatives", None) or []
-    with tqdm(total=len(groupings) + 10, desc="audit", unit="section", disable=not verbose, leave=False) as bar:
+    with tqdm(total=len(groupings) + 11, desc="audit", unit="section", disable=not verbose, leave=False) as bar:
 
         def step(name, make, *inputs):
             bar.set_postfix_str(name)
@@ -224,6 +235,8 @@ def _report(sample, settings, metadata, verbose):
             bar.update()
             return section
 
+        # First, since it may find the rows too few.
+        equivalence = step("tolerance", tolerance_section)
         balance = step("balance", balance_section)
         lift = step("lift", lift_section)
         bootstrap = step("intervals", bootstrap_intervals, groupings)
@@ -255,6 +268,7 @@ def _report(sample, settings, metadata, verbose):
                 "seed": sample.seed,
             },
             "software": _software(),
+            "equivalence": equivalence,
             "groups": groups,
             "balance": balance,
             "lift": lift,

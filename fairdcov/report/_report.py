@@ -2,6 +2,7 @@
 
 import html
 import json
+from importlib.resources import files
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +13,7 @@ __all__ = ["SCHEMA", "SCHEMA_VERSION", "AuditReport"]
 
 SCHEMA = "fairdcov.audit"
 # Raised in the first place when a key changes its meaning or goes, in the second when keys are added.
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 
 
 def _flat(row):
@@ -83,6 +84,18 @@ class AuditReport:
             return cls(json.loads(source))
         return cls(json.loads(Path(source).read_text(encoding="utf-8")))
 
+    @staticmethod
+    def json_schema():
+        """The JSON Schema (draft 2020-12) of what :meth:`to_json` writes.
+
+        Returns
+        -------
+        dict
+            Reports of this version have all keys that it requires; later ones of the same first number of
+            ``schema_version`` may have more.
+        """
+        return json.loads(files("fairdcov.report").joinpath("report.schema.json").read_text(encoding="utf-8"))
+
     @property
     def summary(self):
         """A few sentences on the whole report."""
@@ -136,7 +149,8 @@ class AuditReport:
         section : str, default="groups"
             ``"groups"``, ``"measures"``, ``"too_small"``, ``"pairs"``, ``"dependence"``, ``"partial"``, ``"proxies"``,
             ``"proxy_prediction"``, ``"lift"``, ``"double_lift"``, ``"premium_changes"``,
-            ``"premium_changes_by_group"``, ``"before_after"``, ``"binning"`` or ``"alternatives"``.
+            ``"premium_changes_by_group"``, ``"before_after"``, ``"binning"``, ``"alternatives"``, ``"equivalence"`` or
+            ``"equivalence_groups"``.
 
         Returns
         -------

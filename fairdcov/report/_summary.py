@@ -4,7 +4,7 @@ import numbers
 
 from fairdcov.report._texts import MEASURE_NAMES, TASK_NAMES
 
-__all__ = ["number", "p_value", "percent", "ratio", "summarise"]
+__all__ = ["bounds", "number", "p_value", "percent", "ratio", "summarise"]
 
 
 def number(value, digits=3):
@@ -77,6 +77,7 @@ def summarise(data):
             f"({ratio(balance['lower'])} to {ratio(balance['upper'])}); {rows['deviance']} "
             f"{number(balance['deviance'], 4)}."
         )
+    found += _of_tolerance(data["equivalence"])
     found += _of_groups(full, title)
     found += _of_tests(data["dependence"])
     found += _of_proxies(data["proxies"])
@@ -92,6 +93,27 @@ def summarise(data):
             "small to judge, listed in the report."
         )
     return found
+
+
+def bounds(tolerance):
+    """The gaps that are within a tolerance, which is symmetric on the scale of ratios."""
+    return f"{percent(-tolerance / (1 + tolerance), 2)} to {percent(tolerance, 2)}"
+
+
+def _of_tolerance(equivalence):
+    if equivalence is None:
+        return []
+    found = []
+    for test in equivalence["tests"]:
+        what = "mean predictions"
+        if test["legitimate_features"]:
+            what += f" given {', '.join(test['legitimate_features'])}"
+        parts = [f"{' × '.join(part['attributes'])} {part['outcome']}" for part in test["attributes"]]
+        found.append(
+            f"Gaps of {what} between groups, allowed from {bounds(equivalence['tolerance'])}: {test['outcome']}"
+            + (f" ({'; '.join(parts)})." if parts else ".")
+        )
+    return found or ["No attribute has two groups: there are no gaps to judge."]
 
 
 def _of_groups(full, title):

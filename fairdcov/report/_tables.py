@@ -29,6 +29,17 @@ def _before_after(data):
             yield {"attributes": entry["attributes"], "measure": name, "before": value, "after": entry["after"][name]}
 
 
+def _equivalence(name):
+    """Rows of the tests of a tolerance; reports of schema 1.1 have none."""
+
+    def rows(data):
+        for test in (data.get("equivalence") or {"tests": []})["tests"]:
+            for row in test[name]:
+                yield {"measure": test["measure"]} | row
+
+    return rows
+
+
 def _part(*keys):
     """Rows at a place in the data that may not be there."""
 
@@ -58,4 +69,6 @@ TABLES = {
     "before_after": _before_after,
     "binning": _part("binning"),
     "alternatives": _part("alternatives"),
+    "equivalence": _equivalence("attributes"),
+    "equivalence_groups": _equivalence("groups"),
 }

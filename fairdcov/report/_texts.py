@@ -30,6 +30,14 @@ LIMITS = [
         ),
     },
     {
+        "topic": "Within tolerance",
+        "text": (
+            "Whether gaps are within a tolerance is a statement about mean prices of a group and all others, in books "
+            "like this one, at the level stated, if rows are independent. Which tolerance is right no figure says, and "
+            "means that agree do not make distributions agree."
+        ),
+    },
+    {
         "topic": "Attributes as recorded",
         "text": (
             "Everything rests on the protected attributes that were given. If they were imputed or inferred from "

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from fairdcov.metrics import GROUP_MEASURES
-from fairdcov.report._summary import number, p_value, percent, ratio
+from fairdcov.report._summary import bounds, number, p_value, percent, ratio
 from fairdcov.report._tables import TABLES
 from fairdcov.report._texts import MEASURE_NAMES, TASK_NAMES
 
@@ -72,7 +72,15 @@ def view(data):
     -------
     list of Section
     """
-    sections = [_summary(data), _scope(data), _balance(data), *_groups(data), _pairs(data), _dependence(data)]
+    sections = [
+        _tolerance(data),
+        _summary(data),
+        _scope(data),
+        _balance(data),
+        *_groups(data),
+        _pairs(data),
+        _dependence(data),
+    ]
     sections += [_partial(data), _proxies(data), _change(data), _binning(data), _too_small(data), _alternatives(data)]
     sections += [_limits(data), _record(data)]
     return [section for section in sections if section is not None]
@@ -147,6 +155,66 @@ def _table(caption, columns, entries, **options):
         cells.append([write(entry if key is None else entry[key]) for entry in entries])
     muted = [position for position, entry in enumerate(entries) if entry.get("too_small")]
     return Table(caption, titles, [list(row) for row in zip(*cells, strict=True)], muted=muted, **options)
+
+
+_UNDECIDED = "not enough evidence"
+# Groups that are outside come first where not all can be shown.
+_OUTCOMES = ("outside tolerance", _UNDECIDED, "within tolerance")
+
+
+def _tolerance(data):
+    # Reports of schema 1.1 have no such part.
+    found = data.get("equivalence")
+    if found is None:
+        return None
+    level = f"{100 * found['alpha']:.3g} %"
+    words = (
+        f"Is the price gap of every group, relative to all other rows, from {bounds(found['tolerance'])}? Within "
+        "tolerance: the data rule out a larger gap. Outside tolerance: they rule out a smaller one. Not enough "
+        f"evidence: neither. Each is wrong with a probability of at most {level} for all groups together (Holm's "
+        "method), and an attribute is within only if each of its groups is. The tolerance was chosen by those who "
+        "asked for the audit; it is no rule of law."
+    )
+    blocks = [Text(f"{found['outcome'].capitalize()}."), Text(words)]
+    if len(found["tests"]) > 1:
+        blocks.append(Text("Legitimate factors were named: the gaps given these factors decide."))
+    for test in found["tests"]:
+        blocks += _tolerance_test(test, found)
+    return Section("tolerance", "Within tolerance?", blocks)
+
+
+def _tolerance_test(test, found):
+    given = f" given {', '.join(test['legitimate_features'])}" if test["legitimate_features"] else ""
+    if test["reason"] is not None:
+        return [Text(f"Gaps{given}: {test['outcome']}. {test['reason'].capitalize()}.")]
+    columns = (
+        *("attributes", ("outcome", "outcome", str), ("groups", "n_groups", number), ("within", "n_within", number)),
+        *(("not enough evidence", "n_unsure", number), ("outside", "n_outside", number)),
+    )
+    attributes = _table(f"Gaps of mean predictions{given}", columns, test["attributes"], n_words=2)
+    rows = test["groups"]
+    shown = sorted(range(len(rows)), key=lambda k: _OUTCOMES.index(rows[k]["outcome"]))[:_MOST_ROWS]
+    means = () if given else (("mean", "value", number), ("mean of the rest", "reference", number))
+    columns = (
+        *("attributes", ("group", "group", str), ("outcome", None, _outcome), "rows"),
+        *(*means, ("gap", "gap", partial(percent, digits=2)), ("interval", None, _gap_interval)),
+        ("rows needed", "rows_needed", number),
+    )
+    note = (
+        f"Intervals at {100 * (1 - 2 * found['alpha']):.3g} % for each gap alone; outcomes are adjusted for "
+        f"{test['n_compared']} gaps. Rows needed: of a whole book like this one, if the gap stays where it is."
+    )
+    if len(shown) < len(rows):
+        note += f" {len(shown)} of {len(rows)} groups; the JSON has all."
+    return [attributes, _table(f"Groups{given}", columns, [rows[k] for k in sorted(shown)], n_words=3, note=note)]
+
+
+def _outcome(row):
+    return f"{row['outcome']}: {row['note']}" if row["note"] else row["outcome"]
+
+
+def _gap_interval(row):
+    return "–" if row["lower"] is None else f"{percent(row['lower'], 2)} to {percent(row['upper'], 2)}"
 
 
 def _summary(data):

@@ -228,3 +228,57 @@ def test_force_keeps_the_input(run, save, spy, tmp_path):
     check_refused(run("audit", book, *arguments), f"is the folder that {book} is in, which would go")
     assert book.exists()
     assert len(spy) == 1
+
+
+# --- the gate ------------------------------------------------------------------------------------------------------
+
+
+def gated(run, save, tmp_path, ratio, *options):
+    """Exit code and report of a tariff with so much higher prices for one gender."""
+    frame = predictions(1_200)
+    frame["rate"] = 0.15 * np.where(frame["gender"] == frame["gender"].iloc[0], ratio, 1.0)
+    # Prices that are not all the same in a group.
+    frame["rate"] *= 1 + 0.2 * np.sin(np.arange(len(frame)))
+    arguments = ["--prediction", "rate", "--exposure", "exposure", "--sensitive", "gender", "--quiet", *options]
+    result = run("audit", save(frame), *arguments, "--output", tmp_path / "out")
+    return result, json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))["equivalence"]
+
+
+@pytest.mark.parametrize(
+    ("ratio", "outcome", "options", "code"),
+    [
+        (1.0, "within tolerance", ["--fail-if", "outside", "--fail-if-unsure"], 0),
+        (1.5, "outside tolerance", ["--fail-if", "outside"], 4),
+        (1.5, "outside tolerance", ["--fail-if", "outside", "--fail-if-unsure"], 4),
+        (1.5, "outside tolerance", ["--fail-if-unsure"], 5),
+        (1.5, "outside tolerance", [], 0),
+        (1.1, "not enough evidence", ["--fail-if", "outside"], 0),
+        (1.1, "not enough evidence", ["--fail-if", "outside", "--fail-if-unsure"], 5),
+    ],
+)
+def test_the_gate(run, save, tmp_path, ratio, outcome, options, code):
+    result, found = gated(run, save, tmp_path, ratio, "--tolerance", "0.1", *options)
+    assert found["outcome"] == outcome
+    assert result.code == code, result.err
+    assert (f"exit code {code}" in result.out) == (code > 0)
+    assert "wrote report.html" in result.out
+
+
+def test_no_tolerance_no_section(run, save, tmp_path):
+    result, found = gated(run, save, tmp_path, 1.5)
+    assert (result.code, found) == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--fail-if", "outside"], "--fail-if needs --tolerance"),
+        (["--fail-if-unsure"], "--fail-if-unsure needs --tolerance"),
+        (["--tolerance", "0"], "--tolerance must be a finite number > 0; found 0"),
+        (["--tolerance", "nan"], "--tolerance must be a finite number > 0; found nan"),
+    ],
+)
+def test_a_gate_without_a_tolerance(run, save, tmp_path, options, message):
+    arguments = ["audit", save(predictions()), "--prediction", "rate", *ROLES, *options, "--output", tmp_path / "out"]
+    check_refused(run(*arguments), message)
+    assert not (tmp_path / "out").exists()

@@ -386,8 +386,8 @@ def test_level_of_the_chi_square_test_in_large_samples(n):
 
 @pytest.mark.parametrize("options", [{}, {"measure": "jdcov", "hypothesis": "mutual"}, {"weighted": True}])
 def test_the_same_bits_for_any_number_of_threads(options, monkeypatch, rng):
-    monkeypatch.setattr("fairdcov.inference._WORTH_A_THREAD", 0)
-    monkeypatch.setattr("fairdcov.inference._BLOCK_ROWS", 5_000)
+    monkeypatch.setattr("fairdcov.inference._independence._WORTH_A_THREAD", 0)
+    monkeypatch.setattr("fairdcov.inference._independence._BLOCK_ROWS", 5_000)
     u, frame = dependent(rng, 300, 0.5)
     weights = rng.exponential(size=300) if options.get("weighted") else None
     options = {name: value for name, value in options.items() if name != "weighted"}
@@ -413,8 +413,8 @@ def test_random_state(rng):
 
 
 def test_an_interrupt_ends_the_threads(monkeypatch, rng):
-    monkeypatch.setattr("fairdcov.inference._WORTH_A_THREAD", 0)
-    monkeypatch.setattr("fairdcov.inference._BLOCK_ROWS", 1)
+    monkeypatch.setattr("fairdcov.inference._independence._WORTH_A_THREAD", 0)
+    monkeypatch.setattr("fairdcov.inference._independence._BLOCK_ROWS", 1)
     calls = []
 
     def interrupted(self, n_permutations, generator):
@@ -645,7 +645,7 @@ def test_more_errors(rng):
 
 
 def test_a_slow_test_is_announced(monkeypatch, rng):
-    monkeypatch.setattr("fairdcov.inference._SLOW", 1e4)
+    monkeypatch.setattr("fairdcov.inference._independence._SLOW", 1e4)
     u, frame = dependent(rng, 60, 0.0, age=True)
     for options in ({"method": "tiles"}, {"method": "approximate", "measure": "jdcov", "sample_weight": u}):
         with pytest.warns(UserWarning, match=r"operations for each of 20 permutations.*round continuous attributes"):

@@ -155,6 +155,14 @@ def test_rows_of_weight_zero_are_absent(book, metric):
     assert_allclose(found, kept, rtol=1e-12)
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_the_net_divergence_is_net_in_each_stratum(book, weighted):
+    weights = {"sample_weight": book["weights"]} if weighted else {}
+    data = {"sensitive_features": book["people"], "control_features": book["cover"], "net": True, **weights}
+    expected = mean_over_strata(fm.js_divergence, book, weighted, net=True)
+    assert_allclose(fm.js_divergence(None, book["u"], **data), expected, rtol=1e-12)
+
+
 def test_scorers_get_the_control_features_of_the_fold(book):
     X = pd.DataFrame({"u": book["u"], "plus": book["cover"] == "plus"}).astype(float)
     y = np.random.default_rng(0).poisson(book["u"])

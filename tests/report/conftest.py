@@ -33,6 +33,7 @@ def report(book, prediction):
         features=book.data,
         baseline=book.fair_rate,
         legitimate_features=LEGITIMATE,
+        tolerance=0.1,
         bins=BINS,
         min_group_size=40,
         n_permutations=19,

@@ -43,6 +43,7 @@ def nasty():
         features=features,
         baseline=u[::-1],
         legitimate_features=[f"{NASTY}f"],
+        tolerance=0.1,
         min_group_size=10,
         n_permutations=5,
         n_bootstrap=0,

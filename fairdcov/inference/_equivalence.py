@@ -1,0 +1,681 @@
+"""Are the differences between groups small enough, and is that sure? Two one-sided tests of each gap."""
+
+import math
+import numbers
+from dataclasses import dataclass, fields
+
+import numpy as np
+import pandas as pd
+from scipy.stats import norm
+from scipy.stats import t as student
+from sklearn.utils import check_random_state
+
+from fairdcov._checks import (
+    check_choice,
+    check_consistent_rows,
+    check_finite_vector,
+    check_positive_number,
+    check_sample_weight,
+    check_whole_number,
+)
+from fairdcov.encoding import (
+    Attributes,
+    check_sensitive_features,
+    describe_groups,
+    level_text,
+    read_frame,
+    warn_about_order,
+)
+from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.inference._gaps import FactorRegression, MeanGaps, RegressionGaps, correlations, factor_design
+
+__all__ = ["OUTCOMES", "EquivalenceTestResult", "equivalence_test"]
+
+MEASURES = ("relative_mean", "given_factors", "tier")
+ADJUSTMENTS = ("holm", "max_t")
+WITHIN, UNSURE, OUTSIDE = OUTCOMES = ("within tolerance", "not enough evidence", "outside tolerance")
+# t-statistics beyond this are shifted, and not bent any further.
+_STRAIGHT = 3.0
+# Draws of the largest of several correlated estimates.
+_DRAWS = 20_000
+# Rows of the table that a printed result shows.
+_MOST_SHOWN = 30
+
+
+@dataclass(frozen=True, eq=False)
+class EquivalenceTestResult:
+    """Outcome of :func:`equivalence_test`.
+
+    Attributes
+    ----------
+    outcome : str
+        ``"outside tolerance"`` if some gap is, ``"within tolerance"`` if all are, else ``"not enough evidence"``.
+    attributes : list of dict
+        For each attribute, and for the intersection of all if there are several: its names (``attributes``), ``kind``
+        (``"attribute"`` or ``"intersection"``), ``outcome`` by the same rule, ``n_groups``, and how many of them are
+        ``n_within``, ``n_unsure`` and ``n_outside``.
+    groups : list of dict
+        For each group of these: ``attributes``, ``kind``, ``group`` (its levels), ``rows``, ``exposure`` (sum of
+        weights), ``value`` and ``reference`` (mean, or share above the threshold, of the group and of the rest; None
+        given factors), ``gap`` (ratio less 1) with its interval ``lower``, ``upper``, ``standard_error`` (of the
+        logarithm of the ratio), ``p_within`` and ``p_outside`` (adjusted as ``adjust`` says), ``outcome``,
+        ``rows_needed`` and ``exposure_needed`` in the whole book where there is not enough evidence, and ``note``.
+        What is not defined is None.
+    measure : str
+        What was compared.
+    tolerance : float
+        Largest gap: ratios from ``1 / (1 + tolerance)`` to ``1 + tolerance`` are within.
+    alpha : float
+        Level of the tests; intervals have the level ``1 - 2 alpha``.
+    adjust : str or None
+        How the number of gaps was accounted for.
+    n_compared : int
+        Gaps that were tested; the two gaps of an attribute with two groups are one.
+    n_samples : int
+        Rows, without those of weight 0.
+    exposure : float
+        Sum of the weights.
+    min_group_size : int
+        Groups of fewer rows are not judged.
+    threshold : float or None
+        Price above which a row is in the tier.
+    legitimate_features : list of str
+        Factors that the gaps are given.
+    """
+
+    outcome: str
+    attributes: list
+    groups: list
+    measure: str
+    tolerance: float
+    alpha: float
+    adjust: str | None
+    n_compared: int
+    n_samples: int
+    exposure: float
+    min_group_size: int
+    threshold: float | None
+    legitimate_features: list
+
+    def to_dict(self):
+        """Plain numbers and text, which ``json.dumps`` takes.
+
+        Returns
+        -------
+        dict
+        """
+        found = {field.name: getattr(self, field.name) for field in fields(self)}
+        return found | {name: [dict(row) for row in found[name]] for name in ("attributes", "groups")}
+
+    def to_frame(self):
+        """The groups as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            With a row for each group.
+        """
+        return pd.DataFrame([row | {"attributes": " × ".join(row["attributes"])} for row in self.groups])
+
+    def __str__(self):
+        within = f"{-self.tolerance / (1 + self.tolerance):+.2%} to {self.tolerance:+.2%}"
+        lines = [
+            f"Gaps between groups: {self.outcome} ({within})",
+            f"  {_measure_text(self)}; {self.n_samples:,} rows",
+            f"  {_adjustment_text(self)}",
+        ]
+        for part in self.attributes:
+            lines.append(f"  {' × '.join(part['attributes'])}: {part['outcome']}")
+            rows = [row for row in self.groups if row["attributes"] == part["attributes"]]
+            width = max(len(row["group"]) for row in rows)
+            lines += [f"    {row['group']:<{width}}  {_row_text(row)}" for row in rows[:_MOST_SHOWN]]
+            if len(rows) > _MOST_SHOWN:
+                lines.append(f"    and {len(rows) - _MOST_SHOWN} more groups")
+        return "\n".join(lines)
+
+
+def _measure_text(result):
+    if result.measure == "tier":
+        return f"share of prices above {result.threshold:g}, group against the rest"
+    given = f" given {', '.join(result.legitimate_features)}" if result.measure == "given_factors" else ""
+    return f"mean price{given}, group against the rest"
+
+
+def _adjustment_text(result):
+    level = f"{100 * (1 - 2 * result.alpha):g} %"
+    if result.adjust == "max_t" and result.n_compared > 1:
+        return f"intervals for all {result.n_compared} gaps at once, tests at {100 * result.alpha:g} %"
+    several = result.adjust == "holm" and result.n_compared > 1
+    how = f", adjusted for {result.n_compared} gaps by Holm's method" if several else ""
+    return f"intervals of {level} for each gap, tests at {100 * result.alpha:g} %{how}"
+
+
+def _row_text(row):
+    if row["gap"] is None:
+        return f"{row['outcome']} ({row['note']})"
+    text = f"{row['gap']:+.2%}"
+    if row["lower"] is not None:
+        text += f" ({row['lower']:+.2%} to {row['upper']:+.2%})"
+    text += f"  {row['outcome']}"
+    if row["note"]:
+        text += f" ({row['note']})"
+    elif row["rows_needed"] is not None:
+        text += f" (about {row['rows_needed']:,} rows would be needed)"
+    return text
+
+
+def equivalence_test(
+    y_pred,
+    sensitive_features,
+    *,
+    tolerance,
+    measure="relative_mean",
+    sample_weight=None,
+    legitimate_features=None,
+    threshold=None,
+    bins=None,
+    alpha=0.05,
+    min_group_size=30,
+    adjust="holm",
+    random_state=0,
+):
+    """Test whether the price gaps between groups are within a tolerance: two one-sided tests of each gap.
+
+    A test of independence that does not reject shows nothing. Here the burden of proof is the other way round: a gap is
+    *within tolerance* only where the data rule out, at level ``alpha``, that it is as large as the tolerance; *outside
+    tolerance* only where they rule out that it is within; and there is *not enough evidence* otherwise, with the number
+    of rows that would be needed. The tolerance is a parameter: which one is right is not a statistical question.
+
+    Parameters
+    ----------
+    y_pred : (n,) array
+        Prices per unit of exposure, all positive.
+    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+        Protected attributes of any type. Each is looked at alone, and the intersection of all of them.
+    tolerance : float
+        Largest relative gap, above 0. With 0.05 a ratio of group to rest is within if it lies between 1 / 1.05 (a gap
+        of -4.8 %) and 1.05 (a gap of +5 %), so that swapping group and rest changes nothing. For a ratio of at least
+        0.8, as in the four-fifths rule, 0.25.
+    measure : {"relative_mean", "given_factors", "tier"}, default="relative_mean"
+        The gap of a group. ``"relative_mean"``: mean price of the group, weighted by exposure, over that of all other
+        rows, less 1. ``"given_factors"``: the same for rows with equal ``legitimate_features``, by a regression.
+        ``"tier"``: the share of the group's exposure with prices above ``threshold`` over that of the rest, less 1.
+    sample_weight : (n,) array, optional
+        Exposure. Rows of weight 0 do not count.
+    legitimate_features : DataFrame, Series or array, (n,) or (n, p), optional
+        Rating factors that a price may depend on, for ``"given_factors"``. Numbers with more than 20 distinct values
+        enter as ten quantile groups and a straight line, everything else as levels; missing values are a level.
+    threshold : float, optional
+        Price of the tier, in the units of ``y_pred``, for ``"tier"``; a fixed one, not a quantile of the same prices.
+    bins : int or dict, optional
+        How numeric attributes are cut into groups, see :func:`fairdcov.metrics.js_divergence`.
+    alpha : float, default=0.05
+        Level of each one-sided test, below 0.5. The intervals have the level ``1 - 2 alpha``, 90 % by default.
+    min_group_size : int, default=30
+        A gap is not judged where the group, or the rest, has fewer rows; at least 2.
+    adjust : {"holm", "max_t"} or None, default="holm"
+        For several gaps. ``"holm"``: adjusted p-values decide, the intervals are for each gap alone. ``"max_t"``: the
+        intervals are widened until they hold for all gaps at once, and decide. Either way the probability that any gap
+        is called within though it is not is at most ``alpha``, and so is that of any called outside though it is not.
+        None: each gap as if it were the only one.
+    random_state : int, RandomState or None, default=0
+        Seed of ``"max_t"``.
+
+    Returns
+    -------
+    EquivalenceTestResult
+        Print it, or take ``outcome``, ``attributes``, ``groups``, ``to_frame()`` or ``to_dict()``.
+
+    Raises
+    ------
+    ValueError
+        For a tolerance that is not positive, prices that are not, missing values, unequal lengths, attributes with one
+        group only, too few rows to ever decide, factors that determine the attributes, a threshold that no price is
+        above, and options that do not belong to the measure.
+
+    See Also
+    --------
+    independence_test : Is there any dependence at all?
+    fairdcov.report.audit : Has these outcomes as its first section.
+
+    Notes
+    -----
+    *Estimates.* With weights w, prices u and group g, the mean of a group is ``sum(w u 1_g) / sum(w 1_g)``. The gap is
+    tested as ``theta = log(m_g / m_rest)`` against ``± log(1 + tolerance)``. Given factors L, theta is the coefficient
+    of ``1_g`` in the regression of ``log u`` on ``1_g`` and L, weighted by w.
+
+    *Errors.* A row (weight, group, factors, price) is one independent draw. A price is a function of the row's
+    features, not a value that scatters about a regression, so that the textbook errors of least squares do not
+    hold; and exposures vary as prices do. The standard error is ``sqrt(sum psi_i^2)`` of the influence psi of each
+    row: of a ratio of means ``w 1_g (u - m_g) / (sum(w 1_g) m_g)``, and the same of the rest; of a coefficient
+    ``w g e / sum(w g^2)`` with g the indicator less what L predicts of it and e the residual (White 1980). It is scaled
+    up for groups of few rows, t-quantiles are taken with Satterthwaite's degrees of freedom, and the skewness of the
+    t-statistic is corrected to first order (Hall 1992), by which intervals are not quite symmetric. Rows that are not
+    independent (several of one customer) need to be put together first.
+
+    *Decision.* With q the quantile at ``1 - alpha`` (or that of all gaps at once), within if
+    ``|theta| + q se <= log(1 + tolerance)``, outside if ``|theta| - q se >= log(1 + tolerance)``.
+
+    *Several gaps at once.* ``"max_t"`` draws the estimates from their joint normal distribution, with the correlations
+    of their influence: the limit of a multiplier bootstrap. q is the quantile at ``1 - alpha`` of the largest
+    ``|t|``, or Bonferroni's if that is smaller.
+
+    *Rows needed.* Errors fall with the root of the rows. At ``rows_needed`` rows like these, and a gap that stays where
+    the estimate is, the interval of a gap would just come free of the bound; the chance of that is about one half.
+
+    References
+    ----------
+    D. J. Schuirmann (1987), A comparison of the two one-sided tests procedure and the power approach for assessing the
+    equivalence of average bioavailability, Journal of Pharmacokinetics and Biopharmaceutics 15(6). H. White (1980),
+    A heteroskedasticity-consistent covariance matrix estimator and a direct test for heteroskedasticity, Econometrica
+    48(4). P. Hall (1992), On the removal of skewness by transformation, Journal of the Royal Statistical Society B
+    54(1). S. D. Walter (1975), The distribution of Levin's measure of attributable risk, Biometrika 62(2). S. Holm
+    (1979), A simple sequentially rejective multiple test procedure, Scandinavian Journal of Statistics 6(2).
+
+    Examples
+    --------
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> from fairdcov.inference import equivalence_test
+    >>> book = make_motor_portfolio(20_000, random_state=0)
+    >>> gender = book.sensitive_features["gender"]
+    >>> result = equivalence_test(book.fair_rate, gender, tolerance=0.05, sample_weight=book.exposure)
+    >>> result.outcome
+    'within tolerance'
+    >>> equivalence_test(book.fair_rate[:300], gender[:300], tolerance=0.05).outcome
+    'not enough evidence'
+    """
+    options = _Options(
+        tolerance=check_positive_number(tolerance, "tolerance"),
+        measure=check_choice(measure, "measure", MEASURES),
+        alpha=_check_alpha(alpha),
+        min_group_size=check_whole_number(min_group_size, "min_group_size", 2),
+        adjust=adjust if adjust is None else check_choice(adjust, "adjust", ADJUSTMENTS),
+        threshold=_check_threshold(threshold, measure),
+    )
+    if (measure == "given_factors") != (legitimate_features is not None):
+        raise ValueError(
+            "measure='given_factors' needs legitimate_features; found None"
+            if legitimate_features is None
+            else f"legitimate_features are for measure='given_factors'; found measure={measure!r}, which ignores them"
+        )
+    prices, weights, attributes, keep = _read(
+        y_pred, sensitive_features, sample_weight, legitimate_features, options.min_group_size
+    )
+    # Squares of exposures in any unit stay in the range of floats.
+    scaled = weights / weights.mean()
+    regression, names = None, []
+    if legitimate_features is not None:
+        frame = read_frame(legitimate_features, "legitimate_features", len(keep))
+        names = [str(name) for name in frame.columns]
+        frame = frame if keep.all() else frame[np.flatnonzero(keep), :]
+        regression = FactorRegression(prices, scaled, factor_design(frame, weights))
+    quantile_weights = None if sample_weight is None else weights
+    families = [
+        _Family.of(
+            kind, attributes.select(selected).groups(_bins_of(bins, selected), quantile_weights), prices, weights
+        )
+        for kind, selected in _groupings(attributes.names)
+    ]
+    _check_groups(families, options.min_group_size)
+    parts = [_estimate(family, prices, scaled, regression, options) for family in families]
+    judged = np.concatenate([_judged(family, part, options) for family, part in zip(families, parts, strict=True)])
+    if regression is not None and not judged.any():
+        raise ValueError(
+            f"legitimate_features {names} determine the groups of {attributes.names}: within rows of equal factors "
+            "there is nothing to compare"
+        )
+    decided = _decide(families, parts, judged, options, check_random_state(random_state))
+    rows = _rows(families, parts, judged, decided, options)
+    summary = [_summary(family, rows) for family in families]
+    return EquivalenceTestResult(
+        outcome=_overall([row["outcome"] for row in rows]),
+        attributes=summary,
+        groups=rows,
+        n_compared=decided.n_compared,
+        n_samples=len(prices),
+        exposure=float(weights.sum()),
+        legitimate_features=names,
+        **vars(options),
+    )
+
+
+@dataclass(frozen=True)
+class _Options:
+    """Options, checked."""
+
+    tolerance: float
+    measure: str
+    alpha: float
+    min_group_size: int
+    adjust: str | None
+    threshold: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Family:
+    """The groups that one attribute, or the intersection of all, divides the rows into."""
+
+    kind: str
+    names: list
+    labels: list
+    codes: np.ndarray
+    rows: np.ndarray
+    exposure: np.ndarray
+
+    @classmethod
+    def of(cls, kind, groups, prices, weights):
+        """From the groups of the rows."""
+        n_groups = len(groups.labels)
+        return cls(
+            kind,
+            list(groups.names),
+            groups.labels,
+            groups.codes,
+            np.bincount(groups.codes, minlength=n_groups),
+            np.bincount(groups.codes, weights=weights, minlength=n_groups),
+        )
+
+    def large_enough(self, least):
+        """Whether each group, and the rest beside it, has so many rows."""
+        return (self.rows >= least) & (self.rows.sum() - self.rows >= least)
+
+
+def _check_alpha(alpha):
+    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real) or not 0 < alpha < 0.5:
+        raise ValueError(f"alpha must be a number between 0 and 0.5, such as 0.05; found {alpha!r}")
+    return float(alpha)
+
+
+def _check_threshold(threshold, measure):
+    if measure == "tier":
+        if threshold is None:
+            raise ValueError("measure='tier' needs a threshold: the price above which a row is in the tier")
+        return check_positive_number(threshold, "threshold")
+    if threshold is not None:
+        raise ValueError(f"threshold is for measure='tier'; found measure={measure!r}, which ignores it")
+    return None
+
+
+def _bins_of(bins, names):
+    """What is said of the attributes of one grouping."""
+    if not isinstance(bins, dict):
+        return bins
+    return {name: value for name, value in bins.items() if name in names}
+
+
+def _read(y_pred, sensitive_features, sample_weight, legitimate_features, min_group_size):
+    """Prices, weights and attributes of the rows that count, and which these are."""
+    if sensitive_features is None:
+        raise MissingSensitiveFeaturesError("equivalence_test needs sensitive_features; found None")
+    warn_about_order(
+        y_pred=y_pred,
+        sensitive_features=sensitive_features,
+        sample_weight=sample_weight,
+        legitimate_features=legitimate_features,
+    )
+    prices = check_finite_vector(y_pred, "y_pred")
+    check_sensitive_features(sensitive_features, len(prices), reference="y_pred")
+    weights = check_sample_weight(sample_weight, len(prices), reference="y_pred")
+    attributes = Attributes.read(sensitive_features)
+    for column in attributes.columns.values():
+        check_consistent_rows(len(prices), column, "sensitive_features", reference="y_pred")
+        column.warn_of_numbers_as_text()
+    keep = weights > 0
+    if not keep.all():
+        prices, weights, attributes = prices[keep], weights[keep], attributes.rows(keep)
+    if len(prices) < 2 * min_group_size:
+        found = f"{len(prices)} row(s)" + ("" if sample_weight is None else " of positive weight")
+        raise ValueError(
+            f"y_pred has {found}, too few to ever decide: a group and the rest need min_group_size={min_group_size} "
+            f"rows each, {2 * min_group_size} in all"
+        )
+    if (prices <= 0).any():
+        raise ValueError(
+            f"y_pred must be positive, since gaps are relative; found {int((prices <= 0).sum())} value(s) of at most "
+            f"0, such as {prices[prices <= 0][0]:g}"
+        )
+    return prices, weights, attributes, keep
+
+
+def _groupings(names):
+    """Each attribute, and the intersection of several."""
+    found = [("attribute", [name]) for name in names]
+    return found + ([("intersection", list(names))] if len(names) > 1 else [])
+
+
+def _check_groups(families, least):
+    """Raise for attributes that divide nothing, and where no gap can be judged."""
+    for family in families:
+        if len(family.labels) < 2:
+            raise ValueError(
+                f"sensitive_features {family.names} has one group only ({describe_groups(family.labels)}): there is "
+                "nothing to compare"
+            )
+    if not any(family.large_enough(least).any() for family in families):
+        sizes = ", ".join(f"{' × '.join(family.names)}: {np.sort(family.rows)[-2]}" for family in families)
+        raise ValueError(
+            f"no gap can ever be decided: a group and the rest need min_group_size={least} rows each; the second "
+            f"largest groups have {sizes}"
+        )
+
+
+def _estimate(family, prices, weights, regression, options):
+    if regression is not None:
+        return RegressionGaps(regression, family.codes, len(family.labels))
+    if options.measure == "relative_mean":
+        return MeanGaps(prices, weights, family.codes, len(family.labels))
+    above = prices > options.threshold
+    if not above.any():
+        raise ValueError(
+            f"threshold must leave prices above it; found {options.threshold:g}, and the highest price is "
+            f"{prices.max():g}"
+        )
+    return MeanGaps(above.astype(np.float64), weights, family.codes, len(family.labels), shares=True)
+
+
+def _judged(family, part, options):
+    return family.large_enough(options.min_group_size) & np.isfinite(part.gaps.estimates)
+
+
+# --- decisions -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Decided:
+    """For each gap its p-values, adjusted, the ends of its interval, and the half width of that of its decision."""
+
+    p_within: np.ndarray
+    p_outside: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    decisive: np.ndarray
+    n_compared: int
+
+
+@dataclass(frozen=True, eq=False)
+class _Bent:
+    """Distributions of t-statistics: ``t + bend t^2 + skewness / 6``, straight on beyond 3, is Student's."""
+
+    degrees: np.ndarray
+    skewness: np.ndarray
+    bend: np.ndarray
+
+    def straightened(self, scores):
+        """Scores of Student's distribution."""
+        return scores + self.bend * np.minimum(scores**2, _STRAIGHT**2) + self.skewness / 6
+
+    def scores(self, straight):
+        """The inverse of :meth:`straightened`."""
+        straight = straight - self.skewness / 6
+        root = np.sqrt(np.maximum(1 + 4 * self.bend * straight, 0.0))
+        bent = 2 * straight / (1 + root)
+        return np.where(np.abs(bent) <= _STRAIGHT, bent, straight - self.bend * _STRAIGHT**2)
+
+
+def _decide(families, parts, judged, options, random_state):
+    gaps = [part.gaps for part in parts]
+    estimates = np.concatenate([gap.estimates for gap in gaps])
+    errors = np.concatenate([gap.errors for gap in gaps])
+    # The two gaps of two groups are one with the sign changed.
+    firsts, position = judged.copy(), 0
+    for family in families:
+        if len(family.labels) == 2 and firsts[position : position + 2].all():
+            firsts[position + 1] = False
+        position += len(family.labels)
+    n_compared = int(firsts.sum())
+    bent = _Bent(*(np.concatenate([getattr(gap, name) for gap in gaps]) for name in ("degrees", "skewness", "bend")))
+    p_within, p_outside = _p_values(estimates, errors, bent, math.log1p(options.tolerance))
+    tail = options.alpha
+    if options.adjust == "holm":
+        decisive_tail = tail / max(n_compared, 1)
+        p_within, p_outside = _holm(p_within, judged, firsts), _holm(p_outside, judged, firsts)
+    elif options.adjust == "max_t":
+        tail = decisive_tail = _joint_tail(correlations(parts, firsts), options.alpha, random_state)
+        # Comparing them with alpha is what comparing the band with the tolerance is.
+        p_within, p_outside = (np.minimum(1.0, p * (options.alpha / tail)) for p in (p_within, p_outside))
+    else:
+        decisive_tail = tail
+    return _Decided(
+        p_within,
+        p_outside,
+        estimates - bent.scores(student.isf(tail, bent.degrees)) * errors,
+        estimates - bent.scores(student.ppf(tail, bent.degrees)) * errors,
+        student.isf(decisive_tail, bent.degrees) * errors,
+        n_compared,
+    )
+
+
+def _p_values(estimates, errors, bent, bound):
+    """Of two one-sided tests: that the gap is not within the bounds, and that it is not outside."""
+    tails = []
+    with np.errstate(divide="ignore", invalid="ignore"):
+        for end in (-bound, bound):
+            scores = bent.straightened((estimates - end) / errors)
+            # Without an error, an estimate at the end is neither above nor below.
+            missing = np.isnan(scores)
+            tails += [np.where(missing, 1.0, tail(scores, bent.degrees)) for tail in (student.sf, student.cdf)]
+    above_low, below_low, above_high, below_high = tails
+    return np.maximum(above_low, below_high), np.minimum(1.0, np.minimum(below_low, above_high))
+
+
+def _holm(p_values, judged, firsts):
+    """Adjusted p-values by Holm's method; what is not first has that of the gap before it."""
+    found = np.ones(len(p_values))
+    positions = np.flatnonzero(firsts)
+    order = positions[np.argsort(p_values[positions], kind="stable")]
+    factors = np.arange(len(order), 0, -1)
+    found[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
+    for k in np.flatnonzero(judged & ~firsts):
+        found[k] = found[k - 1]
+    return found
+
+
+def _joint_tail(correlation, alpha, random_state):
+    """Tail probability of one estimate at which all stay inside their bounds with probability 1 - alpha."""
+    n_compared = len(correlation)
+    if n_compared < 2:
+        return alpha
+    values, vectors = np.linalg.eigh(correlation)
+    root = vectors * np.sqrt(np.maximum(values, 0.0))
+    largest = np.empty(_DRAWS)
+    step = max(1, 2**22 // n_compared)
+    for start in range(0, _DRAWS, step):
+        draws = random_state.standard_normal((min(step, _DRAWS - start), n_compared))
+        largest[start : start + len(draws)] = np.abs(draws @ root.T).max(axis=1)
+    return float(max(norm.sf(np.quantile(largest, 1 - alpha)), alpha / n_compared))
+
+
+# --- rows of the result --------------------------------------------------------------------------------------------
+
+
+def _overall(outcomes):
+    """Outcome of several gaps together: the worst that is shown, or within if all are."""
+    if OUTSIDE in outcomes:
+        return OUTSIDE
+    return WITHIN if all(outcome == WITHIN for outcome in outcomes) else UNSURE
+
+
+def _summary(family, rows):
+    outcomes = [row["outcome"] for row in rows if row["attributes"] == family.names]
+    counts = zip(("n_within", "n_unsure", "n_outside"), (outcomes.count(outcome) for outcome in OUTCOMES), strict=True)
+    return {
+        "attributes": list(family.names),
+        "kind": family.kind,
+        "outcome": _overall(outcomes),
+        "n_groups": len(outcomes),
+    } | dict(counts)
+
+
+def _number(value):
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def _rows(families, parts, judged, decided, options):
+    found, position = [], 0
+    for family, part in zip(families, parts, strict=True):
+        large = family.large_enough(options.min_group_size)
+        for k, label in enumerate(family.labels):
+            found.append(
+                {
+                    "attributes": list(family.names),
+                    "kind": family.kind,
+                    "group": " × ".join(level_text(level) for level in label),
+                    "rows": int(family.rows[k]),
+                    "exposure": float(family.exposure[k]),
+                }
+                | _row(part.gaps, k, decided, position, judged[position], options)
+                | ({} if judged[position] else {"note": _why_not(family, k, large[k], options)})
+            )
+            position += 1
+    total_rows, total_exposure = family.rows.sum(), family.exposure.sum()
+    for row in found:
+        factor = row.pop("factor")
+        row["rows_needed"] = None if factor is None else math.ceil(factor * total_rows)
+        row["exposure_needed"] = None if factor is None else float(factor * total_exposure)
+        row["note"] = row.pop("note", None)
+    return found
+
+
+def _why_not(family, k, large, options):
+    if large:
+        return "the factors determine the group"
+    who = "the group" if family.rows[k] < options.min_group_size else "the rest"
+    return f"{who} has fewer than {options.min_group_size} rows"
+
+
+def _row(gaps, k, decided, position, judged, options):
+    """Figures of one gap."""
+    estimate = gaps.estimates[k]
+    row = {
+        "value": None,
+        "reference": None,
+        "gap": None,
+        "lower": None,
+        "upper": None,
+        "standard_error": None,
+        "p_within": None,
+        "p_outside": None,
+        "outcome": UNSURE,
+        "factor": None,
+    }
+    if gaps.values is not None:
+        row |= {"value": _number(gaps.values[k]), "reference": _number(gaps.references[k])}
+    row["gap"] = _number(np.expm1(estimate))
+    if not judged:
+        return row
+    row |= {
+        "lower": _number(np.expm1(decided.lower[position])),
+        "upper": _number(np.expm1(decided.upper[position])),
+        "standard_error": _number(gaps.errors[k]),
+        "p_within": float(decided.p_within[position]),
+        "p_outside": float(decided.p_outside[position]),
+    }
+    if row["p_within"] <= options.alpha:
+        row["outcome"] = WITHIN
+    elif row["p_outside"] <= options.alpha:
+        row["outcome"] = OUTSIDE
+    else:
+        distance = abs(abs(estimate) - math.log1p(options.tolerance))
+        if distance > 0:
+            row["factor"] = _number((decided.decisive[position] / distance) ** 2)
+    return row

@@ -1,0 +1,340 @@
+"""Gaps between a group and the rest, with standard errors that hold for prices that are functions of the rows.
+
+A row (weight, group, factors, price) is one independent draw, and all four vary from draw to draw. An estimate is then
+a smooth function of means over rows, and its error is the spread of its influence function, estimated row by row.
+Nothing is assumed of the price: a regression residual need have no constant variance and no mean 0 given the factors,
+which residuals of a tariff, a function of the factors, do not have.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
+
+from fairdcov.encoding import DEFAULT_FACTOR_BINS, missing_rows, read_factor
+
+__all__ = ["FactorRegression", "Gaps", "MeanGaps", "RegressionGaps", "correlations", "factor_design"]
+
+# Contributions, of rows to estimates, that are held at once.
+_BLOCK = 2**22
+# A group of which the factors leave less than this share of its spread is determined by them.
+_DETERMINED = 1e-8
+# The bend of a t-statistic that is more skewed than first-order corrections reach.
+_MOST_BENT = 0.15
+# Singular values of the factors below this share of the largest count as 0: levels that others add up to.
+_RANK = 1e-10
+
+
+@dataclass(frozen=True, eq=False)
+class Gaps:
+    """Gaps of K groups against the rest, on the scale they are tested on.
+
+    Attributes
+    ----------
+    estimates, errors : (K,) arrays
+        Logarithms of ratios and their standard errors; NaN where there is nothing to compare.
+    degrees : (K,) array
+        Degrees of freedom of t-quantiles (Satterthwaite), which are for groups of few rows.
+    skewness, bend : (K,) arrays
+        Of the t-statistic, to first order: ``t + bend t^2 + skewness / 6`` has the quantiles of a t-distribution (Hall
+        1992). Prices of small groups are skewed, and so are the errors of their means.
+    values, references : (K,) arrays or None
+        Weighted mean, or share above the threshold, of the group and of the rest.
+    """
+
+    estimates: np.ndarray
+    errors: np.ndarray
+    degrees: np.ndarray
+    skewness: np.ndarray
+    bend: np.ndarray
+    values: np.ndarray | None
+    references: np.ndarray | None
+
+
+def _blocks(n, n_groups):
+    """Slices of rows whose contributions to all estimates fit into memory."""
+    step = max(1, _BLOCK // n_groups)
+    return (slice(start, start + step) for start in range(0, n, step))
+
+
+def _divide(numerator, denominator):
+    """Quotients, NaN where the denominator is not positive."""
+    numerator, denominator = np.broadcast_arrays(numerator, denominator)
+    return np.divide(numerator, denominator, out=np.full(denominator.shape, np.nan), where=denominator > 0)
+
+
+def _with_degrees(estimates, group, rest, group_rows, rest_rows, cubes, bend, values=None, references=None):
+    """Gaps from the parts of the variance that the rows of the group and of the rest have.
+
+    Both parts are scaled up as a variance is that is taken about an estimated mean, by effective numbers of rows.
+    ``cubes`` are the sums of cubes of the influence, ``bend`` what the bend of the t-statistic is beside its skewness.
+    """
+    spreads = group + rest
+    skewness = np.divide(cubes, spreads**1.5, out=np.zeros(len(spreads)), where=spreads > 0)
+    bend = np.clip(np.nan_to_num(bend) + skewness / 3.0, -_MOST_BENT, _MOST_BENT)
+    group = group * _divide(group_rows, group_rows - 1.0)
+    rest = rest * _divide(rest_rows, rest_rows - 1.0)
+    variances = group + rest
+    spread = _divide(group**2, group_rows - 1.0) + _divide(rest**2, rest_rows - 1.0)
+    degrees = np.divide(variances**2, spread, out=np.full(len(variances), np.inf), where=spread > 0)
+    return Gaps(estimates, np.sqrt(variances), np.maximum(degrees, 1.0), skewness, bend, values, references)
+
+
+class MeanGaps:
+    """Logarithms of the ratio of weighted means, group over rest.
+
+    The mean of a group is a ratio of two means over all rows, ``mean(w u 1_g) / mean(w 1_g)``, so that its influence is
+    ``w 1_g (u - m_g) / mean(w 1_g)``: the weights are random as the prices are.
+
+    Parameters
+    ----------
+    values : (n,) float64 array
+        Not negative: prices, or 1 for those above a threshold and 0 for others.
+    weights : (n,) float64 array
+        Positive.
+    codes : (n,) int64 array
+        Group of each row.
+    n_groups : int
+        Number K of groups, each with rows.
+    shares : bool, default=False
+        Whether values are 0 and 1. Half a row of value 1 is then added to group and rest, which takes the bias out of
+        the logarithm of a share of few rows (Walter 1975) and gives one of no row an error.
+    """
+
+    def __init__(self, values, weights, codes, n_groups, *, shares=False):
+        # Squares of prices in any unit stay in the range of floats.
+        unit = 1.0 if shares else values.mean()
+        values = values / unit
+        self._rows = values, weights, codes
+
+        def totals(row_values):
+            return np.bincount(codes, weights=row_values, minlength=n_groups)
+
+        group_weights, group_sums, squares = totals(weights), totals(weights * values), totals(weights**2)
+        rest_weights, rest_sums = group_weights.sum() - group_weights, group_sums.sum() - group_sums
+        rest_squares = squares.sum() - squares
+        extra, rest_extra = 0.0, 0.0
+        if shares:
+            extra, rest_extra = squares / group_weights, _divide(rest_squares, rest_weights)
+        means = (group_sums + extra / 2) / (group_weights + extra / 2)
+        rest_means = _divide(rest_sums + rest_extra / 2, rest_weights + rest_extra / 2)
+
+        centred = values - means[codes]
+        about_means, cross = totals((weights * centred) ** 2), totals(weights**2 * centred)
+        # About the mean of the rest, from what is known about the mean of each group in it.
+        shifts = means[None, :] - rest_means[:, None]
+        table = about_means[None, :] + 2.0 * shifts * cross[None, :] + shifts**2 * squares[None, :]
+        np.fill_diagonal(table, 0.0)
+        spread, rest_spread = about_means, table.sum(axis=1)
+        if shares:
+            spread = spread + 0.5 * extra**2 * ((1 - means) ** 2 + means**2)
+            rest_spread = rest_spread + 0.5 * rest_extra**2 * ((1 - rest_means) ** 2 + rest_means**2)
+
+        own_cubes = totals((weights * centred) ** 3)
+        cubes = totals(weights**3 * centred**2), totals(weights**3 * centred), totals(weights**3)
+        table = own_cubes[None, :] + 3.0 * shifts * cubes[0] + 3.0 * shifts**2 * cubes[1] + shifts**3 * cubes[2]
+        np.fill_diagonal(table, 0.0)
+        rest_cubes = table.sum(axis=1)
+        table = cross[None, :] + shifts * squares[None, :]
+        np.fill_diagonal(table, 0.0)
+        rest_cross = table.sum(axis=1)
+
+        self._scale = group_weights * means, rest_weights * rest_means
+        self._means = means, rest_means
+        with np.errstate(divide="ignore"):
+            estimates = np.log(means) - np.log(rest_means)
+        spread = _divide(spread, self._scale[0] ** 2)
+        rest_spread = _divide(np.maximum(rest_spread, 0.0), self._scale[1] ** 2)
+        # A mean that is high by chance has a high logarithm and, divided by it, a low error; and its error is about
+        # itself and not about the true mean.
+        pull = spread * _divide(cross, group_weights * self._scale[0])
+        pull = pull - rest_spread * _divide(rest_cross, rest_weights * self._scale[1])
+        variances = spread + rest_spread
+        bend = -0.5 * _divide(spread - rest_spread, np.sqrt(variances)) - _divide(pull, variances**1.5)
+        self.gaps = _with_degrees(
+            estimates,
+            spread,
+            rest_spread,
+            _divide(group_weights**2, squares),
+            _divide(rest_weights**2, rest_squares),
+            _divide(own_cubes, self._scale[0] ** 3) - _divide(rest_cubes, self._scale[1] ** 3),
+            bend,
+            means * unit,
+            rest_means * unit,
+        )
+
+    def influence(self, rows):
+        """Contributions of some rows (a slice) to the estimates, (m, K)."""
+        values, weights, codes = (part[rows] for part in self._rows)
+        means, rest_means = self._means
+        scale, rest_scale = self._scale
+        found = weights[:, None] * (rest_means - values[:, None]) / rest_scale
+        found[np.arange(len(codes)), codes] = weights * (values - means[codes]) / scale[codes]
+        return found
+
+
+def factor_design(frame, exposure):
+    """Columns of a regression: a 0/1 column for each level of each factor but one, and numbers beside their bins.
+
+    Parameters
+    ----------
+    frame : DataFrame (of narwhals), (n, p)
+        Factors; numbers with more than 20 distinct values are cut into ten quantile groups, and enter as a straight
+        line as well. Missing values are a level.
+    exposure : (n,) array
+        Positive weights of the quantiles.
+
+    Returns
+    -------
+    sparse array, (n, q)
+        With a column of ones first.
+    """
+    n = frame.shape[0]
+    columns = [sp.csr_array(np.ones((n, 1)))]
+    for name in frame.columns:
+        column = frame.get_column(name)
+        factor = read_factor(column, "legitimate_features", DEFAULT_FACTOR_BINS, exposure)
+        if len(factor.levels) > 1:
+            one_hot = sp.csr_array((np.ones(n), (np.arange(n), factor.codes)), shape=(n, len(factor.levels)))
+            columns.append(one_hot[:, 1:])
+        if column.dtype.is_numeric():
+            columns.append(sp.csr_array(_line(column)[:, None]))
+    return sp.csr_array(sp.hstack(columns))
+
+
+def _line(column):
+    """A column of numbers with mean 0 and standard deviation 1, missing values at the mean."""
+    missing = missing_rows(column)
+    values = np.zeros(len(missing))
+    known = column.to_numpy()[~missing].astype(np.float64)
+    if len(known) and known.std() > 0:
+        values[~missing] = (known - known.mean()) / known.std()
+    return values
+
+
+class FactorRegression:
+    """Weighted regression of log-prices on the factors, without any group: what all groups have in common.
+
+    Parameters
+    ----------
+    prices, weights : (n,) float64 arrays
+        Positive.
+    design : sparse array, (n, q)
+        Of :func:`factor_design`.
+
+    Attributes
+    ----------
+    inverse : (q, q) array
+        Pseudoinverse of ``X'WX``.
+    rank : int
+        Its rank.
+    residuals : (n,) array
+        Of the regression.
+    """
+
+    def __init__(self, prices, weights, design):
+        logs = np.log(prices)
+        logs = logs - logs.mean()
+        self.weights, self.design = weights, design
+        products = np.zeros((design.shape[1],) * 2)
+        # Dense blocks: many times as fast as the product of sparse arrays.
+        for rows in _blocks(*design.shape):
+            block = design[rows].toarray()
+            products += block.T @ (block * weights[rows, None])
+        self.inverse, self.rank = scipy.linalg.pinvh(products, rtol=_RANK, return_rank=True)
+        self.residuals = logs - design @ (self.inverse @ (design.T @ (weights * logs)))
+
+
+class RegressionGaps:
+    """Coefficients of the indicator of each group in weighted regressions of log-prices on it and the factors.
+
+    One regression for each group. With ``g`` the indicator less what the factors predict of it and e the residual of
+    the regression, the influence of a row is ``w g e / sum(w g^2)``: the sandwich estimator of White (1980).
+
+    Parameters
+    ----------
+    regression : FactorRegression
+        On the factors alone.
+    codes : (n,) int64 array
+        Group of each row.
+    n_groups : int
+        Number K of groups, each with rows.
+    """
+
+    def __init__(self, regression, codes, n_groups):
+        weights, design, n = regression.weights, regression.design, len(codes)
+        # Rows are weighted group by group: the transposed indicators times the design.
+        groups = sp.csr_array((weights, (codes, np.arange(n))), shape=(n_groups, n))
+        products = (groups @ design).toarray().T
+        self._prediction = regression.inverse @ products
+        self._residuals = regression.residuals
+        self._rows = weights, codes, design
+
+        def totals(row_values):
+            return np.bincount(codes, weights=row_values, minlength=n_groups)
+
+        group_weights, squares = totals(weights), totals(weights**2)
+        rest_weights, rest_squares = group_weights.sum() - group_weights, squares.sum() - squares
+        scale = group_weights - np.sum(products * self._prediction, axis=0)
+        scale[scale <= _DETERMINED * np.minimum(group_weights, rest_weights)] = np.nan
+        # The residuals have no weighted product with the factors: what the factors predict of the group adds nothing.
+        estimates = totals(weights * self._residuals) / scale
+        self._scale, self._estimates = scale, estimates
+        own, total, cubes, pull = (np.zeros(n_groups) for _ in range(4))
+        for rows in _blocks(n, n_groups):
+            indicators = self._indicators(rows)
+            influence = self.influence(rows, indicators)
+            squared = influence**2
+            total += squared.sum(axis=0)
+            own += np.bincount(codes[rows], weights=squared[np.arange(len(squared)), codes[rows]], minlength=n_groups)
+            cubes += np.einsum("ij,ij->j", squared, influence)
+            pull += np.einsum("ij,ij,ij,i->j", influence, indicators, indicators, weights[rows]) / scale
+        correction = n / max(n - regression.rank - 1, 1)
+        self.gaps = _with_degrees(
+            estimates,
+            own * correction,
+            np.maximum(total - own, 0.0) * correction,
+            _divide(group_weights**2, squares),
+            _divide(rest_weights**2, rest_squares),
+            cubes,
+            # The residuals are about the estimate and not about the true coefficient.
+            -_divide(pull, np.sqrt(total)),
+        )
+
+    def _indicators(self, rows):
+        """Indicators of the groups less what the factors predict of them, for some rows, (m, K)."""
+        _, codes, design = (part[rows] for part in self._rows)
+        indicators = -(design @ self._prediction)
+        indicators[np.arange(len(codes)), codes] += 1.0
+        return indicators
+
+    def influence(self, rows, indicators=None):
+        """Contributions of some rows (a slice) to the estimates, (m, K); NaN for groups that the factors determine."""
+        indicators = self._indicators(rows) if indicators is None else indicators
+        residuals = self._residuals[rows, None] - self._estimates * indicators
+        return self._rows[0][rows, None] * indicators * residuals / self._scale
+
+
+def correlations(parts, kept):
+    """Correlations of the estimates of several sets of gaps, from their influence.
+
+    Parameters
+    ----------
+    parts : list
+        :class:`MeanGaps` or :class:`RegressionGaps` of the same rows.
+    kept : (K,) bool array
+        Which of all their gaps.
+
+    Returns
+    -------
+    (k, k) float64 array
+    """
+    n = len(parts[0]._rows[0])
+    products = np.zeros((int(kept.sum()),) * 2)
+    for rows in _blocks(n, len(kept)):
+        block = np.hstack([part.influence(rows) for part in parts])[:, kept]
+        products += block.T @ block
+    scale = np.sqrt(np.diag(products))
+    scale[scale == 0] = 1.0
+    return products / np.outer(scale, scale)
