@@ -22,6 +22,7 @@ from fairdcov._checks import (
 from fairdcov.dependence import MEASURES, METHODS, PermutableDependence, bind_dependence
 from fairdcov.encoding import (
     SensitiveBlocks,
+    SoftBlocks,
     check_sensitive_features,
     encode_attributes,
     select_rows,
@@ -303,7 +304,7 @@ def independence_test(
             stacklevel=2,
         )
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-    statistic_type = "u" if weights is None else "v"
+    statistic_type = "u" if weights is None and not isinstance(blocks, SoftBlocks) else "v"
     if is_constant(predictions):
         # Differences of some units in the last place would be blown up to an effect of full size.
         predictions = np.zeros_like(predictions)
@@ -379,6 +380,8 @@ def _read(y_pred, sensitive_features, sample_weight, encoder):
 
 
 def _check_chi2(measure, blocks, weights):
+    if isinstance(blocks, SoftBlocks):
+        raise ValueError("test='chi2' is not defined for attributes known as probabilities: use test='permutation'")
     if measure == "jdcov" or (measure == "dcov" and len(blocks.points) > 1):
         what = "joint distance covariance" if measure == "jdcov" else f"a sum over {len(blocks.points)} attributes"
         raise ValueError(
