@@ -13,7 +13,7 @@ from fairdcov.dependence import (
     distance_covariance,
     joint_distance_covariance,
 )
-from fairdcov.encoding import SensitiveEncoder
+from fairdcov.encoding import SensitiveEncoder, with_probabilities
 from fairdcov.inference import independence_test
 from fairdcov.linear_model import (
     DCovGammaRegressor,
@@ -53,4 +53,5 @@ __all__ = [
     "distance_covariance",
     "independence_test",
     "joint_distance_covariance",
+    "with_probabilities",
 ]

@@ -285,6 +285,12 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         if self.continuous_scaling is not None:
             check_choice(self.continuous_scaling, "continuous_scaling", ("minmax", "standard"))
         probabilities = read_probabilities(self.probabilities, attributes.names)
+        if probabilities and attributes.probabilities not in ({}, probabilities):
+            raise ValueError(
+                f"probabilities={self.probabilities!r} of the encoder are not those that sensitive_features were "
+                f"declared with, {attributes.probabilities}: give them in one of the two places"
+            )
+        probabilities = probabilities or attributes.probabilities
         attribute_of = {column: name for name, columns in probabilities.items() for column in columns}
         categorical = self._categorical_names(attributes.columns, attribute_of)
         weights = check_sample_weight(sample_weight, len(attributes), reference="sensitive_features")

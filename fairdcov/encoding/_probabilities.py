@@ -8,7 +8,7 @@ from fairdcov.encoding._rows import warn_of_attributes
 from fairdcov.encoding._sensitive_column import column_named
 from fairdcov.encoding._soft_blocks import SoftBlocks, row_products
 
-__all__ = ["ProbabilityCoder", "read_probabilities", "soft_blocks"]
+__all__ = ["ProbabilityCoder", "likely_probabilities", "read_probabilities", "soft_blocks"]
 
 # Of the sum of a row's probabilities from 1: tables are rounded to six digits.
 _TOLERANCE = 1e-6
@@ -59,6 +59,21 @@ def read_probabilities(probabilities, names):
             "of that name: use the one or the other, under another name if both are wanted"
         )
     return found
+
+
+def likely_probabilities(columns):
+    """Names of the numeric columns that together sum to 1 in every row, or none of them.
+
+    All columns with values between 0 and 1, some of them in between: shares of anything else are rare.
+    """
+    inside = {
+        name: column.values
+        for name, column in columns.items()
+        if column.numeric and len(column.values) and column.values.min() >= 0 and column.values.max() <= 1
+    }
+    if len(inside) < 2 or all(((values == 0) | (values == 1)).all() for values in inside.values()):
+        return []
+    return list(inside) if np.allclose(sum(inside.values()), 1.0, rtol=0, atol=_TOLERANCE) else []
 
 
 class ProbabilityCoder:

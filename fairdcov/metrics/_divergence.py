@@ -32,7 +32,7 @@ def kernel_bandwidth(sample, bandwidth):
         factor = BANDWIDTH_RULES[check_choice(bandwidth, "bandwidth", tuple(BANDWIDTH_RULES))]
     else:
         return check_positive_number(bandwidth, "bandwidth")
-    values, weights = sample.predictions, sample.weights
+    values, weights = sample.once
     uniform = bool((weights == weights[0]).all())
     effective_n = len(values) if uniform else weights.sum() ** 2 / (weights @ weights)
     mean = np.average(values, weights=weights)
