@@ -32,7 +32,7 @@ def kernel_bandwidth(sample, bandwidth):
         factor = BANDWIDTH_RULES[check_choice(bandwidth, "bandwidth", tuple(BANDWIDTH_RULES))]
     else:
         return check_positive_number(bandwidth, "bandwidth")
-    values, weights = sample.once
+    values, weights = sample.predictions, sample.weights
     uniform = bool((weights == weights[0]).all())
     effective_n = len(values) if uniform else weights.sum() ** 2 / (weights @ weights)
     mean = np.average(values, weights=weights)
@@ -53,7 +53,7 @@ class _BinnedDensities:
 
     def __init__(self, sample, bandwidth, n_points):
         self.n_groups = sample.n_groups
-        self.bandwidth = kernel_bandwidth(sample, bandwidth)
+        self.bandwidth = kernel_bandwidth(sample.once, bandwidth)
         low, high = float(sample.predictions.min()), float(sample.predictions.max())
         most = max(2, min(_MOST_BINS, _MOST_CELLS // sample.n_groups))
         wanted = _BINS_PER_BANDWIDTH * (high - low) / self.bandwidth

@@ -20,6 +20,14 @@ __all__ = ["GroupedPredictions", "bind_or_zero", "evaluate", "group_predictions"
 
 
 @dataclass(frozen=True, eq=False)
+class Pooled:
+    """Predictions with their weights, not split into groups."""
+
+    predictions: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class GroupedPredictions:
     """Predictions with their weights and groups, checked; rows that do not take part are left out.
 
@@ -56,8 +64,8 @@ class GroupedPredictions:
 
     @property
     def once(self):
-        """Predictions and weights with every row once, for what is not split into groups: a spread, a bandwidth."""
-        return (self.predictions, self.weights) if self.pooled is None else self.pooled
+        """What has ``predictions`` and ``weights`` of every row once: for a spread or a bandwidth of all rows."""
+        return self if self.pooled is None else Pooled(*self.pooled)
 
     def row_counts(self):
         """Rows in each group; expected ones where attributes are known as probabilities."""

@@ -100,7 +100,7 @@ def bind_unfairness_ratio(sample, *, group_weights="equal"):
             return float(np.average(differences, weights=sample.totals(weights, codes)) / variance)
 
         return share_between
-    n = len(sample.once[0])
+    n = len(sample.once.predictions)
     variance = variance * n / max(n - 1, 1)
     return lambda codes: float(sample.group_means(codes).var(ddof=1) / variance)
 
