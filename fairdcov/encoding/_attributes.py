@@ -61,6 +61,7 @@ class Attributes:
         return len(next(iter(self.columns.values())))
 
     def __array__(self, dtype=None, copy=None):
+        self.require_observed("an array")
         return np.array(self.given, dtype=dtype)
 
     def __repr__(self):
@@ -322,13 +323,22 @@ def with_probabilities(sensitive_features, probabilities):
 
 def as_given(sensitive_features):
     """Protected attributes for code that is not of this package: in the type that the user passed."""
-    return sensitive_features.given if isinstance(sensitive_features, Attributes) else sensitive_features
+    if not isinstance(sensitive_features, Attributes):
+        return sensitive_features
+    sensitive_features.require_observed("a plain table that would say so")
+    return sensitive_features.given
 
 
 def given_to(function, sensitive_features):
-    """Protected attributes for a function that may be the user's: as they are if it is one of this package."""
+    """Protected attributes for a function that may be the user's: as they are if it is one of this package.
+
+    So they are for others where attributes are known as probabilities: what passes them on, such as a pipeline, may do
+    so, and what would read them as numbers gets an error from the conversion.
+    """
     ours = (getattr(function, "__module__", None) or "").startswith("fairdcov.")
-    return sensitive_features if ours else as_given(sensitive_features)
+    if ours or (isinstance(sensitive_features, Attributes) and sensitive_features.probabilities):
+        return sensitive_features
+    return as_given(sensitive_features)
 
 
 def check_sensitive_features(sensitive_features, n_samples, *, reference="X"):

@@ -205,7 +205,8 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         -----
         SensitiveFeaturesWarning
             For text of many levels that are all numbers, which ``categorical_features="from_dtype"`` takes as nominal,
-            and for levels of probability 0 in every row.
+            for levels of probability 0 in every row, and for columns that look like probabilities and were not said to
+            be.
         """
         self._fit(_read(X), sample_weight)
         return self
@@ -291,6 +292,8 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
                 f"declared with, {attributes.probabilities}: give them in one of the two places"
             )
         probabilities = probabilities or attributes.probabilities
+        if not probabilities:
+            attributes.warn_of_likely_probabilities()
         attribute_of = {column: name for name, columns in probabilities.items() for column in columns}
         categorical = self._categorical_names(attributes.columns, attribute_of)
         weights = check_sample_weight(sample_weight, len(attributes), reference="sensitive_features")

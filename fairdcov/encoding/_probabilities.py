@@ -12,6 +12,8 @@ __all__ = ["ProbabilityCoder", "likely_probabilities", "read_probabilities", "so
 
 # Of the sum of a row's probabilities from 1: tables are rounded to six digits.
 _TOLERANCE = 1e-6
+# Fewer rows that sum to 1 may do so by chance.
+_ROWS_TO_TELL = 10
 
 
 def read_probabilities(probabilities, names):
@@ -69,9 +71,10 @@ def likely_probabilities(columns):
     inside = {
         name: column.values
         for name, column in columns.items()
-        if column.numeric and len(column.values) and column.values.min() >= 0 and column.values.max() <= 1
+        if column.numeric and len(column) >= _ROWS_TO_TELL and column.values.min() >= 0 and column.values.max() <= 1
     }
-    if len(inside) < 2 or all(((values == 0) | (values == 1)).all() for values in inside.values()):
+    between = [((values > _TOLERANCE) & (values < 1 - _TOLERANCE)).any() for values in inside.values()]
+    if len(inside) < 2 or not any(between):
         return []
     return list(inside) if np.allclose(sum(inside.values()), 1.0, rtol=0, atol=_TOLERANCE) else []
 

@@ -211,6 +211,11 @@ def test_a_level_without_mass_is_named(people):
         SensitiveEncoder(probabilities={"race": [*LEVELS, "p_none"]}).fit(people)
 
 
+def test_undeclared_probabilities_get_a_remark(people):
+    with pytest.warns(SensitiveFeaturesWarning, match=r"'p_black', 'p_other'\] lie between 0 and 1 and sum"):
+        CCDCovPenalty().bind(people)
+
+
 @pytest.mark.parametrize(
     ("probabilities", "error", "message"),
     [

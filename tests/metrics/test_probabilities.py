@@ -5,7 +5,10 @@ import warnings
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from numpy.testing import assert_allclose
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import FunctionTransformer
 
 from fairdcov import (
     CCDCovPenalty,
@@ -25,6 +28,7 @@ from fairdcov.metrics import (
     group_summary,
     js_divergence,
     ks_disparity,
+    make_fairness_scorer,
     null_distribution,
     sensitive_groups,
     unfairness_ratio,
@@ -201,3 +205,29 @@ def test_declarations_are_checked_at_once(people):
         declared(people)
     with pytest.raises(ValueError, match="probabilities names 'p_d'"):
         with_probabilities(people, {"race": ["p_a", "p_d"]})
+
+
+def test_other_code_passes_them_on_or_fails(people, rng):
+    """Nothing outside reads the columns as numbers: a pipeline passes them on, a metric gets an error."""
+    X = pd.DataFrame(rng.normal(size=(N, 2)), columns=["x0", "x1"])
+    X["x0"] += 3 * people["p_a"]
+    y = rng.poisson(np.exp(X["x0"] / 2))
+    soft = declared(people)
+    options = {"strengths": [0.1, 5.0], "cv": 2, "n_permutations": 5, "rule": "score_budget", "score_budget": 0.5}
+    with sklearn.config_context(enable_metadata_routing=True), warnings.catch_warnings():
+        warnings.simplefilter("ignore", CalibrationWarning)
+        alone = JSDivergenceCalibrator(DCovPoissonRegressor(), verbose=False, **options)
+        alone.fit(X, y, sensitive_features=soft)
+        piped = JSDivergenceCalibrator(
+            make_pipeline(FunctionTransformer(), DCovPoissonRegressor()), verbose=False, **options
+        )
+        piped.fit(X, y, sensitive_features=soft)
+    results = (calibrator.calibration_results_["mean_divergence"] for calibrator in (alone, piped))
+    assert_allclose(*results)
+
+    def own(y_true, y_pred, *, sensitive_features):
+        return float(np.asarray(sensitive_features)[0, 0])
+
+    model = DCovPoissonRegressor(strength=0).fit(X, y)
+    with pytest.raises(TypeError, match=r"known as probabilities, for which there is not an array"):
+        make_fairness_scorer(own)(model, X, y, sensitive_features=soft)
