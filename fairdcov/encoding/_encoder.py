@@ -305,6 +305,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
                 name = attribute_of[name]
                 if name not in coders:
                     coders[name] = ProbabilityCoder(name, probabilities[name])
+                    coders[name].shares(counted.columns)  # which raises where they are none
                     coders[name].warn_of_levels_without_mass(counted.columns)
             elif name in categorical:
                 coders[name] = _CategoricalCoder(column)

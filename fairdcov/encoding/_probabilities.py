@@ -89,13 +89,7 @@ class ProbabilityCoder:
 
     def shares(self, columns):
         """Probabilities of the levels in each row, (n, L), checked and scaled to sum 1."""
-        for level in self.levels:
-            column = columns[level]
-            if not column.numeric and (column.codes is not None or column.values.dtype.kind != "b"):
-                raise TypeError(
-                    f"probabilities[{self.name!r}] names the column {level!r}, which holds no numbers: give the "
-                    "columns that hold the probability of each level"
-                )
+        self._check_numbers(columns)
         shares = np.column_stack([np.asarray(columns[level].values, dtype=np.float64) for level in self.levels])
         outside = (shares < 0) | (shares > 1 + _TOLERANCE)
         if outside.any():
@@ -114,6 +108,15 @@ class ProbabilityCoder:
             )
         return shares / sums[:, None]
 
+    def _check_numbers(self, columns):
+        for level in self.levels:
+            column = columns[level]
+            if not column.numeric and (column.codes is not None or column.values.dtype.kind != "b"):
+                raise TypeError(
+                    f"probabilities[{self.name!r}] names the column {level!r}, which holds no numbers: give the "
+                    "columns that hold the probability of each level"
+                )
+
     def sparse_shares(self, columns):
         """:meth:`shares` as CSR array."""
         shares = self.shares(columns)
@@ -124,8 +127,8 @@ class ProbabilityCoder:
 
     def warn_of_levels_without_mass(self, columns):
         """Name levels that have probability 0 in all rows: they count as levels all the same."""
-        mass = self.shares(columns).sum(axis=0)
-        empty = [level for level, total in zip(self.levels, mass, strict=True) if total == 0]
+        self._check_numbers(columns)
+        empty = [level for level in self.levels if not columns[level].values.any()]
         if empty:
             warn_of_attributes(
                 f"probabilities[{self.name!r}] has level(s) of probability 0 in every row, "

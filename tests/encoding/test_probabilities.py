@@ -191,8 +191,11 @@ def test_clones_pickles_and_refits(people):
 def test_rows_that_are_no_probabilities(people, change, error, message):
     for name, value in change.items():
         people.loc[7, name] = value
-    with pytest.raises(error, match=message):
-        encoder().fit(people)
+    new = encoder()
+    for fit in (new.fit, new.fit_encode):
+        with pytest.raises(error, match=message):
+            fit(people)
+    assert not hasattr(new, "attributes_")  # nor half fitted
     with pytest.raises(error, match=message):
         CCDCovPenalty(encoder=encoder()).bind(people)
 
