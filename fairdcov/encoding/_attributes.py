@@ -61,7 +61,12 @@ class Attributes:
         return len(next(iter(self.columns.values())))
 
     def __array__(self, dtype=None, copy=None):
-        self.require_observed("an array")
+        if self.probabilities:
+            raise TypeError(
+                f"the protected attributes {list(self.probabilities)} are known as probabilities: an array would not "
+                "say so. Where scikit-learn slices them (searches, cross_validate), pass the frame as it is and a "
+                "penalty with encoder=SensitiveEncoder(probabilities=...)"
+            )
         return np.array(self.given, dtype=dtype)
 
     def __repr__(self):

@@ -3,8 +3,10 @@
 import numpy as np
 import pandas as pd
 import pytest
+import sklearn
 from numpy.testing import assert_array_equal
 from sklearn.base import clone
+from sklearn.model_selection import GridSearchCV
 
 from fairdcov import (
     CCDCovPenalty,
@@ -75,3 +77,16 @@ def test_columns_of_the_features(book):
     declared_ = DCovPoissonRegressor(strength=2.0)
     declared_.fit(X, y, sample_weight=weights, sensitive_features=declared(people))
     assert_array_equal(declared_.coef_, beside.coef_)
+
+
+def test_searches_slice_the_frame_and_the_encoder_says_what_it_is(book):
+    X, y, weights, people = book
+    penalty = CCDCovPenalty(encoder=SensitiveEncoder(probabilities={"race": LEVELS}))
+    with sklearn.config_context(enable_metadata_routing=True):
+        search = GridSearchCV(DCovPoissonRegressor(penalty=penalty), {"strength": [0.0, 2.0]}, cv=2)
+        search.fit(X, y, sample_weight=weights, sensitive_features=people)
+        alone = DCovPoissonRegressor(penalty=penalty, **search.best_params_)
+        alone.fit(X, y, sample_weight=weights, sensitive_features=people)
+        assert_array_equal(search.best_estimator_.coef_, alone.coef_)
+        with pytest.raises(TypeError, match="pass the frame as it is and a penalty with encoder=SensitiveEncoder"):
+            search.fit(X, y, sample_weight=weights, sensitive_features=declared(people))
