@@ -20,7 +20,7 @@ import pandas as pd
 from timing import seconds
 
 import fairdcov
-from fairdcov import CCDCovPenalty, concatenated_distance_covariance, distance_covariance
+from fairdcov import CCDCovPenalty, concatenated_distance_covariance, distance_covariance, with_probabilities
 
 MEMORY_PROBE = """
 import numpy as np, pandas as pd
@@ -101,6 +101,13 @@ def rows(quick, repeat):
         ("the same, scale-free and weighted / np.argsort(u)",)
         + ratio(lambda: scale_free.value_gradient(u), argsort, repeat)
         + ("",)
+    )
+    imputed = pd.DataFrame(rng.dirichlet(np.ones(20), n), columns=[f"level {level}" for level in range(20)])
+    soft = CCDCovPenalty(normalize=False).bind(with_probabilities(imputed, {"level": list(imputed)}))
+    yield (
+        ("the same, dense probabilities of 20 levels / observed levels",)
+        + ratio(lambda: soft.value_gradient(u), lambda: bound.value_gradient(u), repeat)
+        + ("<= 3.0",)
     )
     yield (
         (f"bind, {n:,} rows of two categorical columns / np.argsort(u)",)

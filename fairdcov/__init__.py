@@ -13,7 +13,7 @@ from fairdcov.dependence import (
     distance_covariance,
     joint_distance_covariance,
 )
-from fairdcov.encoding import SensitiveEncoder
+from fairdcov.encoding import SensitiveEncoder, with_probabilities
 from fairdcov.inference import equivalence_test, independence_test
 from fairdcov.linear_model import (
     DCovGammaRegressor,
@@ -56,4 +56,5 @@ __all__ = [
     "equivalence_test",
     "independence_test",
     "joint_distance_covariance",
+    "with_probabilities",
 ]

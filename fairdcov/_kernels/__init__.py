@@ -2,7 +2,8 @@
 
 Every kernel answers one question about a prediction ``u`` and a symmetric matrix ``W`` that depends on the protected
 attributes alone: the *signed sums* ``sum_j q_j sign(u_i - u_j) W_ij`` for all ``i``, with ``sign(0) = 0``. They differ
-in how ``W`` is given: by profiles, as distances of one variable, by features, or recomputed tile by tile.
+in how ``W`` is given: by profiles, by shares of them, as distances of one variable, by features, or recomputed tile by
+tile.
 :mod:`fairdcov._kernels._reference` holds the short NumPy definitions that the kernels are tested against.
 """
 
@@ -10,7 +11,7 @@ import os
 
 import numpy as np
 
-from fairdcov._kernels import _features, _order, _profiles, _scan, _tiles, _univariate
+from fairdcov._kernels import _features, _order, _profiles, _scan, _soft, _tiles, _univariate
 
 __all__ = [
     "ascending_order",
@@ -18,7 +19,10 @@ __all__ = [
     "pad_columns",
     "profile_signed_products",
     "profile_values",
+    "share_signed_products",
     "signed_sums",
+    "soft_rows",
+    "soft_signed_products",
     "tile_row_sums",
     "tile_signed_products",
     "univariate_distance_sums",
@@ -266,6 +270,95 @@ def feature_signed_products(u, codes, features, weights, *, order=None):
     weights = _rows(weights, u, "weights")
     out = np.empty_like(u)
     _features.sweep(u, _given_order(u, order), codes, weights, features, np.empty(features.shape[1]), out)
+    return out
+
+
+def soft_rows(n, size, parts):
+    """Vectors of the rows side by side, as :func:`soft_signed_products` takes them, filled part by part.
+
+    Parameters
+    ----------
+    n, size : int
+        Rows, and length of a vector.
+    parts : iterable of (slice, seen, sees)
+        Rows with what others see of them and what they see of others, (rows, size) each: ``W_ij = sees_i . seen_j``.
+
+    Returns
+    -------
+    pairs : (n, 2 padded size) array
+    total : (padded size,) array
+        Sum of the first halves.
+    """
+    width = -(-max(size, 1) // _LANES) * _LANES
+    pairs, total = _aligned_zeros(n, 2 * width), np.zeros(width)
+    for rows, seen, sees in parts:
+        pairs[rows, :size], pairs[rows, width : width + size] = seen, sees
+        total[:size] += seen.sum(axis=0)
+    return pairs, total
+
+
+def soft_signed_products(u, pairs, total, column, *, order=None):
+    """``sees_i . sum_j sign(u_i - u_j) seen_j`` for every row, and the signed sum of one column of ``seen``.
+
+    Parameters
+    ----------
+    u : (n,) array
+        Predictions.
+    pairs, total
+        What :func:`soft_rows` returns; weights of the rows are multiplied in.
+    column : int
+        Column of ``seen`` of which ``sum_j sign(u_i - u_j) seen_j`` is wanted.
+    order : (n,) integer array, optional
+        ``np.argsort(u)`` when it is known already.
+
+    Returns
+    -------
+    products, signed : (n,) arrays
+    """
+    u = _vector(u)
+    pairs, total = _float(pairs), _float(total)
+    if (
+        pairs.ndim != 2
+        or pairs.shape != (len(u), 2 * len(total))
+        or len(total) % _LANES
+        or not 0 <= column < len(total)
+    ):
+        raise ValueError(f"pairs {pairs.shape} and total {total.shape} do not go with {len(u)} rows, column {column}")
+    out, signed = np.empty_like(u), np.empty_like(u)
+    _soft.dense_sweep(u, _given_order(u, order), pairs, total, column, np.empty_like(total), out, signed)
+    return out, signed
+
+
+def share_signed_products(u, starts, codes, shares, weights, matrix, *, order=None):
+    """``sum_j q_j sign(u_i - u_j) p_i' matrix p_j`` for rows with shares ``p`` of few profiles each.
+
+    Parameters
+    ----------
+    u : (n,) array
+        Predictions.
+    starts : (n + 1,) integer array
+        Row i has the entries ``starts[i]`` to ``starts[i + 1]``, as in SciPy's CSR arrays.
+    codes : (entries,) integer array
+        Profile of each entry, in ``range(K)``.
+    shares : (entries,) array
+        Share of the row that belongs to the profile.
+    weights : (n,) array
+        Row weights ``q``.
+    matrix : (K, K) array, or (K, padded K) as :func:`pad_columns` returns it
+        Symmetric.
+    order : (n,) integer array, optional
+        ``np.argsort(u)`` when it is known already.
+    """
+    u = _vector(u)
+    shares = _float(shares)
+    starts = np.ascontiguousarray(starts, dtype=np.int64)
+    if starts.shape != (len(u) + 1,) or starts[0] != 0 or starts[-1] != len(shares) or (np.diff(starts) < 0).any():
+        raise ValueError(f"starts must ascend from 0 to {len(shares)}, the number of shares, for {len(u)} rows")
+    codes = _codes(codes, shares, len(matrix))
+    matrix = _padded(matrix)
+    weights = _rows(weights, u, "weights")
+    out, balance = np.empty_like(u), np.empty(matrix.shape[1])
+    _soft.sparse_sweep(u, _given_order(u, order), starts, codes, shares, weights, matrix, balance, out)
     return out
 
 

@@ -88,6 +88,20 @@ def signed_products(u, matrix, weights):
     return (np.sign(np.subtract.outer(u, u)) * matrix) @ weights
 
 
+def expected_matrix(memberships, matrix):
+    """``E W_ij`` when every row draws its profile by itself: ``p_i' D p_j``, and ``sum_k p_ik D_kk`` for i = j."""
+    expected = memberships @ matrix @ memberships.T
+    np.fill_diagonal(expected, memberships @ np.diag(matrix))
+    return expected
+
+
+def centred_form(matrix, probabilities):
+    """M of ``sum_ij |u_i - u_j| M_ij`` from a W between the rows, V-centred."""
+    row_means = matrix @ probabilities
+    centred = matrix - row_means[:, None] - row_means[None, :] + probabilities @ row_means
+    return -probabilities[:, None] * probabilities[None, :] * centred
+
+
 def window_density(u, weights, half, least):
     """Weight between the values ``half`` the weight below and above each, by their distance; at least the next values.
 

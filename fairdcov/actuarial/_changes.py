@@ -179,7 +179,9 @@ def premium_change_by_group(
     change = _changes_of(book)
     warn_about_order(**book.row_labels, sensitive_features=sensitive_features)
     attributes = sensitive_features
-    if not isinstance(attributes, Attributes):
+    if isinstance(attributes, Attributes):
+        attributes.require_observed("a table of premium changes")
+    else:
         attributes = read_frame(sensitive_features, "sensitive_features", book.n_samples).to_native()
     with warnings.catch_warnings():
         # Groups of zero exposure do not count here as rows of zero exposure do not.

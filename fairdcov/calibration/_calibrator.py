@@ -362,8 +362,9 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         weights = None if sample_weight is None else check_sample_weight(sample_weight, n_samples)
         # Edges from all rows, so that every fold compares the same groups.
         attributes = Attributes.read(sensitive_features)
+        attributes.warn_of_likely_probabilities()
         bins = attributes.edges(self.bins, weights)
-        codes, labels, _ = attributes.groups(bins, weights)
+        codes, labels, _ = attributes.likeliest_groups(bins, weights)
         if len(labels) < 2:
             raise ValueError(
                 f"sensitive_features has a single group, {labels[0]}: there is nothing to calibrate; fit the estimator "
@@ -394,7 +395,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         else:
             splits = list(splitter.split(X, y, **{name: as_given(value) for name, value in split_params.items()}))
         counted = np.ones(n_samples, dtype=bool) if weights is None else weights > 0
-        self._check_groups_in_folds(splits, codes, labels, counted)
+        shares = attributes.memberships(bins, weights)[0] if attributes.probabilities else None
+        self._check_groups_in_folds(splits, codes, labels, counted, shares)
         _check_targets_in_folds(splits, y, counted)
         options = {"n_permutations": self.n_permutations}
         options["divergence"] = {
@@ -571,11 +573,15 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 strata = np.zeros_like(codes)
             return list(folds.split(np.zeros(len(codes)), strata))
 
-    def _check_groups_in_folds(self, splits, codes, labels, counted):
+    def _check_groups_in_folds(self, splits, codes, labels, counted, shares):
         """Name the groups that are not compared in some fold; raise where a fold has nothing to compare."""
         if not splits:
             raise ValueError("cv gives no split")
-        counts = np.array([np.bincount(codes[test][counted[test]], minlength=len(labels)) for _, test in splits])
+        held_out = [np.asarray(test)[counted[test]] for _, test in splits]
+        if shares is None:
+            counts = np.array([np.bincount(codes[rows], minlength=len(labels)) for rows in held_out])
+        else:
+            counts = np.array([np.ceil(shares[rows].sum(axis=0)) for rows in held_out])
         compared = counts >= self.min_group_size
         empty = np.flatnonzero(compared.sum(axis=1) < 2)
         if len(empty):

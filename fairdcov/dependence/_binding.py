@@ -26,7 +26,8 @@ from fairdcov.dependence._sample import (
     distances,
     product_of_factors,
 )
-from fairdcov.encoding import SensitiveBlocks, combine_codes, factorise
+from fairdcov.dependence._soft import SoftForm, SoftSample
+from fairdcov.encoding import SoftBlocks, combine_codes, factorise
 
 __all__ = ["MANY_ROWS", "MEASURES", "METHODS", "bind_dependence"]
 
@@ -70,6 +71,10 @@ def _choose_method(blocks, options, *, univariate):
     """The method to use for one set of factors; an impossible wish raises."""
     method, n_profiles, n_samples = options.method, blocks.n_profiles, blocks.n_samples
     affordable = _profile_bytes(n_profiles) <= _working_memory_bytes()
+    if isinstance(blocks, SoftBlocks):
+        if not affordable:
+            _reject_many_soft_profiles(blocks)
+        return "memberships"
     if method == "profiles" and not affordable:
         raise ValueError(
             f"method='profiles' needs a {n_profiles} x {n_profiles} matrix, about "
@@ -94,6 +99,17 @@ def _choose_method(blocks, options, *, univariate):
     return "approximate" if options.approximate and n_samples > options.many_rows else "tiles"
 
 
+def _reject_many_soft_profiles(blocks):
+    many = max(range(len(blocks.points)), key=lambda b: len(np.unique(blocks.points[b], axis=0)))
+    raise ValueError(
+        f"the protected attributes {list(blocks.names)} are probabilities and have {blocks.n_profiles:,} combinations "
+        f"of levels together, whose matrix needs about {_profile_bytes(blocks.n_profiles) / 2**20:,.0f} MiB, more than "
+        f"scikit-learn's working_memory of {sklearn.get_config()['working_memory']} MiB: cut or round the attribute of "
+        f"most values ({blocks.names[many]!r}), use measure 'dcov', which takes one attribute at a time, or raise "
+        "sklearn.set_config(working_memory=...)"
+    )
+
+
 @dataclass(frozen=True)
 class _Options:
     method: str
@@ -112,16 +128,13 @@ def _n_components(n_components, n_profiles):
 def _counted_profiles(blocks, weights):
     """Blocks without the profiles that no weight is on, which would set scales; rows of no weight take any other."""
     counted = blocks.profile_weights(weights) > 0
-    if counted.all():
-        return blocks
-    position = np.where(counted, np.cumsum(counted) - 1, 0).astype(np.int32)
-    return SensitiveBlocks(position[blocks.codes], tuple(points[counted] for points in blocks.points), blocks.names)
+    return blocks if counted.all() else blocks.of_profiles(counted)
 
 
 def _within_range(blocks):
     """Blocks with their coordinates divided by one power of two, and its exponent: 0 but for extreme coordinates."""
     points, exponent = within_range(*blocks.points)
-    return SensitiveBlocks(blocks.codes, points, blocks.names), exponent
+    return blocks.with_points(points), exponent
 
 
 def _rescale(form, factor):
@@ -130,10 +143,17 @@ def _rescale(form, factor):
     return form
 
 
+def _sample_of(blocks, statistic, probabilities):
+    kind = SoftSample if isinstance(blocks, SoftBlocks) else Sample
+    return kind(blocks, statistic, probabilities)
+
+
 def _bind_distance(blocks, sample, options):
     """Distance covariance with the one block of ``blocks``."""
     (points,) = blocks.points
     method = _choose_method(blocks, options, univariate=points.shape[1] == 1)
+    if method == "memberships":
+        return SoftForm(sample, -distances(points, points))
     if method == "profiles":
         return ProfileForm(sample, -distances(points, points))
     if method == "univariate":
@@ -149,14 +169,17 @@ def _bind_summed(blocks, sample, options):
     n_blocks = len(blocks.points)
     if n_blocks == 1:
         return _bind_distance(blocks, sample, options)
-    if options.method in ("auto", "profiles"):
+    soft = isinstance(blocks, SoftBlocks)
+    if soft and _profile_bytes(blocks.n_profiles) <= _working_memory_bytes():
+        return SoftForm(sample, -sum(distances(points, points) for points in blocks.points))
+    if options.method in ("auto", "profiles") and not soft:
         method = _choose_method(blocks, replace(options, method="auto"), univariate=False)
         if method == "profiles":
             return ProfileForm(sample, -sum(distances(points, points) for points in blocks.points))
     forms = []
     for b in range(n_blocks):
         block = blocks.single(b)
-        block_sample = Sample(block, sample.statistic, None if sample.uniform else sample.q)
+        block_sample = _sample_of(block, sample.statistic, None if sample.uniform else sample.q)
         forms.append(_bind_distance(block, block_sample, options))
     return SumForm(forms, sample)
 
@@ -180,7 +203,10 @@ def _bind_joint(blocks, sample, c, scale_invariant, options):
         if scale_invariant:
             scale = _inverse_deviation(_within_range(blocks.single(b))[0], sample, options)
         factors.append(Factor(points, scale * half + c / 2, scale))
-    if method == "profiles":
+    if method == "memberships":
+        form = SoftForm(sample, product_of_factors(factors))
+        pair_sum = form.grand_mean
+    elif method == "profiles":
         matrix = product_of_factors(factors)
         weights = sample.profile_weights
         pair_sum = weights @ matrix @ weights
@@ -235,6 +261,16 @@ def _distance_deviation(block, sample, options):
     return deviation if deviation > ROUNDING * largest else 0.0
 
 
+def _check_soft_options(blocks, statistic, scale_invariant, method):
+    attributes = f"protected attributes known as probabilities ({', '.join(map(repr, blocks.names))})"
+    if statistic == "u":
+        raise ValueError(f"the U-statistic is not defined for {attributes}: use statistic='v'")
+    if scale_invariant:
+        raise ValueError(f"scale_invariant is not defined for {attributes}: leave it out")
+    if method not in ("auto", "profiles"):
+        raise ValueError(f"method={method!r} is not there for {attributes}: use method='auto'")
+
+
 _EXACT = _Options("auto", 1, False, 0, 0)
 
 
@@ -258,7 +294,8 @@ def bind_dependence(
     Parameters
     ----------
     blocks : SensitiveBlocks
-        Protected attributes, factorised.
+        Protected attributes, factorised. With shares of profiles the form is that of the expected V-statistic, see
+        :class:`fairdcov.dependence._soft.SoftForm`; where all shares are 0 or 1 it is that of the profiles.
     measure : {"dcov", "jdcov", "ccdcov"}
         Summed, joint or concatenated distance covariance.
     statistic : {"u", "v"}, default="v"
@@ -308,6 +345,9 @@ def bind_dependence(
         np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
         raise ValueError(f"random_state must be a whole number >= 0; found {random_state!r}") from error
+    blocks = blocks.observed()
+    if isinstance(blocks, SoftBlocks):
+        _check_soft_options(blocks, statistic, scale_invariant, method)
     probabilities = None
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, blocks.n_samples, reference="sensitive_features")
@@ -316,7 +356,7 @@ def bind_dependence(
     options = _Options(method, resolve_n_threads(n_threads), approximate, n_components, random_state, many_rows)
     if measure == "ccdcov":
         blocks = blocks.concatenated()
-    sample = Sample(blocks, statistic, probabilities)
+    sample = _sample_of(blocks, statistic, probabilities)
     if measure == "jdcov":
         return _bind_joint(blocks, sample, c, scale_invariant, options)
     blocks, exponent = _within_range(blocks)

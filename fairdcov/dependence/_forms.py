@@ -384,6 +384,12 @@ class SumForm(DependenceForm):
         """See :meth:`DependenceForm.between`."""
         return sum(form.factor * form.between(rows) for form in self._forms)
 
+    def pull_bounds(self, random_state=0):
+        """See :meth:`DependenceForm.pull_bounds`; without joint profiles, the sum of the bounds of the forms."""
+        if hasattr(self._sample, "codes"):
+            return super().pull_bounds(random_state)
+        return abs(self.factor) * sum(form.pull_bounds(random_state) for form in self._forms)
+
     def sorted_value(self, u, rows):
         """See :meth:`DependenceForm.sorted_value`."""
         return self.factor * sum(form.sorted_value(u, rows) for form in self._forms)

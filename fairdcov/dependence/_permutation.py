@@ -153,8 +153,7 @@ class PermutableDependence:
         """
         if not self._fixed:
             blocks = self._blocks
-            moved = (SensitiveBlocks(blocks.codes[rows], blocks.points, blocks.names) for rows in permutations)
-            return np.array([self.value_of(self._bind(blocks)) for blocks in moved])
+            return np.array([self.value_of(self._bind(blocks[rows])) for rows in permutations])
         u, permutations, found = self._u[self._order], iter(permutations), []
         size = max(4, ROWS_AT_A_TIME // len(u) // 4 * 4)
         while lines := [rows[self._order] for rows in islice(permutations, size)]:
@@ -186,7 +185,7 @@ class PermutableDependence:
     def _permuted(self, generator):
         blocks = self._blocks
         if not self._mutual:
-            return SensitiveBlocks(generator.permuted(blocks.codes), blocks.points, blocks.names)
+            return blocks.permuted(generator)
         return self._combined([generator.permuted(codes) for codes in self._block_codes])
 
     def _single_blocks(self):

@@ -50,7 +50,7 @@ class Sample:
     def __init__(self, blocks, statistic, probabilities):
         self.n_samples = n = blocks.n_samples
         self.statistic = statistic
-        self.codes = blocks.codes
+        self._read(blocks)
         self.uniform = probabilities is None
         if statistic == "u":
             if not self.uniform:
@@ -69,6 +69,9 @@ class Sample:
         counts = blocks.profile_weights()
         self.profile_weights = counts * self.q[0] if self.uniform else blocks.profile_weights(self.q)
         self.profile_probabilities = self.profile_weights / self.profile_weights.sum()
+
+    def _read(self, blocks):
+        self.codes = blocks.codes
 
     @property
     def n_profiles(self):

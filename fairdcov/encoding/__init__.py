@@ -10,6 +10,7 @@ from fairdcov.encoding._attributes import (
     select_rows,
     sensitive_groups,
     take_rows,
+    with_probabilities,
 )
 from fairdcov.encoding._blocks import SensitiveBlocks, combine_codes, factorise
 from fairdcov.encoding._columns import drop_sensitive_columns, read_sensitive_columns
@@ -33,5 +34,6 @@ from fairdcov.encoding._groups import (
 )
 from fairdcov.encoding._rows import array_of_rows, warn_about_order, warn_of_attributes
 from fairdcov.encoding._sensitive_column import SensitiveColumn, column_named, sensitive_columns_of
+from fairdcov.encoding._soft_blocks import SoftBlocks
 
-__all__ = ["SensitiveEncoder"]
+__all__ = ["SensitiveEncoder", "with_probabilities"]

@@ -7,9 +7,11 @@ import scipy.sparse as sp
 
 from fairdcov._checks import check_consistent_rows
 from fairdcov.encoding._blocks import SensitiveBlocks
-from fairdcov.encoding._groups import Factor, cross_columns, edges_of_columns
-from fairdcov.encoding._rows import array_of_rows
+from fairdcov.encoding._groups import Factor, Groups, cross_columns, edges_of_columns
+from fairdcov.encoding._probabilities import ProbabilityCoder, likely_probabilities, read_probabilities
+from fairdcov.encoding._rows import array_of_rows, warn_of_attributes
 from fairdcov.encoding._sensitive_column import column_named, read_columns
+from fairdcov.encoding._soft_blocks import row_products
 
 __all__ = [
     "Attributes",
@@ -21,6 +23,7 @@ __all__ = [
     "select_rows",
     "sensitive_groups",
     "take_rows",
+    "with_probabilities",
 ]
 
 
@@ -34,10 +37,13 @@ class Attributes:
     ----------
     columns : dict of str to SensitiveColumn
         The columns under their names.
+    probabilities : dict of str to list of str
+        Attributes that are known as probabilities, and the columns of their levels; see :func:`with_probabilities`.
     """
 
-    def __init__(self, columns, given, rows=None, positions=None):
+    def __init__(self, columns, given, rows=None, positions=None, probabilities=None):
         self.columns = columns
+        self.probabilities = probabilities or {}
         self._given = given
         self._rows = rows
         self._positions = positions
@@ -55,6 +61,12 @@ class Attributes:
         return len(next(iter(self.columns.values())))
 
     def __array__(self, dtype=None, copy=None):
+        if self.probabilities:
+            raise TypeError(
+                f"the protected attributes {list(self.probabilities)} are known as probabilities: an array would not "
+                "say so. Where scikit-learn slices them (searches, cross_validate), pass the frame as it is and a "
+                "penalty with encoder=SensitiveEncoder(probabilities=...)"
+            )
         return np.array(self.given, dtype=dtype)
 
     def __repr__(self):
@@ -97,7 +109,7 @@ class Attributes:
             keep = np.asarray(keep)
         rows = (np.arange(len(self)) if self._rows is None else self._rows)[keep]
         columns = {name: column.rows(keep) for name, column in self.columns.items()}
-        part = Attributes(columns, self._given, rows, self._positions)
+        part = Attributes(columns, self._given, rows, self._positions, self.probabilities)
         part._groups = {edges: groups.rows(keep) for edges, groups in self._groups.items()}
         return part
 
@@ -112,7 +124,10 @@ class Attributes:
             if self._positions is not None:
                 positions = self._positions[positions]
             columns = {name: self.columns[name] for name in names}
-            self._selections[names] = Attributes(columns, self._given, self._rows, positions)
+            kept = {key: levels for key, levels in self.probabilities.items() if set(levels) & set(names)}
+            if any(set(levels) - set(names) for levels in kept.values()):
+                raise ValueError(f"{list(names)} are some of the levels' probabilities only, of {list(kept)}: name all")
+            self._selections[names] = Attributes(columns, self._given, self._rows, positions, kept)
         return self._selections[names]
 
     def edges(self, bins=None, sample_weight=None):
@@ -128,7 +143,84 @@ class Attributes:
         dict of str to array or None
             For each attribute that is cut, and None for each whose every value is a group though bins speaks of it.
         """
-        return edges_of_columns(self.columns, bins, sample_weight)
+        return edges_of_columns(self._observed, bins, sample_weight)
+
+    @property
+    def _observed(self):
+        """The columns that are no probabilities."""
+        levels = {level for levels in self.probabilities.values() for level in levels}
+        return {name: column for name, column in self.columns.items() if name not in levels}
+
+    def memberships(self, bins=None, sample_weight=None):
+        """Share of each row in the intersectional groups, where attributes are known as probabilities.
+
+        Parameters
+        ----------
+        bins, sample_weight
+            As in :meth:`groups`.
+
+        Returns
+        -------
+        shares : (n, K) scipy.sparse.csr_array
+            Products of the probabilities of the levels; of observed ones, 1 or 0.
+        labels : list of K tuples
+            Levels of each group; columns of probabilities are levels by their name.
+        names : list of str
+            Names of the attributes, in the order in which their columns come.
+        """
+        observed = self._observed
+        parts, levels_of = [], {}
+        if observed:
+            codes, labels, _ = cross_columns(observed, self.edges(bins, sample_weight))
+            n = len(self)
+            parts.append(sp.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, len(labels))))
+        for name, levels in self.probabilities.items():
+            coder = ProbabilityCoder(name, levels)
+            coder.warn_of_levels_without_mass(self.columns)
+            parts.append(coder.sparse_shares(self.columns))
+        shares = parts[0]
+        for part in parts[1:]:
+            shares = row_products(shares, part)
+        positions = list(np.unravel_index(np.arange(shares.shape[1]), [part.shape[1] for part in parts]))
+        if observed:
+            combined = positions.pop(0)
+            levels_of = {name: [labels[k][c] for k in combined] for c, name in enumerate(observed)}
+        for (name, levels), position in zip(self.probabilities.items(), positions, strict=True):
+            levels_of[name] = [levels[k] for k in position]
+        attribute_of = {level: name for name, levels in self.probabilities.items() for level in levels}
+        names = list(dict.fromkeys(attribute_of.get(name, name) for name in self.columns))
+        kept = np.flatnonzero(shares.sum(axis=0))
+        labels = [tuple(levels_of[name][k] for name in names) for k in kept]
+        return sp.csr_array(shares[:, kept]), labels, names
+
+    def likeliest_groups(self, bins=None, sample_weight=None):
+        """:meth:`groups`; where attributes are known as probabilities, the group of the largest share of each row.
+
+        For what needs a group and not the right one, such as strata of folds; never for what compares groups.
+        """
+        if not self.probabilities:
+            return self.groups(bins, sample_weight)
+        shares, labels, names = self.memberships(bins, sample_weight)
+        return Groups(np.asarray(shares.argmax(axis=1)).ravel().astype(np.int64), labels, names)
+
+    def require_observed(self, what):
+        """Raise where attributes are known as probabilities: ``what`` is not defined for shares."""
+        if self.probabilities:
+            raise TypeError(
+                f"the protected attributes {list(self.probabilities)} are known as probabilities, for which there is "
+                f"not {what}: leave their columns out here; penalties, metrics of groups and of dependence, "
+                "group_summary and independence_test take them"
+            )
+
+    def warn_of_likely_probabilities(self):
+        """Remark on columns that look like probabilities of levels and were not declared to be."""
+        found = likely_probabilities(self._observed)
+        if found:
+            warn_of_attributes(
+                f"the sensitive_features columns {found} lie between 0 and 1 and sum to 1 in each row, as "
+                "probabilities of levels do, and are read as measurements here: declare them by "
+                "fairdcov.with_probabilities(sensitive_features, {'attribute': [columns]})"
+            )
 
     def groups(self, bins=None, sample_weight=None):
         """Intersectional groups of the rows: several attributes are crossed.
@@ -145,6 +237,7 @@ class Attributes:
         Groups
             ``codes``, ``labels`` and ``names``; made once for the same edges.
         """
+        self.require_observed("a group for each row")
         edges = self.edges(bins, sample_weight)
         cuts = tuple((name, edges[name].tobytes()) for name in self.columns if edges.get(name) is not None)
         if cuts not in self._groups:
@@ -191,15 +284,66 @@ class Attributes:
         return encode_attributes(self, encoder, sample_weight)
 
 
+def with_probabilities(sensitive_features, probabilities):
+    """Protected attributes some of which are not observed but known as probabilities of their levels.
+
+    Pass what comes back as ``sensitive_features``: penalties take the expectation over independent draws of the levels,
+    and metrics of groups weight rows by their share in each group, ``sum_i w_i p_ig u_i / sum_i w_i p_ig`` for means.
+    What has no meaning for shares raises an error.
+
+    Parameters
+    ----------
+    sensitive_features : DataFrame, Series or array, (n,) or (n, d)
+        Protected attributes, among them the columns of probabilities.
+    probabilities : dict of str to list of column names or positions
+        Attributes with the columns that hold the probability of one of their levels each, which sum to 1 in each row;
+        see :class:`fairdcov.SensitiveEncoder`.
+
+    Returns
+    -------
+    object
+        The rows with what is known of them, to pass as ``sensitive_features``; of the length n.
+
+    Raises
+    ------
+    ValueError
+        For unknown columns, columns that are used twice, and rows that are no probabilities (it names the first).
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from fairdcov import with_probabilities
+    >>> from fairdcov.metrics import group_summary
+    >>> people = pd.DataFrame({"p_a": [1.0, 0.5, 0.0], "p_b": [0.0, 0.5, 1.0]})
+    >>> people = with_probabilities(people, {"race": ["p_a", "p_b"]})
+    >>> group_summary([1, 0, 1], [0.2, 0.5, 0.8], sensitive_features=people)["mean_predicted"].round(3).tolist()
+    [0.3, 0.7]
+    """
+    attributes = Attributes.read(sensitive_features)
+    found = read_probabilities(probabilities, attributes.names)
+    for name, levels in found.items():
+        ProbabilityCoder(name, levels).shares(attributes.columns)
+    return Attributes(attributes.columns, attributes._given, attributes._rows, attributes._positions, found)
+
+
 def as_given(sensitive_features):
     """Protected attributes for code that is not of this package: in the type that the user passed."""
-    return sensitive_features.given if isinstance(sensitive_features, Attributes) else sensitive_features
+    if not isinstance(sensitive_features, Attributes):
+        return sensitive_features
+    sensitive_features.require_observed("a plain table that would say so")
+    return sensitive_features.given
 
 
 def given_to(function, sensitive_features):
-    """Protected attributes for a function that may be the user's: as they are if it is one of this package."""
+    """Protected attributes for a function that may be the user's: as they are if it is one of this package.
+
+    So they are for others where attributes are known as probabilities: what passes them on, such as a pipeline, may do
+    so, and what would read them as numbers gets an error from the conversion.
+    """
     ours = (getattr(function, "__module__", None) or "").startswith("fairdcov.")
-    return sensitive_features if ours else as_given(sensitive_features)
+    if ours or (isinstance(sensitive_features, Attributes) and sensitive_features.probabilities):
+        return sensitive_features
+    return as_given(sensitive_features)
 
 
 def check_sensitive_features(sensitive_features, n_samples, *, reference="X"):

@@ -108,6 +108,23 @@ class SensitiveBlocks:
             raise IndexError(f"rows must be a slice or a vector of row numbers; found {rows!r}")
         return SensitiveBlocks(codes, self.points, self.names)
 
+    def permuted(self, generator):
+        """The same profiles, dealt to the rows at random."""
+        return SensitiveBlocks(generator.permuted(self.codes), self.points, self.names)
+
+    def with_points(self, points):
+        """The same profiles of the rows with other coordinates."""
+        return SensitiveBlocks(self.codes, points, self.names)
+
+    def of_profiles(self, keep):
+        """Some of the profiles, by a mask; rows with another one, which must not have weight, take any."""
+        position = np.where(keep, np.cumsum(keep) - 1, 0).astype(np.int32)
+        return SensitiveBlocks(position[self.codes], tuple(points[keep] for points in self.points), self.names)
+
+    def observed(self):
+        """The same object: its rows have one profile each."""
+        return self
+
     def present(self):
         """The same rows with those profiles only that some row has."""
         codes, found = present_codes(self.codes, self.n_profiles)

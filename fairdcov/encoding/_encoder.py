@@ -9,6 +9,7 @@ from sklearn.utils.validation import check_is_fitted
 from fairdcov._checks import check_choice, check_sample_weight, without_exponent
 from fairdcov.encoding._attributes import Attributes, given_to
 from fairdcov.encoding._blocks import SensitiveBlocks
+from fairdcov.encoding._probabilities import ProbabilityCoder, read_probabilities, soft_blocks
 from fairdcov.encoding._rows import warn_of_attributes
 from fairdcov.encoding._sensitive_column import column_named
 from fairdcov.exceptions import MissingSensitiveFeaturesError
@@ -108,22 +109,39 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
     continuous_scaling : {"minmax", "standard", None}, default="minmax"
         Scale continuous attributes to [0, 1], to (weighted) standard deviation 1, or leave them as they are. The scale
         sets how much an attribute counts beside the others.
+    probabilities : dict of str to list of column names or positions, optional
+        Nominal attributes that are not observed but known as probabilities, each with the columns that hold the
+        probability of one of its levels, such as ``{"race": ["p_white", "p_black", "p_other"]}``. Each row of these
+        columns sums to 1 (within 1e-6; what is left is scaled away). The columns are the levels' names.
 
     Attributes
     ----------
     attributes_ : list of str
         Names of the attributes, one block each.
-    kinds_ : dict of str to {"categorical", "continuous"}
+    kinds_ : dict of str to {"categorical", "continuous", "probabilities"}
         How each attribute was read.
     n_features_in_ : int
-        Number of attributes.
+        Number of columns.
     feature_names_in_ : (d,) array of str
-        Names of the attributes, where the input had names.
+        Names of the columns, where the input had names.
 
     Notes
     -----
     The levels of a categorical dtype count as levels even when no row has them, so that folds and subsets keep the
     same geometry.
+
+    With ``probabilities``, :meth:`encode` gives each row a share in every combination of levels: the product of the
+    probabilities of its levels, 1 or 0 for observed attributes. Penalties, tests and metrics of dependence then take
+    the expectation of their V-statistic over independent draws of the levels, which is exact and costs
+    O(n log n + nK). Probabilities of 0 and 1 give the figures of the observed attribute. What is penalised is
+    dependence on the attribute given what the probabilities were computed from: rows of equal inputs are alike.
+
+    References
+    ----------
+    .. [1] J. Chen, N. Kallus, X. Mao, G. Svacha, M. Udell, "Fairness under unawareness: assessing disparity when
+       protected class is unobserved", FAT* 2019, arXiv:1811.11154.
+    .. [2] N. Kallus, X. Mao, A. Zhou, "Assessing algorithmic fairness with unobserved protected class using data
+       combination", Management Science 68(3), 2022.
 
     Examples
     --------
@@ -137,13 +155,27 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
     array([[0.  , 1.  , 0.  , 0.  , 0.  ],
            [1.  , 0.  , 1.  , 0.  , 0.25],
            [0.  , 0.  , 0.  , 1.  , 1.  ]])
+
+    An attribute that is known as probabilities:
+
+    >>> from fairdcov import CCDCovPenalty
+    >>> people = pd.DataFrame({"p_a": [0.9, 0.2, 0.5], "p_b": [0.1, 0.8, 0.5], "gender": ["f", "m", "f"]})
+    >>> encoder = SensitiveEncoder(probabilities={"race": ["p_a", "p_b"]})
+    >>> encoder.fit(people).get_feature_names_out().tolist()
+    ['race_p_b', 'gender_m']
+    >>> CCDCovPenalty(encoder=encoder).bind(people).method
+    'memberships'
     """
 
     __metadata_request__fit = {"sample_weight": True}  # noqa: RUF012  (scikit-learn's convention)
 
-    def __init__(self, categorical_features="from_dtype", continuous_scaling="minmax"):
+    # Encoders that were pickled before there were probabilities.
+    probabilities = None
+
+    def __init__(self, categorical_features="from_dtype", continuous_scaling="minmax", probabilities=None):
         self.categorical_features = categorical_features
         self.continuous_scaling = continuous_scaling
+        self.probabilities = probabilities
 
     def fit(self, X, y=None, sample_weight=None):
         """Learn levels and scales.
@@ -164,20 +196,23 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         Raises
         ------
         ValueError
-            For missing values, repeated names, no rows and unknown names in ``categorical_features``.
+            For missing values, repeated names, no rows and unknown names in ``categorical_features``; for
+            probabilities that are negative, exceed 1 or do not sum to 1, and for columns that are used twice.
         TypeError
-            For columns of mixed types or dates.
+            For columns of mixed types or dates, and probabilities that are no numbers.
 
         Warns
         -----
         SensitiveFeaturesWarning
-            For text of many levels that are all numbers, which ``categorical_features="from_dtype"`` takes as nominal.
+            For text of many levels that are all numbers, which ``categorical_features="from_dtype"`` takes as nominal,
+            for levels of probability 0 in every row, and for columns that look like probabilities and were not said to
+            be.
         """
         self._fit(_read(X), sample_weight)
         return self
 
     def transform(self, X):
-        """Coordinates of the rows.
+        """Coordinates of the rows; their expectation where an attribute is known as probabilities.
 
         Parameters
         ----------
@@ -188,10 +223,12 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         -------
         (n, q) float64 array, or a DataFrame after ``set_output(transform="pandas")`` or ``"polars"``.
         """
-        parts = []
-        for name, column in self._read_fitted(X).columns.items():
-            coder = self._coders[name]
-            parts.append(coder.points(column, coder.codes(column)))
+        columns, parts = self._read_fitted(X).columns, []
+        for name, coder in self._coders.items():
+            if isinstance(coder, ProbabilityCoder):
+                parts.append(coder.points(columns))
+            else:
+                parts.append(coder.points(columns[name], coder.codes(columns[name])))
         return np.hstack(parts)
 
     def encode(self, X):
@@ -205,6 +242,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         Returns
         -------
         SensitiveBlocks
+            With probabilities that are not all 0 or 1, their subclass of shares of the profiles.
         """
         return self._blocks(self._read_fitted(X).columns)
 
@@ -238,39 +276,57 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
     def _read_fitted(self, X):
         check_is_fitted(self)
         attributes = _read(X)
-        if attributes.names != self.attributes_:
-            raise ValueError(
-                f"sensitive_features must have the columns seen in fit, {self.attributes_}; found {attributes.names}"
-            )
+        seen = getattr(self, "_columns", self.attributes_)
+        if attributes.names != seen:
+            raise ValueError(f"sensitive_features must have the columns seen in fit, {seen}; found {attributes.names}")
         return attributes
 
     def _fit(self, attributes, sample_weight):
         """Learn levels and scales; the attributes without the rows of weight 0."""
         if self.continuous_scaling is not None:
             check_choice(self.continuous_scaling, "continuous_scaling", ("minmax", "standard"))
-        categorical = self._categorical_names(attributes.columns)
+        probabilities = read_probabilities(self.probabilities, attributes.names)
+        if probabilities and attributes.probabilities not in ({}, probabilities):
+            raise ValueError(
+                f"probabilities={self.probabilities!r} of the encoder are not those that sensitive_features were "
+                f"declared with, {attributes.probabilities}: give them in one of the two places"
+            )
+        probabilities = probabilities or attributes.probabilities
+        if not probabilities:
+            attributes.warn_of_likely_probabilities()
+        attribute_of = {column: name for name, columns in probabilities.items() for column in columns}
+        categorical = self._categorical_names(attributes.columns, attribute_of)
         weights = check_sample_weight(sample_weight, len(attributes), reference="sensitive_features")
         keep = weights > 0
         counted = attributes if keep.all() else attributes.rows(keep)
         coders = {}
         for name, column in counted.columns.items():
-            if name in categorical:
+            if name in attribute_of:
+                name = attribute_of[name]
+                if name not in coders:
+                    coders[name] = ProbabilityCoder(name, probabilities[name])
+                    coders[name].shares(counted.columns)  # which raises where they are none
+                    coders[name].warn_of_levels_without_mass(counted.columns)
+            elif name in categorical:
                 coders[name] = _CategoricalCoder(column)
                 _warn_of_many_levels(name, coders[name].levels)
             else:
                 coders[name] = _ContinuousCoder(column, self.continuous_scaling, weights[keep])
         self._coders = coders
-        self.attributes_ = attributes.names
-        self.kinds_ = {name: "categorical" if name in categorical else "continuous" for name in self.attributes_}
-        self.n_features_in_ = len(self.attributes_)
+        self.attributes_, self._columns = list(coders), attributes.names
+        kinds = {**dict.fromkeys(categorical, "categorical"), **dict.fromkeys(probabilities, "probabilities")}
+        self.kinds_ = {name: kinds.get(name, "continuous") for name in self.attributes_}
+        self.n_features_in_ = len(self._columns)
         if attributes.named:
-            self.feature_names_in_ = np.array(self.attributes_, dtype=object)
+            self.feature_names_in_ = np.array(self._columns, dtype=object)
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         return counted
 
-    def _categorical_names(self, columns):
-        wanted = self.categorical_features
+    def _categorical_names(self, columns, attribute_of):
+        """Names of the nominal ones of the columns that are no probabilities."""
+        wanted, names = self.categorical_features, list(columns)
+        columns = {name: column for name, column in columns.items() if name not in attribute_of}
         if isinstance(wanted, str):
             check_choice(wanted, "categorical_features", ("from_dtype", "all"))
             if wanted == "all":
@@ -278,7 +334,13 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
             for column in columns.values():
                 column.warn_of_numbers_as_text()
             return {name for name, column in columns.items() if column.categorical}
-        chosen = {column_named(item, list(columns), "categorical_features") for item in wanted}
+        chosen = {column_named(item, names, "categorical_features") for item in wanted}
+        both = sorted(chosen & set(attribute_of))
+        if both:
+            raise ValueError(
+                f"categorical_features names {both[0]!r}, which is a column of probabilities of "
+                f"{attribute_of[both[0]]!r}: name it in one of the two"
+            )
         text = [name for name, column in columns.items() if column.categorical and name not in chosen]
         if text:
             raise ValueError(
@@ -288,13 +350,16 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         return chosen
 
     def _blocks(self, columns):
-        codes = {name: self._coders[name].codes(column) for name, column in columns.items()}
+        soft = {name: coder for name, coder in self._coders.items() if isinstance(coder, ProbabilityCoder)}
+        coders = {name: coder for name, coder in self._coders.items() if name not in soft}
+        codes = {name: coder.codes(columns[name]) for name, coder in coders.items()}
 
         def points_of(rows):
-            _check_memory(self._coders, len(rows))
-            return [self._coders[name].points(columns[name], codes[name], rows) for name in columns]
+            _check_memory(coders, len(rows))
+            return [coder.points(columns[name], codes[name], rows) for name, coder in coders.items()]
 
-        return SensitiveBlocks.from_points(list(codes.values()), points_of, list(columns))
+        observed = SensitiveBlocks.from_points(list(codes.values()), points_of, list(codes)) if codes else None
+        return soft_blocks(self.attributes_, observed, soft, columns) if soft else observed
 
 
 def _warn_of_many_levels(name, levels):

@@ -23,6 +23,7 @@ from fairdcov.dependence import MEASURES, METHODS, PermutableStrata, Strata, bin
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
     SensitiveBlocks,
+    SoftBlocks,
     check_sensitive_features,
     encode_attributes,
     select_rows,
@@ -326,7 +327,7 @@ def independence_test(
             stacklevel=2,
         )
     seed = int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-    statistic_type = "u" if weights is None else "v"
+    statistic_type = "u" if weights is None and not isinstance(blocks, SoftBlocks) else "v"
     if is_constant(predictions):
         # Differences of some units in the last place would be blown up to an effect of full size.
         predictions = np.zeros_like(predictions)
@@ -423,6 +424,8 @@ def _check_chi2(measure, blocks, weights, strata):
         raise ValueError(
             "test='chi2' is not defined with control_features: use test='permutation', which permutes within strata"
         )
+    if isinstance(blocks, SoftBlocks):
+        raise ValueError("test='chi2' is not defined for attributes known as probabilities: use test='permutation'")
     if measure == "jdcov" or (measure == "dcov" and len(blocks.points) > 1):
         what = "joint distance covariance" if measure == "jdcov" else f"a sum over {len(blocks.points)} attributes"
         raise ValueError(

@@ -92,7 +92,7 @@ class DependenceSample:
             if (self._weights == self._weights[0]).all():
                 self._weights = None
         blocks = encode_attributes(sensitive_features, encoder, self._weights)
-        check_consistent_rows(n, blocks.codes, "sensitive_features", reference="y_pred")
+        check_consistent_rows(n, blocks, "sensitive_features", reference="y_pred")
         self.n_samples = n
         if n == 0 or is_constant(self._predictions):
             # 0 / 0 where normalised, and rounding where not.

@@ -66,7 +66,7 @@ class _BinnedDensities:
 
     def __init__(self, sample, bandwidth, n_points):
         self.n_groups = sample.n_groups
-        self.bandwidth = kernel_bandwidth(sample, bandwidth)
+        self.bandwidth = kernel_bandwidth(sample.once, bandwidth)
         low, high = float(sample.predictions.min()), float(sample.predictions.max())
         most = max(2, min(_MOST_BINS, _MOST_CELLS // sample.n_groups))
         wanted = _BINS_PER_BANDWIDTH * (high - low) / self.bandwidth

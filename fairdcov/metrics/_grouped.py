@@ -20,6 +20,14 @@ __all__ = ["GroupedPredictions", "bind_or_zero", "evaluate", "group_predictions"
 
 
 @dataclass(frozen=True, eq=False)
+class Pooled:
+    """Predictions with their weights, not split into groups."""
+
+    predictions: np.ndarray
+    weights: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
 class GroupedPredictions:
     """Predictions with their weights and groups, checked; rows that do not take part are left out.
 
@@ -37,6 +45,11 @@ class GroupedPredictions:
         Groups left out because they have fewer rows than ``min_group_size``.
     rows : (n,) int64 array or slice
         Which rows of the input these are.
+    shares : (m, K) scipy.sparse.csr_array or None
+        Where attributes are known as probabilities, the share of each of the m rows of the input in each group: the
+        ``predictions`` are then repeated for every group that a row has a share in, with its weight times the share.
+    pooled : tuple of two (m,) arrays or None
+        Predictions and weights of these rows, each once; None where ``shares`` is.
     """
 
     predictions: np.ndarray
@@ -46,6 +59,23 @@ class GroupedPredictions:
     names: list
     omitted: list
     rows: object
+    shares: object = None
+    pooled: tuple | None = None
+
+    @property
+    def once(self):
+        """What has ``predictions`` and ``weights`` of every row once: for a spread or a bandwidth of all rows."""
+        return self if self.pooled is None else Pooled(*self.pooled)
+
+    def row_counts(self):
+        """Rows in each group; expected ones where attributes are known as probabilities."""
+        if self.shares is not None:
+            return self.shares.sum(axis=0)
+        return np.bincount(self.codes, minlength=self.n_groups)
+
+    def permuted(self, rows):
+        """The same predictions with the shares of other rows; only where attributes are known as probabilities."""
+        return _of_shares(*self.pooled, self.shares[rows], self.labels, self.names, self.omitted, np.arange(len(rows)))
 
     @property
     def n_groups(self):
@@ -103,6 +133,11 @@ def group_predictions(
     attributes = Attributes.read(sensitive_features)
     for column in attributes.columns.values():
         column.warn_of_numbers_as_text()
+    attributes.warn_of_likely_probabilities()
+    if attributes.probabilities:
+        check_consistent_rows(len(predictions), attributes, "sensitive_features", reference="y_pred")
+        shares, labels, names = attributes.memberships(bins, quantile_weights)
+        return _soft_groups(predictions, weights, shares, labels, names, min_group_size, compare)
     codes, labels, names = attributes.groups(bins, quantile_weights)
     check_consistent_rows(len(predictions), codes, "sensitive_features", reference="y_pred")
     counts = np.bincount(codes[keep] if not keep.all() else codes, minlength=len(labels))
@@ -137,6 +172,47 @@ def group_predictions(
             f"all rows are in one group ({describe_groups(labels)}): there is nothing to compare, the measure is 0"
         )
     return GroupedPredictions(predictions, weights, codes, labels, names, omitted, rows)
+
+
+def _soft_groups(predictions, weights, shares, labels, names, min_group_size, compare):
+    """Rows that have a share in several groups, as one row for each of them."""
+    keep = np.flatnonzero(weights > 0)
+    predictions, weights, shares = predictions[keep], weights[keep], shares[keep]
+    counts = shares.sum(axis=0)
+    enough = np.ceil(counts) >= min_group_size
+    kept = np.flatnonzero(enough)
+    if len(kept) == 0:
+        raise ValueError(
+            f"no group has min_group_size={min_group_size} expected rows; the largest of {len(labels)} has "
+            f"{counts.max():.1f}"
+        )
+    small = np.flatnonzero((counts > 0) & ~enough)
+    omitted = [labels[k] for k in small]
+    if omitted:
+        warn_of_attributes(
+            f"{len(small)} group(s) have fewer than min_group_size={min_group_size} expected rows and are left out of "
+            f"the comparison: {describe_groups(omitted)}"
+        )
+    if compare and len(kept) < 2:
+        warn_of_attributes("all rows are in one group: there is nothing to compare, the measure is 0")
+    labels = [labels[k] for k in kept]
+    return _of_shares(predictions, weights, shares[:, kept], labels, names, omitted, keep)
+
+
+def _of_shares(predictions, weights, shares, labels, names, omitted, positions):
+    row = np.repeat(np.arange(shares.shape[0]), np.diff(shares.indptr))
+    entries = weights[row] * shares.data
+    return GroupedPredictions(
+        predictions[row],
+        entries,
+        shares.indices.astype(np.int64),
+        labels,
+        names,
+        omitted,
+        positions[row],
+        shares,
+        (predictions, weights),
+    )
 
 
 def evaluate(sample, bind, **options):

@@ -8,12 +8,12 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import check_consistent_rows, check_sample_weight, check_whole_number, documented
-from fairdcov.encoding import DEFAULT_GROUPS, array_of_rows, as_given
+from fairdcov.encoding import DEFAULT_GROUPS, Attributes, array_of_rows, as_given
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, group_within_strata, read_strata
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import bind_js_divergence, js_divergence
-from fairdcov.metrics._grouped import bind_or_zero, group_predictions
+from fairdcov.metrics._grouped import bind_or_zero, evaluate, group_predictions
 from fairdcov.metrics._parity import (
     bind_demographic_parity_gap,
     bind_ks_disparity,
@@ -204,12 +204,25 @@ def _bind_group_metric(metric, data, options):
     grouping = {name: options[name] for name in ("bins", "min_group_size") if name in options}
     options = {name: value for name, value in options.items() if name not in grouping}
     sample = group_predictions(*data, **grouping)
+    if sample.shares is not None:
+        # Weights and groups change together: nothing of them can be kept from one permutation to the next.
+        bind = _GROUP_METRICS[metric]
+
+        def value(rows):
+            return evaluate(sample if rows is None else sample.permuted(rows), bind, **options)
+
+        return value, sample.shares.shape[0]
     function = bind_or_zero(sample, _GROUP_METRICS[metric], **options)
     return lambda rows: function(sample.codes if rows is None else sample.codes[rows]), len(sample.codes)
 
 
 def _bind_any_metric(metric, data, options):
     y_true, y_pred, sensitive_features, sample_weight = data
+    if isinstance(sensitive_features, Attributes) and sensitive_features.probabilities:
+        raise TypeError(
+            f"{getattr(metric, '__name__', metric)} is not of this package and would not know that "
+            f"{list(sensitive_features.probabilities)} are known as probabilities: take one of fairdcov.metrics"
+        )
     sensitive_features = as_given(sensitive_features)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
     frame = nw.from_native(sensitive_features, eager_only=True, allow_series=True, pass_through=True)

@@ -106,7 +106,7 @@ def bind_unfairness_ratio(sample, *, group_weights="equal"):
             return float(np.average(differences, weights=sample.totals(weights, codes)) / variance)
 
         return share_between
-    n = len(values)
+    n = len(sample.once.predictions)
     variance = variance * n / max(n - 1, 1)
     return lambda codes: float(sample.group_means(codes).var(ddof=1) / variance)
 
@@ -354,7 +354,8 @@ def group_summary(y_true, y_pred, *, sensitive_features, sample_weight=None, bin
     Returns
     -------
     pandas.DataFrame
-        Indexed by the attributes' levels, with the columns ``rows``, ``weight``, ``share``, ``mean_observed``,
+        Indexed by the attributes' levels, with the columns ``rows`` (where attributes are known as probabilities, the
+        expected number), ``weight``, ``share``, ``mean_observed``,
         ``mean_predicted``, ``predicted_to_observed`` (NaN where nothing was observed) and ``too_small``.
 
     Examples
@@ -366,7 +367,7 @@ def group_summary(y_true, y_pred, *, sensitive_features, sample_weight=None, bin
     """
     sample = group_predictions(y_true, y_pred, sensitive_features, sample_weight, bins=bins, compare=False)
     observed = check_finite_vector(y_true, "y_true")[sample.rows]
-    rows = np.bincount(sample.codes, minlength=sample.n_groups)
+    rows = sample.row_counts()
     weight = sample.totals(sample.weights)
     claims = sample.totals(sample.weights * observed)
     expected = sample.totals(sample.weights * sample.predictions)

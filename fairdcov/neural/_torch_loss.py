@@ -236,11 +236,9 @@ class DependenceLoss(torch.nn.Module):
     def _bind(self, sensitive_features, weights, control_features=None):
         penalty = self.penalty
         if isinstance(sensitive_features, SensitiveBlocks):
-            codes = sensitive_features.codes
-            counted = codes if weights is None else codes[weights > 0]
-            if (counted == counted[0]).all():
+            if sensitive_features.is_constant(weights):
                 # Nothing can depend on what does not vary; a batch may well be like that, so it is no warning either.
-                return BoundDependenceLoss(None, len(codes))
+                return BoundDependenceLoss(None, len(sensitive_features))
             # The encoder has done its work; this one takes rows of blocks as they are.
             penalty = clone(penalty).set_params(encoder=SensitiveEncoder())
         bound = bind_penalty(

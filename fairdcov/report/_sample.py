@@ -351,6 +351,8 @@ def _read_attributes(sensitive_features, n_samples, rows):
     if isinstance(sensitive_features, dict):
         sensitive_features = read_frame(sensitive_features, "sensitive_features", n_samples).to_native()
     attributes = Attributes.read(sensitive_features)
+    attributes.require_observed("an audit")
+    attributes.warn_of_likely_probabilities()
     for column in attributes.columns.values():
         check_consistent_rows(n_samples, column, "sensitive_features", reference="y_pred")
         column.warn_of_numbers_as_text()

@@ -60,11 +60,15 @@ def everything(numbers):
     order = np.argsort(np.asarray(u, dtype=float), kind="stable")
     ranks = np.unique(np.asarray(z, dtype=float), return_inverse=True)[1] + 1
     sums = _kernels.univariate_distance_sums(z, weights)
+    pairs, total = _kernels.soft_rows(N, 3, [(slice(None), numbers["block"], numbers["block"])])
+    starts = np.arange(N + 1)
     tile = ([numbers["block"]], numbers["half"], numbers["scale"], weights)
     return {
         "profiles": _kernels.profile_signed_products(u, numbers["codes"], numbers["matrix"], order=order),
         "weighted": _kernels.profile_signed_products(u, numbers["codes"], numbers["matrix"], weights=weights),
         "features": _kernels.feature_signed_products(u, numbers["codes"], numbers["matrix"], weights),
+        "soft": _kernels.soft_signed_products(u, pairs, total, 2, order=order)[0],
+        "shares": _kernels.share_signed_products(u, starts, numbers["codes"], weights, weights, numbers["matrix"]),
         "sums": _kernels.signed_sums(u, numbers["block"]),
         "signed weights": _kernels.signed_sums(u, weights),
         "density": _kernels.window_density(u, weights, 3, least=0.5),
@@ -213,3 +217,24 @@ def test_no_more_threads_than_stripes():
     """Whatever a caller, or the environment, asks for."""
     found = [_kernels._usable_threads(n) for n in (-1, 0, 1, 15, 16, 17, 10**6)]
     assert found == [1, 1, 1, 15, 16, 16, 16]
+
+
+def test_soft_rows_refuse_what_does_not_go_together():
+    """The compiled loops trust lengths, columns, codes and starts."""
+    u = np.zeros(3)
+    pairs, total = _kernels.soft_rows(3, 2, [(slice(None), np.ones((3, 2)), np.ones((3, 2)))])
+    for wrong in ((pairs[:2], total, 0), (pairs, total[:4], 0), (pairs[:, :8], total, 0), (pairs, total, 8)):
+        with pytest.raises(ValueError, match="do not go with 3 rows"):
+            _kernels.soft_signed_products(u, *wrong)
+    good = [np.arange(4), np.zeros(3), np.ones(3), np.ones(3), np.ones((2, 2))]
+    _kernels.share_signed_products(u, *good)
+    for starts in ([0, 1, 2], [0, 1, 2, 4], [1, 1, 2, 3], [0, 2, 1, 3]):
+        with pytest.raises(ValueError, match="starts must ascend from 0 to 3"):
+            _kernels.share_signed_products(u, starts, *good[1:])
+    for code in (2, -1):
+        with pytest.raises(ValueError, match=r"codes must lie in range\(2\), found "):
+            _kernels.share_signed_products(u, good[0], np.full(3, code), *good[2:])
+    with pytest.raises(ValueError, match=r"codes has shape \(2,\), u has shape"):
+        _kernels.share_signed_products(u, good[0], np.zeros(2), *good[2:])
+    with pytest.raises(ValueError, match="weights has shape"):
+        _kernels.share_signed_products(u, *good[:3], np.ones(2), good[4])

@@ -103,6 +103,12 @@ def test_every_kernel_is_its_definition(sample):
     assert_allclose(ones, _reference.signed_products(ranks, distances, np.ones(n)), rtol=1e-10, atol=size)
     features = _kernels.feature_signed_products(u, codes, profiles, weights)
     assert_allclose(features, expected(points @ points.T), rtol=1e-10, atol=size)
+    rows = _kernels.soft_rows(n, points.shape[1], [(slice(None), weights[:, None] * points, points)])
+    soft, _ = _kernels.soft_signed_products(u, *rows, 0)
+    assert_allclose(soft, expected(points @ points.T), rtol=1e-10, atol=size)
+    certain = np.arange(n + 1), codes, np.ones(n)
+    shares = _kernels.share_signed_products(u, *certain, weights, of_profiles)
+    assert_allclose(shares, expected(distances), rtol=1e-10, atol=size)
     tiles = _kernels.tile_signed_products(u, [points], np.zeros((1, n)), np.ones(1), weights)
     assert_allclose(tiles, -expected(distances), rtol=1e-10, atol=size)
     for n_threads in (2, 16):

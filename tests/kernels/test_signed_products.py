@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fairdcov import _kernels
@@ -88,6 +89,47 @@ def features(rank):
     return build
 
 
+def soft(size):
+    """Rows with two vectors each: what others see of them, weighted, and what they see of others."""
+
+    def build(rng, n, weights):
+        seen, sees = rng.normal(size=(2, n, size))
+        halves = [slice(0, n // 2), slice(n // 2, n)]
+        parts = [(rows, weights[rows, None] * seen[rows], sees[rows]) for rows in halves]
+
+        def compute(u, **options):
+            return _kernels.soft_signed_products(u, *_kernels.soft_rows(n, size, parts), 0, **options)[0]
+
+        return Problem(compute, sees @ seen.T, weights=weights)
+
+    return build
+
+
+def signed_column_of_soft_rows(rng, n, weights):
+    vectors = np.column_stack([rng.normal(size=(n, 8)), weights])
+
+    def compute(u, **options):
+        rows = _kernels.soft_rows(n, 9, [(slice(None), vectors, vectors)])
+        return _kernels.soft_signed_products(u, *rows, 8, **options)[1]
+
+    return Problem(compute, np.ones((n, n)), weights=weights)
+
+
+def shares(n_profiles, most):
+    """Rows with a share in up to so many profiles each, some in none."""
+
+    def build(rng, n, weights):
+        matrix = symmetric(rng, n_profiles)
+        rows = np.zeros((n, n_profiles))
+        for row in rows:
+            row[rng.permutation(n_profiles)[: rng.integers(0, most + 1)]] = rng.uniform()
+        sparse = sp.csr_array(rows)
+        arguments = (sparse.indptr, sparse.indices, sparse.data, weights, matrix)
+        return Problem(_kernels.share_signed_products, rows @ matrix @ rows.T, arguments, weights=weights)
+
+    return build
+
+
 def univariate(values):
     def build(rng, n, weights):
         z = values(rng, n)
@@ -144,6 +186,14 @@ KERNELS = {
     "1 feature": features(1),
     "8 features": features(8),
     "13 features": features(13),
+    "soft, 1 column": soft(1),
+    "soft, 8 columns": soft(8),
+    "soft, 22 columns": soft(22),
+    "soft, 200 columns": soft(200),
+    "soft, signed column": signed_column_of_soft_rows,
+    "shares of 1 profile": shares(1, 1),
+    "shares of 9 profiles": shares(9, 4),
+    "shares of 40 profiles": shares(40, 40),
     "univariate, distinct": univariate(lambda rng, n: rng.normal(size=n)),
     "univariate, tied": univariate(lambda rng, n: rng.integers(0, 5, n).astype(float)),
     "univariate, constant": univariate(lambda rng, n: np.zeros(n)),
@@ -220,6 +270,17 @@ def test_the_definition_in_plain_python(rng):
             sum(weights[j] * (int(u[i] > u[j]) - int(u[i] < u[j])) * matrix[i, j] for j in range(n)) for i in range(n)
         ]
         assert_allclose(_reference.signed_products(u, matrix, weights), expected, rtol=1e-14, atol=1e-14)
+
+
+def test_expected_matrix_is_the_mean_over_all_draws(rng):
+    """The definition itself, by going through every profile that two rows may draw."""
+    memberships, matrix = rng.dirichlet(np.ones(3), 2), symmetric(rng, 3)
+    expected = np.zeros((2, 2))
+    for first in range(3):
+        for second in range(3):
+            drawn = [first, second]
+            expected += memberships[0, first] * memberships[1, second] * matrix[np.ix_(drawn, drawn)]
+    assert_allclose(_reference.expected_matrix(memberships, matrix), expected, rtol=1e-14)
 
 
 @pytest.mark.parametrize("n_profiles", [1, 3, 8, 9, 16, 300])
