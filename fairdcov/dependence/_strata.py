@@ -14,7 +14,14 @@ from fairdcov.dependence._curvature import LEAST_DENSITY, local_density
 from fairdcov.dependence._forms import DependenceForm
 from fairdcov.dependence._functions import gini_mean_difference
 from fairdcov.dependence._permutation import ROWS_AT_A_TIME, PermutableDependence
-from fairdcov.encoding import Attributes, SensitiveBlocks, combine_codes, describe_groups, warn_of_attributes
+from fairdcov.encoding import (
+    Attributes,
+    SensitiveBlocks,
+    SoftBlocks,
+    combine_codes,
+    describe_groups,
+    warn_of_attributes,
+)
 
 __all__ = ["PermutableStrata", "Strata", "StrataForm", "bind_strata", "permutable_dependence"]
 
@@ -115,7 +122,10 @@ class Strata:
             codes = column.level_codes()[0][keep]
             n_levels = np.count_nonzero(np.bincount(codes))
             for b, attribute in enumerate(blocks.names if n_levels > 1 else ()):
-                block = blocks.single(b).codes[keep]
+                block = blocks.single(b)
+                if isinstance(block, SoftBlocks):
+                    continue  # nobody's level is known
+                block = block.codes[keep]
                 if (
                     np.count_nonzero(np.bincount(block)) == n_levels
                     and len(combine_codes([codes, block])[1]) == n_levels
@@ -154,14 +164,10 @@ def _grouping(codes, n_codes):
 def _informative(blocks, strata, weights, statistic):
     """Shares of the weight, and the strata in which the attributes vary; warns of the others, raises without any."""
     totals = np.bincount(strata.codes, weights=weights, minlength=len(strata))
-    codes, least = strata.codes, _LEAST_ROWS[statistic]
-    profiles = blocks.codes
-    if weights is not None and not weights.all():
-        codes, profiles = codes[weights > 0], profiles[weights > 0]
-    counts = np.bincount(codes, minlength=len(strata))
-    _, first = combine_codes([codes, profiles])
-    n_profiles = np.bincount(codes[first], minlength=len(strata))
-    varies = (counts >= least) & (n_profiles > 1)
+    least = _LEAST_ROWS[statistic]
+    counted = None if weights is None or weights.all() else weights > 0
+    counts = np.bincount(strata.codes if counted is None else strata.codes[counted], minlength=len(strata))
+    varies = (counts >= least) & _vary(blocks, strata, counted)
     if not varies.any():
         raise ValueError(
             f"the control features {strata.names} determine the protected attributes {list(blocks.names)}: none of the "
@@ -178,6 +184,19 @@ def _informative(blocks, strata, weights, statistic):
             f"0: {strata.describe(idle)}"
         )
     return totals / totals.sum(), np.flatnonzero(varies)
+
+
+def _vary(blocks, strata, counted):
+    """Whether the attributes of the rows that count vary within each stratum, (L,)."""
+    if isinstance(blocks, SoftBlocks):
+        of_rows = (strata.rows_of(k) for k in range(len(strata)))
+        of_rows = (rows if counted is None else rows[counted[rows]] for rows in of_rows)
+        return np.array([len(rows) > 0 and not blocks[rows].is_constant() for rows in of_rows])
+    codes, profiles = strata.codes, blocks.codes
+    if counted is not None:
+        codes, profiles = codes[counted], profiles[counted]
+    _, first = combine_codes([codes, profiles])
+    return np.bincount(codes[first], minlength=len(strata)) > 1
 
 
 def _only_stratum(strata, weights):

@@ -114,6 +114,11 @@ def group_within_strata(
     ConditionalGroups
     """
     sample = group_predictions(y_true, y_pred, sensitive_features, sample_weight, bins=bins)
+    if sample.shares is not None:
+        raise TypeError(
+            "control_features compare groups of rows whose protected attributes are observed, and some are known as "
+            "probabilities here: use ccdcov, dcov or jdcov, which take both, or leave one of the two out"
+        )
     weights = None if sample_weight is None else np.broadcast_to(sample_weight, (len(y_pred),))
     strata = read_strata(control_features, y_pred, control_bins, weights)
     keep = np.zeros(len(strata.codes), dtype=bool)

@@ -9,7 +9,7 @@ from scipy import fft
 from fairdcov._checks import check_choice, check_flag, check_positive_number, documented, is_constant
 from fairdcov.encoding import DEFAULT_GROUPS
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, group_within_strata
-from fairdcov.metrics._grouped import evaluate, group_predictions
+from fairdcov.metrics._grouped import evaluate, group_predictions, reject_shares
 
 __all__ = [
     "DivergenceSummary",
@@ -202,6 +202,13 @@ def _permuted(sample, n_permutations=_NULL_PERMUTATIONS):
         yield codes
 
 
+def _permuted_shares(sample, n_permutations=_NULL_PERMUTATIONS):
+    """The same predictions with the shares of other rows, in random permutations."""
+    generator = np.random.default_rng(0)
+    for _ in range(n_permutations):
+        yield sample.permuted(generator.permutation(sample.shares.shape[0]))
+
+
 def _check_options(bandwidth, n_points, group_weights):
     check_choice(group_weights, "group_weights", GROUP_WEIGHTS)
     if not isinstance(bandwidth, str):
@@ -228,8 +235,12 @@ def bind_js_divergence(sample, *, bandwidth="silverman", n_points="auto", group_
 
     if not net:
         return divergence
-    null_mean = float(np.mean([divergence(codes) for codes in _permuted(sample)]))
-    return lambda codes: divergence(codes) - null_mean
+    if sample.shares is None:
+        null = [divergence(codes) for codes in _permuted(sample)]
+    else:
+        options = {"bandwidth": bandwidth, "n_points": n_points, "group_weights": group_weights}
+        null = [evaluate(part, bind_js_divergence, **options) for part in _permuted_shares(sample)]
+    return lambda codes: divergence(codes) - float(np.mean(null))
 
 
 @documented(control=CONTROL_OPTIONS)
@@ -454,6 +465,7 @@ def divergence_summary(
     sample = group_predictions(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
     )
+    reject_shares(sample, "divergence_summary", "js_divergence(net=True)")
     if sample.n_groups < 2 or is_constant(sample.predictions):
         return DivergenceSummary(0.0, 0.0, 0.0)
     binned = _BinnedDensities(sample, bandwidth, n_points)

@@ -16,7 +16,7 @@ from fairdcov._checks import (
 from fairdcov.encoding import Attributes, describe_groups, warn_about_order, warn_of_attributes
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
-__all__ = ["GroupedPredictions", "bind_or_zero", "evaluate", "group_predictions"]
+__all__ = ["GroupedPredictions", "bind_or_zero", "evaluate", "group_predictions", "reject_shares"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -213,6 +213,15 @@ def _of_shares(predictions, weights, shares, labels, names, omitted, positions):
         shares,
         (predictions, weights),
     )
+
+
+def reject_shares(sample, name, instead):
+    """Raise where attributes are known as probabilities and a function cannot tell how sure it then is."""
+    if sample.shares is not None:
+        raise TypeError(
+            f"{name} has errors for observed protected attributes, and some are known as probabilities here: use "
+            f"{instead}, and bootstrap the rows for its error"
+        )
 
 
 def evaluate(sample, bind, **options):

@@ -127,7 +127,9 @@ def calibration_by_group(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
     )
     positions, _ = _cells(sample, n_bins)
-    cells, codes, rows = np.unique(positions * sample.n_groups + sample.codes, return_inverse=True, return_counts=True)
+    cells, codes = np.unique(positions * sample.n_groups + sample.codes, return_inverse=True)
+    # Expected ones where attributes are known as probabilities.
+    rows = np.bincount(codes, None if sample.shares is None else sample.shares.data)
 
     def mean(values):
         return np.bincount(codes, sample.weights * values) / weight

@@ -7,7 +7,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from fairdcov._checks import check_choice, documented, is_constant
-from fairdcov.metrics._grouped import evaluate, group_predictions
+from fairdcov.metrics._grouped import evaluate, group_predictions, reject_shares
 from fairdcov.metrics._parity import COMPARISONS, GROUP_ARGUMENTS
 
 __all__ = ["bind_tier_parity_gap", "tier_parity_gap", "tier_parity_ratio", "tier_summary"]
@@ -327,6 +327,7 @@ def tier_summary(
     sample = group_predictions(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size, compare=False
     )
+    reject_shares(sample, "tier_summary", "tier_parity_gap")
     tiers = _Shares(sample, thresholds, quantiles)
     codes, squares = sample.codes, sample.weights**2
     share, rest = tiers.of_groups(codes)

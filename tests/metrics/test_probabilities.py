@@ -16,21 +16,30 @@ from fairdcov import (
     JSDivergenceCalibrator,
     SensitiveEncoder,
     audit,
+    equivalence_test,
     independence_test,
     with_probabilities,
 )
 from fairdcov.actuarial import premium_change_by_group
 from fairdcov.exceptions import CalibrationWarning, SensitiveFeaturesWarning
 from fairdcov.metrics import (
+    calibration_by_group,
     ccdcov,
+    dcov,
     demographic_parity_gap,
+    divergence_summary,
     group_densities,
     group_summary,
+    jdcov,
     js_divergence,
     ks_disparity,
     make_fairness_scorer,
     null_distribution,
     sensitive_groups,
+    sufficiency_gap,
+    tier_parity_gap,
+    tier_parity_ratio,
+    tier_summary,
     unfairness_ratio,
     wasserstein_disparity,
 )
@@ -231,3 +240,108 @@ def test_other_code_passes_them_on_or_fails(people, rng):
     model = DCovPoissonRegressor(strength=0).fit(X, y)
     with pytest.raises(TypeError, match="known as probabilities: an array would not say so"):
         make_fairness_scorer(own)(model, X, y, sensitive_features=soft)
+
+
+# --- what compares groups by tiers, at equal prediction, or less its level by chance ----------------------------------
+
+
+def test_tiers_and_sufficiency_weight_by_the_shares(people, rng):
+    u = rng.gamma(3.0, size=N)
+    y = u + rng.normal(size=N)
+    weights = rng.uniform(0.2, 1.0, N)
+    soft, observed = certain(people, rng)
+    for metric in (tier_parity_gap, tier_parity_ratio, sufficiency_gap):
+        found, expected = (
+            metric(y, u, sensitive_features=attributes, sample_weight=weights) for attributes in (soft, observed)
+        )
+        assert_allclose(found, expected, rtol=1e-9)
+    # A row that is not certain counts in each group with its share.
+    race = people[LEVELS]
+    rows = np.tile(np.arange(N), 3)
+    level, shares = np.repeat(LEVELS, N), race.to_numpy().T.ravel() * np.tile(weights, 3)
+    soft = with_probabilities(race, {"race": LEVELS})
+    for metric in (tier_parity_gap, tier_parity_ratio, sufficiency_gap):
+        found = metric(y, u, sensitive_features=soft, sample_weight=weights)
+        expected = metric(y[rows], u[rows], sensitive_features=level, sample_weight=shares)
+        assert_allclose(found, expected, rtol=1e-9)
+    table = calibration_by_group(y, u, sensitive_features=soft, sample_weight=weights)
+    assert_allclose(table["rows"].groupby(level=1).sum(), race.sum()[table.index.levels[1]])
+
+
+def test_the_net_divergence_is_less_the_mean_of_permuted_shares(people, rng):
+    u = rng.gamma(3.0, size=N)
+    data = {"sensitive_features": declared(people), "sample_weight": rng.uniform(0.2, 1.0, N)}
+    null = null_distribution(js_divergence, None, u, n_permutations=200, random_state=1, **data)
+    taken = js_divergence(None, u, **data) - js_divergence(None, u, net=True, **data)
+    error = null.values.std() * np.sqrt(1 / 50 + 1 / 200)
+    assert abs(taken - null.mean) < 4 * error
+    assert error < 0.05 * null.mean
+
+
+def test_errors_that_shares_do_not_have_are_refused(people, rng):
+    u = rng.gamma(3.0, size=N)
+    for function in (tier_summary, divergence_summary):
+        with pytest.raises(TypeError, match=rf"{function.__name__} has errors for observed protected attributes"):
+            function(None, u, sensitive_features=declared(people))
+    with pytest.raises((TypeError, ValueError), match="probabilities"):
+        equivalence_test(u, declared(people), tolerance=0.1)
+
+
+# --- within strata ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("metric", [ccdcov, dcov, jdcov])
+def test_dependence_within_strata_is_the_mean_over_them(metric, weighted, people, rng):
+    u, cover = rng.gamma(3.0, size=N), rng.choice(["basic", "full", "plus"], N, p=[0.2, 0.3, 0.5])
+    weights = rng.uniform(0.2, 1.0, N) if weighted else np.ones(N)
+    soft = declared(people)
+    passed = {"sample_weight": weights} if weighted else {}
+    found = metric(None, u, sensitive_features=soft, control_features=cover, **passed)
+    expected = 0.0
+    for level in np.unique(cover):
+        rows = np.flatnonzero(cover == level)
+        part = {"sample_weight": weights[rows]} if weighted else {}
+        expected += weights[rows].sum() * metric(None, u[rows], sensitive_features=soft.rows(rows), **part)
+    assert_allclose(found, expected / weights.sum(), rtol=1e-9)
+
+
+def test_a_certain_attribute_within_strata_is_the_observed_one(people, rng):
+    u, cover = rng.gamma(3.0, size=N), rng.choice(["basic", "full"], N)
+    soft, observed = certain(people, rng)
+    found, expected = (
+        ccdcov(None, u, sensitive_features=attributes, control_features=cover) for attributes in (soft, observed)
+    )
+    assert found == expected
+
+
+def test_fits_and_tests_within_strata_take_probabilities(people, rng):
+    cover = rng.choice(["basic", "full"], N)
+    X = np.column_stack([people["p_a"] + 0.3 * rng.normal(size=N), cover == "full"]).astype(float)
+    y = rng.poisson(np.exp(0.8 * X[:, 0]))
+    data = {"sensitive_features": declared(people), "control_features": cover}
+    unaware, penalised = (DCovPoissonRegressor(strength=strength).fit(X, y, **data) for strength in (0.0, 20.0))
+    assert penalised.penalty_value_ < 0.1 * unaware.penalty_value_
+    before, after = (independence_test(model.predict(X), n_permutations=99, **data) for model in (unaware, penalised))
+    assert before.p_value == 0.01
+    assert after.statistic < 0.1 * before.statistic
+
+
+def test_groups_within_strata_take_no_probabilities(people, rng):
+    data = {"sensitive_features": declared(people), "control_features": rng.choice(["basic", "full"], N)}
+    with pytest.raises(TypeError, match="known as probabilities here: use ccdcov, dcov or jdcov"):
+        js_divergence(None, rng.gamma(3.0, size=N), **data)
+
+
+def test_a_stratum_of_equal_shares_counts_as_nothing(people, rng):
+    cover = np.repeat(["basic", "full"], N // 2)
+    people.loc[cover == "full", LEVELS] = [0.2, 0.3, 0.5]
+    soft, u = with_probabilities(people[LEVELS], {"race": LEVELS}), rng.gamma(3.0, size=N)
+    with pytest.warns(SensitiveFeaturesWarning, match="1 of 2 strata .* count as 0: 'full': 200"):
+        found = ccdcov(None, u, sensitive_features=soft, control_features=cover)
+    half = np.arange(N // 2)
+    assert_allclose(found, 0.5 * ccdcov(None, u[half], sensitive_features=soft.rows(half)), rtol=1e-9)
+    people.loc[cover == "basic", LEVELS] = [0.3, 0.2, 0.5]
+    soft = with_probabilities(people[LEVELS], {"race": LEVELS})
+    with pytest.raises(ValueError, match="determine the protected attributes"):
+        ccdcov(None, u, sensitive_features=soft, control_features=cover)
