@@ -220,7 +220,7 @@ def reject_shares(sample, name, instead):
     if sample.shares is not None:
         raise TypeError(
             f"{name} has errors for observed protected attributes, and some are known as probabilities here: use "
-            f"{instead}, and bootstrap the rows for its error"
+            f"fairdcov.metrics.{instead}, and bootstrap the rows for its error"
         )
 
 
