@@ -381,7 +381,7 @@ class _Family:
 
 
 def _check_alpha(alpha):
-    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real) or not 0 < alpha < 0.5:
+    if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real) or not 0 < float(alpha) < 0.5:
         raise ValueError(f"alpha must be a number between 0 and 0.5, such as 0.05; found {alpha!r}")
     return float(alpha)
 
@@ -646,7 +646,7 @@ def _why_not(family, k, large, options):
 def _row(gaps, k, decided, position, judged, options):
     """Figures of one gap."""
     estimate = gaps.estimates[k]
-    row = {
+    row: dict[str, object] = {
         "value": None,
         "reference": None,
         "gap": None,
@@ -663,16 +663,17 @@ def _row(gaps, k, decided, position, judged, options):
     row["gap"] = _number(np.expm1(estimate))
     if not judged:
         return row
+    p_within, p_outside = float(decided.p_within[position]), float(decided.p_outside[position])
     row |= {
         "lower": _number(np.expm1(decided.lower[position])),
         "upper": _number(np.expm1(decided.upper[position])),
         "standard_error": _number(gaps.errors[k]),
-        "p_within": float(decided.p_within[position]),
-        "p_outside": float(decided.p_outside[position]),
+        "p_within": p_within,
+        "p_outside": p_outside,
     }
-    if row["p_within"] <= options.alpha:
+    if p_within <= options.alpha:
         row["outcome"] = WITHIN
-    elif row["p_outside"] <= options.alpha:
+    elif p_outside <= options.alpha:
         row["outcome"] = OUTSIDE
     else:
         distance = abs(abs(estimate) - math.log1p(options.tolerance))

@@ -21,7 +21,8 @@ PYTHON = re.compile(
 # What the commands cannot bring about: arguments that they never pass, and types that they always pass.
 UNREACHABLE = re.compile(
     r"found None|fit\(\.\.\.|must be a DataFrame|found shape|distinct column names|encoder was fitted|"
-    r"columns seen in fit|fairdcov\.metrics|sensitive_columns|must be 'auto' or a sequence"
+    # Of attributes that are known as probabilities: the command line has none.
+    r"expected rows|columns seen in fit|fairdcov\.metrics|sensitive_columns|must be 'auto' or a sequence"
 )
 
 
