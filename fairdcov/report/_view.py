@@ -200,9 +200,10 @@ def _tolerance_test(test, found):
         *(*means, ("gap", "gap", partial(percent, digits=2)), ("interval", None, _gap_interval)),
         ("rows needed", "rows_needed", number),
     )
+    gaps = "1 gap" if test["n_compared"] == 1 else f"{test['n_compared']} gaps"
     note = (
-        f"Intervals at {100 * (1 - 2 * found['alpha']):.3g} % for each gap alone; outcomes are adjusted for "
-        f"{test['n_compared']} gaps. Rows needed: of a whole book like this one, if the gap stays where it is."
+        f"Intervals at {100 * (1 - 2 * found['alpha']):.3g} % for each gap alone; outcomes are adjusted for {gaps}. "
+        "Rows needed: of a whole book like this one, if the gap stays where it is."
     )
     if len(shown) < len(rows):
         note += f" {len(shown)} of {len(rows)} groups; the JSON has all."
