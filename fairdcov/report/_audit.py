@@ -7,6 +7,7 @@ import numbers
 import os
 import platform
 
+import pandas as pd
 from tqdm import tqdm
 
 from fairdcov._checks import check_positive_number
@@ -63,6 +64,7 @@ def audit(
     max_screening_rows=None,
     max_learning_rows=None,
     max_partial_rows=None,
+    alternatives=None,
     metadata=None,
     random_state=0,
     verbose=1,
@@ -122,11 +124,15 @@ def audit(
         Rows of the subsamples for the distance correlations of the features, for the prediction of the attributes from
         the features, and for the partial distance correlation (which is quadratic in them). By default
         1,500,000 / p (at least 5,000), 6,000 and 600.
+    alternatives : fitted JSDivergenceCalibrator, or DataFrame, optional
+        Record of the search for less discriminatory alternatives: all that a calibration tried, or a table such as
+        :func:`fairdcov.calibration.search_candidates` makes of scikit-learn's searches.
     metadata : dict, optional
         What the figures cannot say, for the record: such as scope, model, version or hash of the data, how the
         attributes were obtained (observed, imputed, proxy), strength, rule, who chose. ``"alternatives"``, a list of
-        dicts or texts, is shown as the record of what else was tried; what ``kept`` of the one that is ``chosen`` says,
-        the share of the explained deviance that is left, goes to the summary.
+        dicts or texts, is shown as what else was tried, after the ``alternatives`` that a search recorded. What
+        ``kept`` of the one that is ``chosen`` says, the share of the explained deviance that is left, goes to the
+        summary.
     random_state : int, RandomState or None, default=0
         Seed of subsamples, permutations and resamples. Sections draw their own numbers, so that leaving one out changes
         no other.
@@ -219,14 +225,33 @@ def audit(
     )
     if tolerance is not None:
         check_tolerance(sample, settings["confidence"])
-    return AuditReport(_report(sample, settings, dict(metadata or {}), verbose))
+    metadata = dict(metadata or {})
+    tried = _alternatives(alternatives, metadata)
+    return AuditReport(_report(sample, settings, metadata, tried, verbose))
 
 
-def _report(sample, settings, metadata, verbose):
+def _alternatives(recorded, metadata):
+    """What was tried, a list of dicts and texts: as a search recorded it, then as stated, taken from the metadata."""
+    stated = metadata.pop("alternatives", None) or []
+    stated = [stated] if isinstance(stated, str | dict) else list(stated)
+    if recorded is None:
+        return stated
+    table = getattr(recorded, "candidates_", recorded)
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(
+            "alternatives must be a fitted JSDivergenceCalibrator or a DataFrame, such as "
+            f"fairdcov.calibration.search_candidates makes of a search; found {type(recorded).__name__}: fit it first, "
+            'or state what was tried in metadata={"alternatives": [...]}'
+        )
+    metadata["alternatives_recorded_by"] = "a table" if table is recorded else type(recorded).__name__
+    rows = table.to_dict("records")
+    return [{str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows] + stated
+
+
+def _report(sample, settings, metadata, alternatives, verbose):
     """One section after the other, each made of the sample, the settings and the sections that it is given."""
     groupings, pairs_left_out = sample.groupings(settings["max_pairs"])
     *_, full = groupings
-    alternatives = metadata.pop("alternatives", None) or []
     with tqdm(total=len(groupings) + 11, desc="audit", unit="section", disable=not verbose, leave=False) as bar:
 
         def step(name, make, *inputs):
@@ -279,7 +304,7 @@ def _report(sample, settings, metadata, verbose):
             "proxies": proxies,
             "change": change,
             "binning": binning,
-            "alternatives": [alternatives] if isinstance(alternatives, str | dict) else alternatives,
+            "alternatives": alternatives,
             "limits": LIMITS,
             "rules": RULES,
             "remarks": [

@@ -569,7 +569,10 @@ def _too_small(data):
 def _alternatives(data):
     alternatives = data["alternatives"]
     if not alternatives:
-        words = 'None were stated: metadata={"alternatives": [...]} puts on record what else was tried.'
+        words = (
+            "None were stated. A calibration has a record of what it tried: audit(..., alternatives=calibrator) shows "
+            "it, as fairdcov fit does by itself."
+        )
         return Section("alternatives", "Alternatives tried", [Text(words)])
     blocks = []
     rows = [entry for entry in alternatives if isinstance(entry, dict)]
@@ -577,7 +580,9 @@ def _alternatives(data):
         columns = list(dict.fromkeys(name for row in rows for name in row))
         cells = [[_cell(row.get(name)) for name in columns] for row in rows]
         titles = [name.replace("_", " ") for name in columns]
-        blocks.append(Table("Alternatives, as stated by those who asked for the audit", titles, cells))
+        recorded = data["metadata"].get("alternatives_recorded_by")
+        source = f"recorded by {recorded}" if recorded else "as stated by those who asked for the audit"
+        blocks.append(Table(f"Alternatives, {source}", titles, cells))
     texts = [str(entry) for entry in alternatives if not isinstance(entry, dict)]
     return Section("alternatives", "Alternatives tried", blocks + ([Items(texts)] if texts else []))
 
