@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import statsmodels.api as sm
 from scipy.stats import norm
 from scipy.stats import t as student
 
@@ -78,7 +77,8 @@ def test_the_error_of_a_mean_is_that_of_the_jackknife(book):
     assert row["standard_error"] == pytest.approx(delete_one_error(estimate, len(prices)), rel=0.02)
 
 
-def test_the_error_given_factors_is_the_sandwich(book):
+def test_the_error_given_factors_is_the_sandwich_of_statsmodels(book):
+    statsmodels = pytest.importorskip("statsmodels.api")
     prices, people, exposure, factors = book
     factors = factors[["power", "car"]]
     result = equivalence_test(
@@ -89,7 +89,7 @@ def test_the_error_given_factors_is_the_sandwich(book):
         inside = (people["region"] == row["group"]).to_numpy().astype(float)
         X = pd.get_dummies(factors.astype(str), drop_first=True, dtype=float)
         X.insert(0, "inside", inside)
-        fit = sm.WLS(np.log(prices), sm.add_constant(X), weights=exposure).fit(cov_type="HC1")
+        fit = statsmodels.WLS(np.log(prices), statsmodels.add_constant(X), weights=exposure).fit(cov_type="HC1")
         assert math.log1p(row["gap"]) == pytest.approx(fit.params["inside"])
         # Slightly larger: a correction for the rows of the group beside that for the coefficients.
         assert 1.0 <= row["standard_error"] / fit.bse["inside"] < 1.01
