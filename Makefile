@@ -16,7 +16,7 @@ PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Tests that share a fitted model stay together as long as no worker is idle.
 QUICK_TESTS = -m pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal
 # dcor compiles itself when it is first imported: once here, not in all processes at the same time.
-COMPILE_ONCE = $(BIN)/python -c "import dcor"
+COMPILE_ONCE = -c "import dcor"
 TOOLS := $(VENV)/.tools
 
 # A copy to build from: no object file of another build is taken for up to date, and builds can run side by side.
@@ -40,12 +40,12 @@ demo: $(INSTALLED)
 	$(BIN)/fairdcov demo --output demo-output --force
 
 test: $(INSTALLED)
-	$(COMPILE_ONCE)
+	$(BIN)/python $(COMPILE_ONCE)
 	$(BIN)/python $(QUICK_TESTS)
 
 # In an environment that is there, without installing anything: for .ci/lanes.
 quick-tests:
-	$(COMPILE_ONCE)
+	$(BIN)/python $(COMPILE_ONCE)
 	$(BIN)/python $(QUICK_TESTS) $(TESTS)
 
 lanes:
@@ -111,6 +111,7 @@ wheel-test: | $(VENV)/bin/python
 	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel ./build/wheel-source
 	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) "$$(ls build/wheel/fairdcov-*.whl)[test]"
 	mkdir -p build/wheel-tests && cp -R tests pyproject.toml README.md build/wheel-tests/
+	$(WHEEL_VENV)/bin/python $(COMPILE_ONCE)
 	cd build/wheel-tests && FAIRDCOV_TEST_LOCATION=$(abspath $(WHEEL_VENV)) $(abspath $(WHEEL_VENV))/bin/python $(QUICK_TESTS) $(WHEEL_TESTS)
 
 # A position beyond the end raises only where bounds are checked.
