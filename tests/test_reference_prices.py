@@ -151,7 +151,7 @@ def test_any_container(book):
     for given, attributes in (
         (X, people),
         (labelled, people.to_numpy()),
-        (pl.from_pandas(X), pl.from_pandas(people)),
+        tuple(pl.DataFrame({name: frame[name].tolist() for name in frame}) for frame in (X, people)),
         (X.to_numpy(), people.to_numpy(dtype=object)),
         (X.to_numpy().tolist(), people.to_numpy().tolist()),
         (X.set_axis([0, 1], axis=1), people.astype("category")),
