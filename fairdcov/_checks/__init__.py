@@ -13,6 +13,7 @@ from fairdcov._checks._range import (
 )
 from fairdcov._checks._validation import (
     check_choice,
+    check_confidence,
     check_consistent_rows,
     check_finite_matrix,
     check_finite_vector,

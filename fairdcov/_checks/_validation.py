@@ -7,6 +7,7 @@ import numpy as np
 
 __all__ = [
     "check_choice",
+    "check_confidence",
     "check_consistent_rows",
     "check_finite_matrix",
     "check_finite_vector",
@@ -39,6 +40,13 @@ def check_flag(value, name):
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False; found {value!r}")
     return bool(value)
+
+
+def check_confidence(confidence):
+    """Return a confidence level between 0 and 1, or raise."""
+    if isinstance(confidence, bool) or not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
+        raise ValueError(f"confidence must be between 0 and 1, such as 0.95; found {confidence!r}")
+    return float(confidence)
 
 
 def check_positive_number(value, name, *, allow_zero=False):

@@ -9,7 +9,6 @@ from fairdcov.actuarial._changes import largest_dislocations, premium_change_by_
 from fairdcov.actuarial._experience import ALL, balance_table, double_lift_table, lift_table, one_way
 from fairdcov.actuarial._export import armed, disarmed, excel_safe, whole_file, write_csv
 from fairdcov.actuarial._policies import (
-    check_confidence,
     check_positive_baseline,
     experience,
     exposure_bins,

@@ -5,10 +5,16 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.stats import chi2, norm
 
-from fairdcov._checks import check_choice, check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import (
+    check_choice,
+    check_confidence,
+    check_consistent_rows,
+    check_finite_vector,
+    check_sample_weight,
+)
 from fairdcov.encoding import warn_about_order
 
-__all__ = ["Policies", "check_confidence", "check_positive_baseline", "experience", "exposure_bins", "read_policies"]
+__all__ = ["Policies", "check_positive_baseline", "experience", "exposure_bins", "read_policies"]
 
 INTERVALS = ("auto", "poisson", "normal")
 # Relative difference up to which neighbouring values are equal: the rounding of predictions and of their ratios.
@@ -83,13 +89,6 @@ def read_policies(y_true, sample_weight=None, **predictions):
     columns = {name: values[rows] for name, values in columns.items()}
     observed = columns.pop("y_true", None)
     return Policies(observed, columns, exposure[rows], rows, n_samples, row_labels)
-
-
-def check_confidence(confidence):
-    """Return a confidence level between 0 and 1, or raise."""
-    if isinstance(confidence, bool) or not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1, such as 0.95; found {confidence!r}")
-    return float(confidence)
 
 
 def check_positive_baseline(book):

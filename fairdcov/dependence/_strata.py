@@ -3,6 +3,7 @@
 The rows are kept grouped by stratum, so that the sweep of each stratum runs on memory of its own.
 """
 
+from functools import cached_property
 from itertools import islice
 
 import numpy as np
@@ -92,6 +93,13 @@ class Strata:
 
     def __len__(self):
         return len(self.labels)
+
+    @cached_property
+    def positions(self):
+        """Position of each row within its stratum, (n,)."""
+        positions = np.empty_like(self.rows)
+        positions[self.rows] = np.arange(len(self.rows)) - np.repeat(self.starts[:-1], np.diff(self.starts))
+        return positions
 
     def rows_of(self, stratum):
         """Rows of a stratum, ascending."""
@@ -238,14 +246,11 @@ class StrataForm(DependenceForm):
         self.method = " + ".join(dict.fromkeys(form.method for form in forms.values()))
         self._strata = strata
         self._codes = strata.codes.astype(np.uint16 if len(strata) <= _DIGIT else np.int64)
-        # Position of a row within its stratum.
-        self._position = np.empty_like(strata.rows)
-        self._position[strata.rows] = np.arange(self.n_samples) - np.repeat(strata.starts[:-1], np.diff(strata.starts))
 
     def _grouped(self, u, order):
         """Rows, predictions and their order in each stratum; one pass over the order of all rows."""
         ascending = order[_grouping(self._codes[order], len(self._strata))]
-        positions, u = self._position[ascending], u[self._strata.rows]
+        positions, u = self._strata.positions[ascending], u[self._strata.rows]
         starts = self._strata.starts
         for k in self.forms:
             part = slice(starts[k], starts[k + 1])
@@ -320,7 +325,7 @@ class StrataForm(DependenceForm):
         for k, form in self.forms.items():
             here = np.flatnonzero(self._codes[rows] == k)
             if len(here):
-                found[np.ix_(here, here)] = form.factor * form.between(self._position[rows[here]])
+                found[np.ix_(here, here)] = form.factor * form.between(self._strata.positions[rows[here]])
         return found
 
     def pull_bounds(self, random_state=0):
@@ -453,12 +458,10 @@ class PermutableStrata:
     def values_of(self, permutations):
         """Values after given permutations, which leave each row in its stratum, (B,)."""
         strata, found, permutations = self._strata, [], iter(permutations)
-        position = np.empty_like(strata.rows)
-        position[strata.rows] = np.arange(len(position)) - np.repeat(strata.starts[:-1], np.diff(strata.starts))
-        size = max(4, ROWS_AT_A_TIME // len(position) // 4 * 4)
+        size = max(4, ROWS_AT_A_TIME // len(strata.rows) // 4 * 4)
         while lines := list(islice(permutations, size)):
             # Each row's partner, by its position in the stratum that they share.
-            within = [position[rows] for rows in lines]
+            within = [strata.positions[rows] for rows in lines]
             parts = ((k, part, strata.rows_of(k)) for k, part in self._parts.items())
             values = (self.form.shares[k] * part.values_of(line[rows] for line in within) for k, part, rows in parts)
             found.append(sum(values))

@@ -9,7 +9,7 @@ from scipy import fft
 from fairdcov._checks import check_choice, check_flag, check_positive_number, documented, is_constant
 from fairdcov.encoding import DEFAULT_GROUPS
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, group_within_strata
-from fairdcov.metrics._grouped import evaluate, group_predictions, reject_shares
+from fairdcov.metrics._grouped import GROUP_ARGUMENTS, evaluate, group_predictions, reject_shares
 
 __all__ = [
     "DivergenceSummary",
@@ -410,6 +410,7 @@ class DivergenceSummary:
         )
 
 
+@documented(**GROUP_ARGUMENTS)
 def divergence_summary(
     y_true,
     y_pred,
@@ -426,14 +427,7 @@ def divergence_summary(
 
     Parameters
     ----------
-    y_true : (n,) array or None
-        Not used; there for scikit-learn's and fairlearn's convention.
-    y_pred : (n,) array
-        Predictions.
-    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
-        Protected attributes; several columns are crossed into intersectional groups.
-    sample_weight : (n,) array, optional
-        Row weights such as exposure; rows of weight 0 are absent.
+    <shared>
     bandwidth, n_points, group_weights, bins, min_group_size
         As in :func:`js_divergence`.
 

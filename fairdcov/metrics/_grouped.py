@@ -16,7 +16,31 @@ from fairdcov._checks import (
 from fairdcov.encoding import Attributes, describe_groups, warn_about_order, warn_of_attributes
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
-__all__ = ["GroupedPredictions", "bind_or_zero", "evaluate", "group_predictions", "reject_shares"]
+__all__ = ["GROUP_ARGUMENTS", "GroupedPredictions", "bind_or_zero", "evaluate", "group_predictions", "reject_shares"]
+
+
+_PREDICTIONS = """y_pred : (n,) array
+        Predictions.
+    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
+        Protected attributes; several columns are crossed into intersectional groups.
+    sample_weight : (n,) array, optional
+        Row weights such as exposure; rows of weight 0 are absent."""
+
+_NOT_USED = """y_true : (n,) array or None
+        Not used; there for scikit-learn's and fairlearn's convention."""
+
+_SHARED_LAST = """bins : int or dict, optional
+        How numeric attributes are cut into groups, see :func:`js_divergence`.
+    min_group_size : int, default=1
+        Groups with fewer rows are left out of the comparison, with a warning that names them."""
+
+
+# Parameters that docstrings of group metrics share.
+GROUP_ARGUMENTS = {
+    "shared": f"{_NOT_USED}\n    {_PREDICTIONS}",
+    "predictions": _PREDICTIONS,
+    "shared last": _SHARED_LAST,
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +72,8 @@ class GroupedPredictions:
     shares : (m, K) scipy.sparse.csr_array or None
         Where attributes are known as probabilities, the share of each of the m rows of the input in each group: the
         ``predictions`` are then repeated for every group that a row has a share in, with its weight times the share.
-    pooled : tuple of two (m,) arrays or None
-        Predictions and weights of these rows, each once; None where ``shares`` is.
+    pooled : Pooled or None
+        These rows, each once; None where ``shares`` is.
     """
 
     predictions: np.ndarray
@@ -60,12 +84,12 @@ class GroupedPredictions:
     omitted: list
     rows: object
     shares: object = None
-    pooled: tuple | None = None
+    pooled: Pooled | None = None
 
     @property
     def once(self):
         """What has ``predictions`` and ``weights`` of every row once: for a spread or a bandwidth of all rows."""
-        return self if self.pooled is None else Pooled(*self.pooled)
+        return self if self.pooled is None else self.pooled
 
     def row_counts(self):
         """Rows in each group; expected ones where attributes are known as probabilities."""
@@ -75,7 +99,7 @@ class GroupedPredictions:
 
     def permuted(self, rows):
         """The same predictions with the shares of other rows; only where attributes are known as probabilities."""
-        return _of_shares(*self.pooled, self.shares[rows], self.labels, self.names, self.omitted, np.arange(len(rows)))
+        return _of_shares(self.pooled, self.shares[rows], self.labels, self.names, self.omitted, np.arange(len(rows)))
 
     @property
     def n_groups(self):
@@ -85,6 +109,14 @@ class GroupedPredictions:
     def totals(self, values, codes=None):
         """Sum of ``values`` (n,) in each group."""
         return np.bincount(self.codes if codes is None else codes, weights=values, minlength=self.n_groups)
+
+    def quantiles(self, levels):
+        """Quantiles of the predictions by weight (m,): the least prediction up to which there is that share of it."""
+        order = np.argsort(self.predictions, kind="stable")
+        reached = np.cumsum(self.weights[order])
+        # Sums in another order of the rows differ in the last bits, which must not move a quantile to the next row.
+        rows = np.searchsorted(reached, levels * reached[-1] * (1 - 1e-12))
+        return self.predictions[order[np.minimum(rows, len(order) - 1)]]
 
     def group_means(self, codes=None):
         """Weighted mean prediction of each group."""
@@ -196,22 +228,21 @@ def _soft_groups(predictions, weights, shares, labels, names, min_group_size, co
     if compare and len(kept) < 2:
         warn_of_attributes("all rows are in one group: there is nothing to compare, the measure is 0")
     labels = [labels[k] for k in kept]
-    return _of_shares(predictions, weights, shares[:, kept], labels, names, omitted, keep)
+    return _of_shares(Pooled(predictions, weights), shares[:, kept], labels, names, omitted, keep)
 
 
-def _of_shares(predictions, weights, shares, labels, names, omitted, positions):
+def _of_shares(pooled, shares, labels, names, omitted, positions):
     row = np.repeat(np.arange(shares.shape[0]), np.diff(shares.indptr))
-    entries = weights[row] * shares.data
     return GroupedPredictions(
-        predictions[row],
-        entries,
+        pooled.predictions[row],
+        pooled.weights[row] * shares.data,
         shares.indices.astype(np.int64),
         labels,
         names,
         omitted,
         positions[row],
         shares,
-        (predictions, weights),
+        pooled,
     )
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from fairdcov._checks import check_choice, check_finite_vector, documented
 from fairdcov.metrics._divergence import GROUP_WEIGHTS
-from fairdcov.metrics._grouped import evaluate, group_predictions
+from fairdcov.metrics._grouped import GROUP_ARGUMENTS, evaluate, group_predictions
 
 __all__ = [
     "bind_demographic_parity_gap",
@@ -23,29 +23,6 @@ COMPARISONS = ("pairwise", "rest")
 
 # Cells of the table of distribution functions that are alive at a time: 2^16 float64 are 512 KiB and stay in cache.
 _CELLS_AT_A_TIME = 2**16
-
-_PREDICTIONS = """y_pred : (n,) array
-        Predictions.
-    sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
-        Protected attributes; several columns are crossed into intersectional groups.
-    sample_weight : (n,) array, optional
-        Row weights such as exposure; rows of weight 0 are absent."""
-
-_NOT_USED = """y_true : (n,) array or None
-        Not used; there for scikit-learn's and fairlearn's convention."""
-
-_SHARED_LAST = """bins : int or dict, optional
-        How numeric attributes are cut into groups, see :func:`js_divergence`.
-    min_group_size : int, default=1
-        Groups with fewer rows are left out of the comparison, with a warning that names them."""
-
-
-# Parameters that docstrings of group metrics share.
-GROUP_ARGUMENTS = {
-    "shared": f"{_NOT_USED}\n    {_PREDICTIONS}",
-    "predictions": _PREDICTIONS,
-    "shared last": _SHARED_LAST,
-}
 
 # --- means ---------------------------------------------------------------------------------------------------------
 

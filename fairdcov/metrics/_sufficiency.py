@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 
 from fairdcov._checks import check_finite_vector, check_whole_number, documented
-from fairdcov.metrics._grouped import group_predictions
-from fairdcov.metrics._parity import GROUP_ARGUMENTS
+from fairdcov.metrics._grouped import GROUP_ARGUMENTS, group_predictions
 
 __all__ = ["calibration_by_group", "sufficiency_gap"]
 
@@ -22,10 +21,9 @@ _PARTS = {
 def _cells(sample, n_bins):
     """Bin of each row by its prediction, and how many bins there are."""
     check_whole_number(n_bins, "n_bins")
-    levels = np.linspace(0.0, 1.0, n_bins + 1)[1:-1]
-    edges = np.unique(np.quantile(sample.predictions, levels, weights=sample.weights, method="inverted_cdf"))
-    bins = np.searchsorted(edges, sample.predictions, side="left")
-    return np.unique(bins, return_inverse=True)[1], len(np.unique(bins))
+    edges = np.unique(sample.quantiles(np.linspace(0.0, 1.0, n_bins + 1)[1:-1]))
+    bins, positions = np.unique(np.searchsorted(edges, sample.predictions, side="left"), return_inverse=True)
+    return positions, len(bins)
 
 
 def _read(y_true, y_pred, sensitive_features, sample_weight, **options):

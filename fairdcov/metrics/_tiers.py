@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from fairdcov._checks import check_choice, documented, is_constant
-from fairdcov.metrics._grouped import evaluate, group_predictions, reject_shares
-from fairdcov.metrics._parity import COMPARISONS, GROUP_ARGUMENTS
+from fairdcov._checks import check_choice, check_confidence, documented, is_constant
+from fairdcov.metrics._grouped import GROUP_ARGUMENTS, evaluate, group_predictions, reject_shares
+from fairdcov.metrics._parity import COMPARISONS
 
 __all__ = ["bind_tier_parity_gap", "tier_parity_gap", "tier_parity_ratio", "tier_summary"]
 
@@ -40,11 +40,7 @@ def _thresholds(sample, thresholds, quantiles):
     levels = _numbers(quantiles, "quantiles")
     if levels[0] <= 0 or levels[-1] >= 1:
         raise ValueError(f"quantiles must be between 0 and 1; found {quantiles!r}")
-    order = np.argsort(sample.predictions, kind="stable")
-    reached = np.cumsum(sample.weights[order])
-    # Sums in another order of the rows differ in the last bits, which must not move a threshold to the next row.
-    rows = np.searchsorted(reached, levels * reached[-1] * (1 - 1e-12))
-    return sample.predictions[order[np.minimum(rows, len(order) - 1)]]
+    return sample.quantiles(levels)
 
 
 class _Shares:
@@ -322,8 +318,7 @@ def tier_summary(
     >>> table.loc[("m", 500.0), shown].round(2).tolist()
     [0.28, 0.15, 0.13, 0.1, 0.17]
     """
-    if not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
-        raise ValueError(f"confidence must be between 0 and 1; found {confidence!r}")
+    confidence = check_confidence(confidence)
     sample = group_predictions(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size, compare=False
     )

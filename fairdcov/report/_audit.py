@@ -10,8 +10,7 @@ import platform
 import pandas as pd
 from tqdm import tqdm
 
-from fairdcov._checks import check_positive_number
-from fairdcov.actuarial import check_confidence
+from fairdcov._checks import check_confidence, check_positive_number
 from fairdcov.report._book import (
     balance_section,
     binning_section,
