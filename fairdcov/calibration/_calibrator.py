@@ -364,7 +364,13 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         attributes = Attributes.read(sensitive_features)
         attributes.warn_of_likely_probabilities()
         bins = attributes.edges(self.bins, weights)
-        codes, labels, _ = attributes.likeliest_groups(bins, weights)
+        shares = None
+        if attributes.probabilities:
+            shares, labels, _ = attributes.memberships(bins, weights)
+            # Folds are to mix the groups: the likeliest one of each row will do for that, and for nothing else.
+            codes = np.asarray(shares.argmax(axis=1), dtype=np.int64).ravel()
+        else:
+            codes, labels, _ = attributes.groups(bins, weights)
         if len(labels) < 2:
             raise ValueError(
                 f"sensitive_features has a single group, {labels[0]}: there is nothing to calibrate; fit the estimator "
@@ -395,7 +401,6 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         else:
             splits = list(splitter.split(X, y, **{name: as_given(value) for name, value in split_params.items()}))
         counted = np.ones(n_samples, dtype=bool) if weights is None else weights > 0
-        shares = attributes.memberships(bins, weights)[0] if attributes.probabilities else None
         self._check_groups_in_folds(splits, codes, labels, counted, shares)
         _check_targets_in_folds(splits, y, counted)
         options = {"n_permutations": self.n_permutations}

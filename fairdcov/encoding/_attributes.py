@@ -7,11 +7,11 @@ import scipy.sparse as sp
 
 from fairdcov._checks import check_consistent_rows
 from fairdcov.encoding._blocks import SensitiveBlocks
-from fairdcov.encoding._groups import Factor, Groups, cross_columns, edges_of_columns
+from fairdcov.encoding._groups import Factor, cross_columns, edges_of_columns
 from fairdcov.encoding._probabilities import ProbabilityCoder, likely_probabilities, read_probabilities
 from fairdcov.encoding._rows import array_of_rows, warn_of_attributes
 from fairdcov.encoding._sensitive_column import column_named, read_columns
-from fairdcov.encoding._soft_blocks import row_products
+from fairdcov.encoding._soft_blocks import certain_shares, joint_shares
 
 __all__ = [
     "Attributes",
@@ -172,16 +172,12 @@ class Attributes:
         parts, levels_of = [], {}
         if observed:
             codes, labels, _ = cross_columns(observed, self.edges(bins, sample_weight))
-            n = len(self)
-            parts.append(sp.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, len(labels))))
+            parts.append(certain_shares(codes, len(labels)))
         for name, levels in self.probabilities.items():
             coder = ProbabilityCoder(name, levels)
             coder.warn_of_levels_without_mass(self.columns)
             parts.append(coder.sparse_shares(self.columns))
-        shares = parts[0]
-        for part in parts[1:]:
-            shares = row_products(shares, part)
-        positions = list(np.unravel_index(np.arange(shares.shape[1]), [part.shape[1] for part in parts]))
+        shares, positions = joint_shares(parts)
         if observed:
             combined = positions.pop(0)
             levels_of = {name: [labels[k][c] for k in combined] for c, name in enumerate(observed)}
@@ -189,19 +185,8 @@ class Attributes:
             levels_of[name] = [levels[k] for k in position]
         attribute_of = {level: name for name, levels in self.probabilities.items() for level in levels}
         names = list(dict.fromkeys(attribute_of.get(name, name) for name in self.columns))
-        kept = np.flatnonzero(shares.sum(axis=0))
-        labels = [tuple(levels_of[name][k] for name in names) for k in kept]
-        return sp.csr_array(shares[:, kept]), labels, names
-
-    def likeliest_groups(self, bins=None, sample_weight=None):
-        """:meth:`groups`; where attributes are known as probabilities, the group of the largest share of each row.
-
-        For what needs a group and not the right one, such as strata of folds; never for what compares groups.
-        """
-        if not self.probabilities:
-            return self.groups(bins, sample_weight)
-        shares, labels, names = self.memberships(bins, sample_weight)
-        return Groups(np.asarray(shares.argmax(axis=1)).ravel().astype(np.int64), labels, names)
+        labels = [tuple(levels_of[name][k] for name in names) for k in range(shares.shape[1])]
+        return shares, labels, names
 
     def require_observed(self, what):
         """Raise where attributes are known as probabilities: ``what`` is not defined for shares."""

@@ -9,7 +9,25 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-__all__ = ["SensitiveBlocks", "combine_codes", "factorise", "present_codes"]
+__all__ = ["NominalCoordinates", "SensitiveBlocks", "combine_codes", "factorise", "present_codes"]
+
+
+class NominalCoordinates:
+    """One 0/1 column for two levels, one column each for more.
+
+    Parameters
+    ----------
+    levels : list
+        In their order.
+    """
+
+    def __init__(self, levels):
+        self.levels = levels
+        self.n_coordinates = len(levels) if len(levels) > 2 else 1
+
+    def names(self, name):
+        """Names of the coordinates."""
+        return [f"{name}_{level}" for level in (self.levels if len(self.levels) > 2 else self.levels[-1:])]
 
 
 def factorise(values):

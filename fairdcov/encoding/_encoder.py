@@ -8,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import check_choice, check_sample_weight, without_exponent
 from fairdcov.encoding._attributes import Attributes, given_to
-from fairdcov.encoding._blocks import SensitiveBlocks
+from fairdcov.encoding._blocks import NominalCoordinates, SensitiveBlocks
 from fairdcov.encoding._probabilities import ProbabilityCoder, read_probabilities, soft_blocks
 from fairdcov.encoding._rows import warn_of_attributes
 from fairdcov.encoding._sensitive_column import column_named
@@ -26,16 +26,11 @@ def check_encoder(encoder):
         raise TypeError(f"encoder must be None or a fairdcov.SensitiveEncoder; found {encoder!r}")
 
 
-class _CategoricalCoder:
-    """Levels of a nominal attribute: one 0/1 column for two of them, one column each for more."""
+class _CategoricalCoder(NominalCoordinates):
+    """Levels of a nominal attribute."""
 
     def __init__(self, column):
-        if column.declared is not None:
-            self.levels = list(column.declared)
-        else:
-            _, found = column.level_codes()
-            self.levels = sorted(found)
-        self.n_coordinates = len(self.levels) if len(self.levels) > 2 else 1
+        super().__init__(sorted(column.level_codes()[1]) if column.declared is None else list(column.declared))
 
     def codes(self, column):
         """Position of each row's level among the fitted ones."""
@@ -59,10 +54,6 @@ class _CategoricalCoder:
         coordinates = np.zeros((len(codes), self.n_coordinates))
         coordinates[np.arange(len(codes)), codes] = 1.0
         return coordinates
-
-    def names(self, name):
-        """Names of the coordinates."""
-        return [f"{name}_{level}" for level in (self.levels if len(self.levels) > 2 else self.levels[-1:])]
 
 
 class _ContinuousCoder:

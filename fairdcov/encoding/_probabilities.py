@@ -4,9 +4,10 @@ import numpy as np
 import scipy.sparse as sp
 import sklearn
 
+from fairdcov.encoding._blocks import NominalCoordinates
 from fairdcov.encoding._rows import warn_of_attributes
 from fairdcov.encoding._sensitive_column import column_named
-from fairdcov.encoding._soft_blocks import SoftBlocks, row_products
+from fairdcov.encoding._soft_blocks import SoftBlocks, certain_shares, joint_shares
 
 __all__ = ["ProbabilityCoder", "likely_probabilities", "read_probabilities", "soft_blocks"]
 
@@ -79,13 +80,12 @@ def likely_probabilities(columns):
     return list(inside) if np.allclose(sum(inside.values()), 1.0, rtol=0, atol=_TOLERANCE) else []
 
 
-class ProbabilityCoder:
+class ProbabilityCoder(NominalCoordinates):
     """Levels of a nominal attribute of which each row has probabilities; coordinates as of one that is observed."""
 
     def __init__(self, name, levels):
+        super().__init__(list(levels))
         self.name = name
-        self.levels = list(levels)
-        self.n_coordinates = len(self.levels) if len(self.levels) > 2 else 1
 
     def shares(self, columns):
         """Probabilities of the levels in each row, (n, L), checked and scaled to sum 1."""
@@ -146,10 +146,6 @@ class ProbabilityCoder:
         """Expected coordinates of the rows."""
         return self.shares(columns) @ self.level_points()
 
-    def names(self, name):
-        """Names of the coordinates."""
-        return [f"{name}_{level}" for level in (self.levels if len(self.levels) > 2 else self.levels[-1:])]
-
 
 def soft_blocks(names, observed, coders, columns):
     """Shares of the joint profiles of observed attributes and of attributes that are known as probabilities.
@@ -173,18 +169,10 @@ def soft_blocks(names, observed, coders, columns):
     """
     parts, points = [], {}
     if observed is not None:
-        n = observed.n_samples
-        parts.append(sp.csr_array((np.ones(n), observed.codes, np.arange(n + 1)), shape=(n, observed.n_profiles)))
+        parts.append(certain_shares(observed.codes, observed.n_profiles))
     parts += [coder.sparse_shares(columns) for coder in coders.values()]
     _check_entries(parts, names)
-    shares = parts[0]
-    for part in parts[1:]:
-        shares = row_products(shares, part)
-    kept = np.flatnonzero(np.bincount(shares.indices, minlength=shares.shape[1]))
-    position = np.zeros(shares.shape[1], dtype=np.int32)
-    position[kept] = np.arange(len(kept))
-    shares = sp.csr_array((shares.data, position[shares.indices], shares.indptr), shape=(shares.shape[0], len(kept)))
-    levels = list(np.unravel_index(kept, [part.shape[1] for part in parts]))
+    shares, levels = joint_shares(parts)
     if observed is not None:
         profiles = levels.pop(0)
         points = {name: block[profiles] for name, block in zip(observed.names, observed.points, strict=True)}

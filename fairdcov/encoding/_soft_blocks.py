@@ -5,7 +5,7 @@ import scipy.sparse as sp
 
 from fairdcov.encoding._blocks import SensitiveBlocks, combine_codes, factorise
 
-__all__ = ["SoftBlocks", "row_products"]
+__all__ = ["SoftBlocks", "certain_shares", "joint_shares", "row_products"]
 
 
 class SoftBlocks(SensitiveBlocks):
@@ -124,6 +124,37 @@ class SoftBlocks(SensitiveBlocks):
             return shares.shape[0] == 0
         lines = shares.indices.reshape(-1, counts[0]), shares.data.reshape(-1, counts[0])
         return all((line == line[0]).all() for line in lines)
+
+
+def certain_shares(codes, n_codes):
+    """Shares of rows that have one level each, (n, n_codes) CSR."""
+    n = len(codes)
+    return sp.csr_array((np.ones(n), codes, np.arange(n + 1)), shape=(n, n_codes))
+
+
+def joint_shares(parts):
+    """Shares in the combinations of the levels of attributes that are independent given the row.
+
+    Parameters
+    ----------
+    parts : list of (n, L) scipy.sparse.csr_array
+        Shares in the levels of each attribute.
+
+    Returns
+    -------
+    shares : (n, K) scipy.sparse.csr_array
+        In those combinations that some row has a share in.
+    levels : list of (K,) arrays
+        Level of each combination in each attribute.
+    """
+    shares = parts[0]
+    for part in parts[1:]:
+        shares = row_products(shares, part)
+    kept = np.flatnonzero(np.bincount(shares.indices, minlength=shares.shape[1]))
+    position = np.zeros(shares.shape[1], dtype=np.int32)
+    position[kept] = np.arange(len(kept))
+    shares = sp.csr_array((shares.data, position[shares.indices], shares.indptr), shape=(shares.shape[0], len(kept)))
+    return shares, list(np.unravel_index(kept, [part.shape[1] for part in parts]))
 
 
 def row_products(left, right):
