@@ -16,7 +16,7 @@ from fairdcov.metrics._divergence import (
     js_divergence,
     kernel_bandwidth,
 )
-from fairdcov.metrics._grouped import GroupedPredictions, bind_or_zero, group_predictions
+from fairdcov.metrics._grouped import GroupedPredictions, bind_or_equal, group_predictions
 from fairdcov.metrics._null import NullDistribution, null_distribution
 from fairdcov.metrics._parity import (
     DistributionFunctions,

@@ -8,7 +8,7 @@ from scipy import fft
 
 from fairdcov._checks import check_choice, check_flag, check_positive_number, documented, is_constant
 from fairdcov.encoding import DEFAULT_GROUPS
-from fairdcov.metrics._conditional import CONTROL_OPTIONS, group_within_strata
+from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups
 from fairdcov.metrics._grouped import GROUP_ARGUMENTS, evaluate, group_predictions, reject_shares
 
 __all__ = [
@@ -359,24 +359,18 @@ def js_divergence(
     >>> round(js_divergence(None, prediction, sensitive_features=group, net=True), 3)
     -0.002
     """
-    if control_features is not None:
-        conditional = group_within_strata(
-            y_true,
-            y_pred,
-            sensitive_features,
-            sample_weight,
-            control_features,
-            control_bins,
-            bins=bins,
-            min_group_size=min_group_size,
-        )
-        options = {"bandwidth": bandwidth, "n_points": n_points, "group_weights": group_weights, "net": net}
-        return float(conditional.bind(bind_js_divergence, **options)(conditional.codes))
-    sample = group_predictions(
-        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    groups = compared_groups(
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        control_features,
+        control_bins,
+        bins=bins,
+        min_group_size=min_group_size,
     )
-    return evaluate(
-        sample, bind_js_divergence, bandwidth=bandwidth, n_points=n_points, group_weights=group_weights, net=net
+    return groups.value(
+        bind_js_divergence, bandwidth=bandwidth, n_points=n_points, group_weights=group_weights, net=net
     )
 
 

@@ -1,6 +1,6 @@
 """Predictions split by intersectional groups: what every group metric starts from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,15 @@ from fairdcov._checks import (
 from fairdcov.encoding import Attributes, describe_groups, warn_about_order, warn_of_attributes
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
-__all__ = ["GROUP_ARGUMENTS", "GroupedPredictions", "bind_or_zero", "evaluate", "group_predictions", "reject_shares"]
+__all__ = [
+    "GROUP_ARGUMENTS",
+    "GroupedPredictions",
+    "bind_or_equal",
+    "evaluate",
+    "group_predictions",
+    "of_shares",
+    "reject_shares",
+]
 
 
 _PREDICTIONS = """y_pred : (n,) array
@@ -50,6 +58,10 @@ class Pooled:
     predictions: np.ndarray
     weights: np.ndarray
 
+    def rows(self, rows):
+        """Some of them."""
+        return Pooled(self.predictions[rows], self.weights[rows])
+
 
 @dataclass(frozen=True, eq=False)
 class GroupedPredictions:
@@ -74,6 +86,8 @@ class GroupedPredictions:
         ``predictions`` are then repeated for every group that a row has a share in, with its weight times the share.
     pooled : Pooled or None
         These rows, each once; None where ``shares`` is.
+    part_of : GroupedPredictions or None
+        What these are a stratum of.
     """
 
     predictions: np.ndarray
@@ -85,6 +99,12 @@ class GroupedPredictions:
     rows: object
     shares: object = None
     pooled: Pooled | None = None
+    part_of: object = None
+
+    @property
+    def whole(self):
+        """The predictions of all strata: for thresholds that are the same in each."""
+        return self if self.part_of is None else self.part_of
 
     @property
     def once(self):
@@ -99,7 +119,16 @@ class GroupedPredictions:
 
     def permuted(self, rows):
         """The same predictions with the shares of other rows; only where attributes are known as probabilities."""
-        return _of_shares(self.pooled, self.shares[rows], self.labels, self.names, self.omitted, np.arange(len(rows)))
+        found = of_shares(self.pooled, self.shares[rows], self.labels, self.names, self.omitted, np.arange(len(rows)))
+        return replace(found, part_of=self.part_of)
+
+    def share_rows(self):
+        """Which row each entry of ``predictions`` is of; only where attributes are known as probabilities."""
+        return np.repeat(np.arange(self.shares.shape[0]), np.diff(self.shares.indptr))
+
+    def weights_of_rows(self):
+        """Weight of each row in the groups that are compared; only where attributes are known as probabilities."""
+        return self.pooled.weights * self.shares.sum(axis=1)
 
     @property
     def n_groups(self):
@@ -227,11 +256,17 @@ def _soft_groups(predictions, weights, shares, labels, names, min_group_size, co
         )
     if compare and len(kept) < 2:
         warn_of_attributes("all rows are in one group: there is nothing to compare, the measure is 0")
+    shares = shares[:, kept]
+    if omitted:
+        # Rows that are of omitted groups only are absent, as where it is observed that they are.
+        held = np.flatnonzero(np.diff(shares.indptr))
+        predictions, weights, shares, keep = predictions[held], weights[held], shares[held], keep[held]
     labels = [labels[k] for k in kept]
-    return _of_shares(Pooled(predictions, weights), shares[:, kept], labels, names, omitted, keep)
+    return of_shares(Pooled(predictions, weights), shares, labels, names, omitted, keep)
 
 
-def _of_shares(pooled, shares, labels, names, omitted, positions):
+def of_shares(pooled, shares, labels, names, omitted, positions):
+    """Each of the rows once for every group that it has a share in."""
     row = np.repeat(np.arange(shares.shape[0]), np.diff(shares.indptr))
     return GroupedPredictions(
         pooled.predictions[row],
@@ -256,15 +291,15 @@ def reject_shares(sample, name, instead):
 
 
 def evaluate(sample, bind, **options):
-    """Value of a group metric: 0 where nothing can differ, otherwise what its bound function says."""
-    return bind_or_zero(sample, bind, **options)(sample.codes)
+    """Value of a group metric: what its bound function says where anything can differ."""
+    return bind_or_equal(sample, bind, **options)(sample.codes)
 
 
-def bind_or_zero(sample, bind, **options):
-    """The function of group codes that ``bind`` makes, or the zero function for one group or a constant prediction."""
+def bind_or_equal(sample, bind, *, equal=0.0, **options):
+    """The function of group codes that ``bind`` makes, or that of ``equal`` for one group or a constant prediction."""
     # Binding comes first so that options are checked in any case.
     constant = is_constant(sample.predictions)
     function = bind(sample, **options)
     if sample.n_groups < 2 or constant:
-        return lambda codes: 0.0
+        return lambda codes: equal
     return function

@@ -10,10 +10,9 @@ from sklearn.utils import check_random_state
 from fairdcov._checks import check_consistent_rows, check_sample_weight, check_whole_number, documented
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes, array_of_rows, as_given
 from fairdcov.exceptions import MissingSensitiveFeaturesError
-from fairdcov.metrics._conditional import CONTROL_OPTIONS, group_within_strata, read_strata
+from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups, read_strata
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import bind_js_divergence, js_divergence
-from fairdcov.metrics._grouped import bind_or_zero, evaluate, group_predictions
 from fairdcov.metrics._parity import (
     bind_demographic_parity_gap,
     bind_ks_disparity,
@@ -101,8 +100,8 @@ def _takes(function, argument):
 def _check_conditional(metric):
     if not _takes(metric, "control_features"):
         raise TypeError(
-            f"{getattr(metric, '__name__', metric)} does not take control_features: use one of ccdcov, dcov, jdcov and "
-            "js_divergence, or leave them out"
+            f"{getattr(metric, '__name__', metric)} does not take control_features: use a metric of fairdcov.metrics "
+            "that does, or leave them out"
         )
 
 
@@ -144,7 +143,7 @@ def null_distribution(
         Seed of the permutations.
     <control>
         Rows are permuted within the strata, and the metric is the one within strata. It has to be one that takes
-        ``control_features``: :func:`ccdcov`, :func:`dcov`, :func:`jdcov`, :func:`js_divergence`, or your own.
+        ``control_features``.
     **kwargs
         Options of the metric.
 
@@ -173,47 +172,19 @@ def null_distribution(
         return NullDistribution(sample.permuted_values(n_permutations, generator), sample.value())
     if control:
         _check_conditional(metric)
-    if control and metric in _GROUP_METRICS:
-        function, strata = _bind_conditional_metric(metric, data, control.values(), kwargs)
-    elif metric in _GROUP_METRICS:
-        function, n = _bind_group_metric(metric, data, kwargs)
+    if metric in _GROUP_METRICS:
+        grouping = {name: kwargs.pop(name) for name in ("bins", "min_group_size") if name in kwargs}
+        groups = compared_groups(*data, control_features, control_bins, **grouping)
+        function, permutation = groups.bind(_GROUP_METRICS[metric], **kwargs), groups.permutation
     else:
         weights = None if sample_weight is None else check_sample_weight(sample_weight, len(y_pred), reference="y_pred")
         strata = read_strata(control_features, y_pred, control_bins, weights)
         own = {name: value for name, value in control.items() if _takes(metric, name)}
         function, n = _bind_any_metric(metric, data, {**own, **kwargs})
+        permutation = strata.permutation if control else lambda generator: generator.permutation(n)
     observed = function(None)
-
-    def permutation():
-        return strata.permutation(generator) if control else generator.permutation(n)
-
-    values = np.array([function(permutation()) for _ in range(n_permutations)], dtype=np.float64)
+    values = np.array([function(permutation(generator)) for _ in range(n_permutations)], dtype=np.float64)
     return NullDistribution(values, float(observed))
-
-
-def _bind_conditional_metric(metric, data, control, options):
-    """A metric within strata; the permutations are to be those within strata."""
-    grouping = {name: options[name] for name in ("bins", "min_group_size") if name in options}
-    options = {name: value for name, value in options.items() if name not in grouping}
-    sample = group_within_strata(*data, *control, **grouping)
-    function = sample.bind(_GROUP_METRICS[metric], **options)
-    return lambda rows: function(sample.codes if rows is None else sample.codes[rows]), sample.strata
-
-
-def _bind_group_metric(metric, data, options):
-    grouping = {name: options[name] for name in ("bins", "min_group_size") if name in options}
-    options = {name: value for name, value in options.items() if name not in grouping}
-    sample = group_predictions(*data, **grouping)
-    if sample.shares is not None:
-        # Weights and groups change together: nothing of them can be kept from one permutation to the next.
-        bind = _GROUP_METRICS[metric]
-
-        def value(rows):
-            return evaluate(sample if rows is None else sample.permuted(rows), bind, **options)
-
-        return value, sample.shares.shape[0]
-    function = bind_or_zero(sample, _GROUP_METRICS[metric], **options)
-    return lambda rows: function(sample.codes if rows is None else sample.codes[rows]), len(sample.codes)
 
 
 def _bind_any_metric(metric, data, options):

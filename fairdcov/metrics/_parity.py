@@ -4,8 +4,10 @@ import numpy as np
 import pandas as pd
 
 from fairdcov._checks import check_choice, check_finite_vector, documented
+from fairdcov.encoding import DEFAULT_GROUPS
+from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups
 from fairdcov.metrics._divergence import GROUP_WEIGHTS
-from fairdcov.metrics._grouped import GROUP_ARGUMENTS, evaluate, group_predictions
+from fairdcov.metrics._grouped import GROUP_ARGUMENTS, group_predictions
 
 __all__ = [
     "bind_demographic_parity_gap",
@@ -40,9 +42,18 @@ def bind_demographic_parity_gap(sample, *, relative=False):
     return gap
 
 
-@documented(**GROUP_ARGUMENTS)
+@documented(**GROUP_ARGUMENTS, control=CONTROL_OPTIONS)
 def demographic_parity_gap(
-    y_true, y_pred, *, sensitive_features, sample_weight=None, relative=False, bins=None, min_group_size=1
+    y_true,
+    y_pred,
+    *,
+    sensitive_features,
+    sample_weight=None,
+    relative=False,
+    bins=None,
+    min_group_size=1,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Largest difference between the mean predictions of two groups.
 
@@ -52,6 +63,7 @@ def demographic_parity_gap(
     relative : bool, default=False
         Divide by the mean of all predictions.
     <shared last>
+    <control>
 
     Returns
     -------
@@ -64,10 +76,17 @@ def demographic_parity_gap(
     >>> demographic_parity_gap(None, [1.0, 3.0, 3.0, 5.0], sensitive_features=["f", "f", "m", "m"])
     2.0
     """
-    sample = group_predictions(
-        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    groups = compared_groups(
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        control_features,
+        control_bins,
+        bins=bins,
+        min_group_size=min_group_size,
     )
-    return evaluate(sample, bind_demographic_parity_gap, relative=relative)
+    return groups.value(bind_demographic_parity_gap, relative=relative)
 
 
 def bind_unfairness_ratio(sample, *, group_weights="equal"):
@@ -88,7 +107,7 @@ def bind_unfairness_ratio(sample, *, group_weights="equal"):
     return lambda codes: float(sample.group_means(codes).var(ddof=1) / variance)
 
 
-@documented(**GROUP_ARGUMENTS)
+@documented(**GROUP_ARGUMENTS, control=CONTROL_OPTIONS)
 def unfairness_ratio(
     y_true,
     y_pred,
@@ -98,6 +117,8 @@ def unfairness_ratio(
     group_weights="equal",
     bins=None,
     min_group_size=1,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Variance of the group means over the variance of all predictions.
 
@@ -112,6 +133,7 @@ def unfairness_ratio(
         ``sample_weight``: the share of the variance of the predictions that lies between the groups (the squared
         correlation ratio), in [0, 1].
     <shared last>
+    <control>
 
     Returns
     -------
@@ -133,10 +155,17 @@ def unfairness_ratio(
     ... )
     0.5
     """
-    sample = group_predictions(
-        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    groups = compared_groups(
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        control_features,
+        control_bins,
+        bins=bins,
+        min_group_size=min_group_size,
     )
-    return evaluate(sample, bind_unfairness_ratio, group_weights=group_weights)
+    return groups.value(bind_unfairness_ratio, group_weights=group_weights)
 
 
 # --- distribution functions ----------------------------------------------------------------------------------------
@@ -197,7 +226,7 @@ def bind_ks_disparity(sample, *, comparison="pairwise"):
     return largest_distance
 
 
-@documented(**GROUP_ARGUMENTS)
+@documented(**GROUP_ARGUMENTS, control=CONTROL_OPTIONS)
 def ks_disparity(
     y_true,
     y_pred,
@@ -207,6 +236,8 @@ def ks_disparity(
     comparison="pairwise",
     bins=None,
     min_group_size=1,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Largest Kolmogorov-Smirnov distance between the predictions of two groups.
 
@@ -217,6 +248,7 @@ def ks_disparity(
         The largest distance over all pairs of groups, or over the groups, each against all other rows together. A group
         of few rows is far from any other by chance alone: leave it out by ``min_group_size``.
     <shared last>
+    <control>
 
     Returns
     -------
@@ -229,10 +261,17 @@ def ks_disparity(
     >>> ks_disparity(None, [1.0, 3.0, 3.0, 5.0], sensitive_features=["f", "f", "m", "m"])
     0.5
     """
-    sample = group_predictions(
-        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    groups = compared_groups(
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        control_features,
+        control_bins,
+        bins=bins,
+        min_group_size=min_group_size,
     )
-    return evaluate(sample, bind_ks_disparity, comparison=comparison)
+    return groups.value(bind_ks_disparity, comparison=comparison)
 
 
 def bind_wasserstein_disparity(sample, *, comparison="pairwise", reduction="max"):
@@ -259,7 +298,7 @@ def bind_wasserstein_disparity(sample, *, comparison="pairwise", reduction="max"
     return lambda codes: float(getattr(distances(codes), reduction)())
 
 
-@documented(**GROUP_ARGUMENTS)
+@documented(**GROUP_ARGUMENTS, control=CONTROL_OPTIONS)
 def wasserstein_disparity(
     y_true,
     y_pred,
@@ -270,6 +309,8 @@ def wasserstein_disparity(
     reduction="max",
     bins=None,
     min_group_size=1,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Largest or mean Wasserstein-1 distance between the predictions of two groups.
 
@@ -284,6 +325,7 @@ def wasserstein_disparity(
     reduction : {"max", "mean"}, default="max"
         The largest of these distances, or their unweighted mean.
     <shared last>
+    <control>
 
     Returns
     -------
@@ -300,10 +342,17 @@ def wasserstein_disparity(
     >>> wasserstein_disparity(None, [1.0, 5.0, 3.0, 3.0], sensitive_features=["f", "f", "m", "m"])
     2.0
     """
-    sample = group_predictions(
-        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    groups = compared_groups(
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        control_features,
+        control_bins,
+        bins=bins,
+        min_group_size=min_group_size,
     )
-    return evaluate(sample, bind_wasserstein_disparity, comparison=comparison, reduction=reduction)
+    return groups.value(bind_wasserstein_disparity, comparison=comparison, reduction=reduction)
 
 
 # --- table ---------------------------------------------------------------------------------------------------------

@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 from scipy.stats import norm
 
-from fairdcov._checks import check_choice, check_confidence, documented, is_constant
-from fairdcov.metrics._grouped import GROUP_ARGUMENTS, evaluate, group_predictions, reject_shares
+from fairdcov._checks import check_choice, check_confidence, documented
+from fairdcov.encoding import DEFAULT_GROUPS
+from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups
+from fairdcov.metrics._grouped import GROUP_ARGUMENTS, group_predictions, reject_shares
 from fairdcov.metrics._parity import COMPARISONS
 
 __all__ = ["bind_tier_parity_gap", "tier_parity_gap", "tier_parity_ratio", "tier_summary"]
@@ -18,7 +20,7 @@ _TIERS = """thresholds : list of float, optional
         In units of ``y_pred``: a row is above a threshold where its prediction is larger. In place of ``quantiles``.
     quantiles : list of float in (0, 1), default=(0.5, 0.75, 0.9)
         Thresholds at these quantiles, by weight, of the predictions of all groups together."""
-_PARTS = {**GROUP_ARGUMENTS, "tiers": _TIERS}
+_PARTS = {**GROUP_ARGUMENTS, "tiers": _TIERS, "control": CONTROL_OPTIONS}
 
 
 def _numbers(values, name):
@@ -40,7 +42,7 @@ def _thresholds(sample, thresholds, quantiles):
     levels = _numbers(quantiles, "quantiles")
     if levels[0] <= 0 or levels[-1] >= 1:
         raise ValueError(f"quantiles must be between 0 and 1; found {quantiles!r}")
-    return sample.quantiles(levels)
+    return sample.whole.quantiles(levels)
 
 
 class _Shares:
@@ -92,6 +94,21 @@ def bind_tier_parity_gap(sample, *, thresholds=None, quantiles=_QUANTILES, compa
     return gap
 
 
+def bind_tier_parity_ratio(sample, *, thresholds=None, quantiles=_QUANTILES, comparison="pairwise", reduction="min"):
+    """Function of group codes (n,) that gives the smallest or mean ratio of shares."""
+    check_choice(comparison, "comparison", COMPARISONS)
+    check_choice(reduction, "reduction", ("min", "mean"))
+    shares = _Shares(sample, thresholds, quantiles)
+
+    def ratio(codes):
+        first, second = _pairs(*shares.of_groups(codes), comparison)
+        smaller, larger = np.minimum(first, second), np.maximum(first, second)
+        ratios = np.divide(smaller, larger, out=np.ones_like(larger), where=larger > 0)
+        return float(getattr(ratios, reduction)())
+
+    return ratio
+
+
 @documented(**_PARTS)
 def tier_parity_gap(
     y_true,
@@ -105,6 +122,8 @@ def tier_parity_gap(
     reduction="max",
     bins=None,
     min_group_size=1,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Largest or mean difference between two groups' shares above a threshold of the premium.
 
@@ -120,6 +139,8 @@ def tier_parity_gap(
     reduction : {"max", "mean"}, default="max"
         The largest of the differences over pairs and thresholds, or their unweighted mean.
     <shared last>
+    <control>
+        Thresholds are the same in all strata.
 
     Returns
     -------
@@ -145,11 +166,17 @@ def tier_parity_gap(
     >>> tier_parity_gap(None, premium, sensitive_features=group, thresholds=[450, 600])
     0.25
     """
-    sample = group_predictions(
-        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    groups = compared_groups(
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        control_features,
+        control_bins,
+        bins=bins,
+        min_group_size=min_group_size,
     )
-    return evaluate(
-        sample,
+    return groups.value(
         bind_tier_parity_gap,
         thresholds=thresholds,
         quantiles=quantiles,
@@ -171,6 +198,8 @@ def tier_parity_ratio(
     reduction="min",
     bins=None,
     min_group_size=1,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
 ):
     """Smallest or mean ratio of two groups' shares above a threshold of the premium, the smaller to the larger share.
 
@@ -183,6 +212,8 @@ def tier_parity_ratio(
     reduction : {"min", "mean"}, default="min"
         The smallest of the ratios over pairs and thresholds, or their unweighted mean.
     <shared last>
+    <control>
+        Thresholds are the same in all strata.
 
     Returns
     -------
@@ -207,18 +238,24 @@ def tier_parity_ratio(
     >>> tier_parity_ratio(None, premium, sensitive_features=group, thresholds=[450, 600])
     0.5
     """
-    check_choice(comparison, "comparison", COMPARISONS)
-    check_choice(reduction, "reduction", ("min", "mean"))
-    sample = group_predictions(
-        y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
+    groups = compared_groups(
+        y_true,
+        y_pred,
+        sensitive_features,
+        sample_weight,
+        control_features,
+        control_bins,
+        bins=bins,
+        min_group_size=min_group_size,
     )
-    shares = _Shares(sample, thresholds, quantiles)
-    if sample.n_groups < 2 or is_constant(sample.predictions):
-        return 1.0
-    first, second = _pairs(*shares.of_groups(sample.codes), comparison)
-    smaller, larger = np.minimum(first, second), np.maximum(first, second)
-    ratios = np.divide(smaller, larger, out=np.ones_like(larger), where=larger > 0)
-    return float(getattr(ratios, reduction)())
+    return groups.value(
+        bind_tier_parity_ratio,
+        thresholds=thresholds,
+        quantiles=quantiles,
+        comparison=comparison,
+        reduction=reduction,
+        equal=1.0,
+    )
 
 
 # --- table ---------------------------------------------------------------------------------------------------------

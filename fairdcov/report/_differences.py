@@ -9,7 +9,7 @@ import pandas as pd
 
 from fairdcov._checks import is_constant
 from fairdcov.actuarial import experience
-from fairdcov.metrics import GROUP_MEASURES, DistributionFunctions, GroupedPredictions, bind_or_zero
+from fairdcov.metrics import GROUP_MEASURES, DistributionFunctions, GroupedPredictions, bind_or_equal
 from fairdcov.report._plain import level_text, level_value
 from fairdcov.report._sample import CELLS
 
@@ -243,7 +243,7 @@ def _bind_measures(compared, measures, coarseness=1):
             options = dict(measure.options)
             if name == "js_divergence" and compared.bandwidth is not None:
                 options["bandwidth"] = compared.bandwidth
-            functions[name] = bind_or_zero(groups, measure.bind, **options)
+            functions[name] = bind_or_equal(groups, measure.bind, **options)
         elif groups.n_groups <= _MOST_GROUPS:
             of_distributions[name] = measure.bind
     if is_constant(groups.predictions):

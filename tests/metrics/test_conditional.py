@@ -11,6 +11,15 @@ from fairdcov import CCDCovPenalty, DCovPenalty, DCovPoissonRegressor, JDCovPena
 from fairdcov import metrics as fm
 from fairdcov.exceptions import SensitiveFeaturesWarning
 
+GROUP_METRICS = [
+    fm.demographic_parity_gap,
+    fm.js_divergence,
+    fm.ks_disparity,
+    fm.tier_parity_gap,
+    fm.tier_parity_ratio,
+    fm.unfairness_ratio,
+    fm.wasserstein_disparity,
+]
 DEPENDENCE = {fm.ccdcov: CCDCovPenalty, fm.dcov: DCovPenalty, fm.jdcov: JDCovPenalty}
 
 
@@ -51,21 +60,44 @@ def test_dependence_is_the_mean_over_the_strata(book, metric, weighted):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_divergence_is_the_mean_over_the_strata(book, weighted):
+@pytest.mark.parametrize("metric", GROUP_METRICS)
+def test_group_metrics_are_the_mean_over_the_strata(book, metric, weighted):
     weights = {"sample_weight": book["weights"]} if weighted else {}
     given = {"sensitive_features": book["people"], **weights}
-    found = fm.js_divergence(None, book["u"], control_features=book["cover"], **given)
-    assert_allclose(found, mean_over_strata(fm.js_divergence, book, weighted), rtol=1e-12)
-    same = fm.js_divergence(None, book["u"], control_features=np.zeros(600), **given)
-    assert same == fm.js_divergence(None, book["u"], **given)
+    options = {"thresholds": [1.5, 3.0]} if "tier" in metric.__name__ else {}
+    found = metric(None, book["u"], control_features=book["cover"], **given, **options)
+    assert_allclose(found, mean_over_strata(metric, book, weighted, **options), rtol=1e-12)
+    same = metric(None, book["u"], control_features=np.zeros(600), **given)
+    assert_allclose(same, metric(None, book["u"], **given), rtol=1e-14)
 
 
-@pytest.mark.parametrize("metric", [*DEPENDENCE, fm.js_divergence])
+def test_tiers_are_those_of_all_strata(book):
+    given = {"sensitive_features": book["people"], "control_features": book["cover"]}
+    thresholds = np.quantile(book["u"], [0.5, 0.9], method="inverted_cdf")
+    for metric in (fm.tier_parity_gap, fm.tier_parity_ratio):
+        found = metric(None, book["u"], quantiles=[0.5, 0.9], **given)
+        assert found == metric(None, book["u"], thresholds=thresholds, **given)
+
+
+@pytest.mark.parametrize("metric", [metric for metric in GROUP_METRICS if metric is not fm.tier_parity_ratio])
+def test_null_levels_of_group_metrics_are_those_within_strata(book, metric):
+    def with_control(y_true, y_pred, *, control_features, control_bins, **given):
+        return metric(y_true, y_pred, control_features=control_features, control_bins=control_bins, **given)
+
+    data = {"sensitive_features": book["people"], "control_features": book["cover"], "n_permutations": 4}
+    bound = fm.null_distribution(metric, None, book["u"], random_state=3, **data)
+    called = fm.null_distribution(with_control, None, book["u"], random_state=3, **data)
+    assert_allclose(bound.values, called.values, rtol=1e-10)
+    assert_allclose(bound.observed, called.observed, rtol=1e-14)
+
+
+@pytest.mark.parametrize("metric", [*DEPENDENCE, *GROUP_METRICS])
 def test_predictions_of_the_strata_alone_are_independent_within(book, metric):
     level = book["cover"].map({"basic": 1.0, "full": 2.0, "plus": 3.0})
     given = {"sensitive_features": book["people"]}
-    assert metric(None, level, control_features=book["cover"], **given) == 0
-    assert metric(None, level, **given) > 0.01
+    equal = 1.0 if metric is fm.tier_parity_ratio else 0.0
+    assert metric(None, level, control_features=book["cover"], **given) == equal
+    assert abs(metric(None, level, **given) - equal) > 0.01
 
 
 @pytest.mark.parametrize("metric", [*DEPENDENCE, fm.js_divergence])
@@ -102,16 +134,19 @@ def test_null_values_are_those_of_permuted_attributes(book):
 
 
 def test_metrics_that_take_none_say_so(book):
-    with pytest.raises(TypeError, match="ks_disparity does not take control_features"):
-        fm.null_distribution(
-            fm.ks_disparity, None, book["u"], sensitive_features=book["people"], control_features=book["cover"]
-        )
+    def blind(y_true, y_pred, *, sensitive_features):
+        return 0.0
+
+    with pytest.raises(TypeError, match="blind does not take control_features"):
+        fm.null_distribution(blind, None, book["u"], sensitive_features=book["people"], control_features=book["cover"])
 
 
 def test_small_cells_and_strata_of_one_group(book):
     people, cover = book["people"]["gender"].copy(), book["cover"].copy()
     cover[:30], people[:30] = "rare", "f"
-    with pytest.warns(SensitiveFeaturesWarning, match=r"1 of 4 strata.*one group only and count as 0: 'rare': 30"):
+    with pytest.warns(
+        SensitiveFeaturesWarning, match=r"1 of 4 strata.*one group only, where nothing differs: 'rare': 30"
+    ):
         found = fm.js_divergence(None, book["u"], sensitive_features=people, control_features=cover)
     rest = fm.js_divergence(None, book["u"][30:], sensitive_features=people[30:], control_features=cover[30:])
     assert_allclose(found, rest * 570 / 600, rtol=1e-12)
@@ -185,4 +220,4 @@ def test_scorers_get_the_control_features_of_the_fold(book):
     assert (found["test_within"] < 0).all()
     assert [len(control) for _, control in seen] == [200, 200, 200]
     assert all((control.index == people.index).all() for people, control in seen)
-    assert "control_features" not in fm.neg_ks_disparity_scorer.requests
+    assert fm.neg_ks_disparity_scorer.requests["control_features"] is True

@@ -327,10 +327,56 @@ def test_fits_and_tests_within_strata_take_probabilities(people, rng):
     assert after.statistic < 0.1 * before.statistic
 
 
-def test_groups_within_strata_take_no_probabilities(people, rng):
-    data = {"sensitive_features": declared(people), "control_features": rng.choice(["basic", "full"], N)}
-    with pytest.raises(TypeError, match="known as probabilities here: use ccdcov, dcov or jdcov"):
-        js_divergence(None, rng.gamma(3.0, size=N), **data)
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("metric", GROUP_METRICS)
+def test_group_metrics_within_strata_are_the_mean_over_them(metric, weighted, people, rng):
+    u, cover = rng.gamma(3.0, size=N), rng.choice(["basic", "full", "plus"], N, p=[0.2, 0.3, 0.5])
+    weights = rng.uniform(0.2, 1.0, N) if weighted else np.ones(N)
+    soft = declared(people)
+    passed = {"sample_weight": weights} if weighted else {}
+    found = metric(None, u, sensitive_features=soft, control_features=cover, **passed)
+    expected = 0.0
+    for level in np.unique(cover):
+        rows = np.flatnonzero(cover == level)
+        part = {"sample_weight": weights[rows]} if weighted else {}
+        expected += weights[rows].sum() * metric(None, u[rows], sensitive_features=soft.rows(rows), **part)
+    assert_allclose(found, expected / weights.sum(), rtol=1e-9)
+
+
+@pytest.mark.parametrize("metric", GROUP_METRICS)
+def test_groups_of_a_certain_attribute_within_strata_are_the_observed_ones(metric, people, rng):
+    u, cover = rng.gamma(3.0, size=N), rng.choice(["basic", "full"], N)
+    cover[:3] = "rare"
+    soft, observed = certain(people, rng)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SensitiveFeaturesWarning)
+        found, expected = (
+            metric(None, u, sensitive_features=attributes, control_features=cover, min_group_size=9)
+            for attributes in (soft, observed)
+        )
+    assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_a_level_left_out_takes_its_rows_along(people, rng):
+    u, (soft, observed) = rng.gamma(3.0, size=N), certain(people, rng)
+    least = int(group_summary(u, u, sensitive_features=observed)["rows"].min()) + 1
+    for metric in GROUP_METRICS:
+        with pytest.warns(SensitiveFeaturesWarning, match="left out"):
+            found, expected = (
+                metric(None, u, sensitive_features=attributes, min_group_size=least) for attributes in (soft, observed)
+            )
+        assert_allclose(found, expected, rtol=1e-12)
+
+
+def test_null_levels_within_strata_take_probabilities(people, rng):
+    cover = rng.choice(["basic", "full"], N)
+    data = {"sensitive_features": declared(people), "control_features": cover, "n_permutations": 30, "random_state": 0}
+    legitimate = np.where(cover == "full", 1.0, 2.0) * rng.gamma(50.0, size=N)
+    null = null_distribution(js_divergence, None, legitimate, **data)
+    assert null.observed == js_divergence(None, legitimate, **dict(list(data.items())[:2]))
+    assert 0.5 < null.observed / null.mean < 1.6
+    dependent = null_distribution(js_divergence, None, legitimate * np.exp(people["p_a"]), **data)
+    assert dependent.observed > 3 * dependent.quantile(0.95)
 
 
 def test_a_stratum_of_equal_shares_counts_as_nothing(people, rng):
