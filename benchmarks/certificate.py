@@ -24,7 +24,7 @@ from fairdcov.inference import equivalence_test
 
 __all__ = ["Population", "simulate", "textbook_error"]
 
-MEASURES = ("relative_mean", "given_factors", "tier")
+MEASURES = ("relative_mean", "given_factors", "tier", "distance_correlation")
 FACTORS = ["region", "power"]
 THRESHOLD = 1.4
 
@@ -78,6 +78,8 @@ class Population:
     def truth(self, attribute, level, measure):
         """Logarithm of the true ratio of a group to the rest."""
         weights = self.mean_exposure()
+        if measure == "distance_correlation":
+            return dcor_of_cells(self.price, self.cells[attribute].to_numpy(), weights)
         inside = (self.cells[attribute] == level).to_numpy()
         if measure == "given_factors":
             return weighted_least_squares(design(inside, self.cells), np.log(self.price), weights)[0][0]
@@ -85,6 +87,20 @@ class Population:
         return math.log(
             np.average(values[inside], weights=weights[inside]) / np.average(values[~inside], weights=weights[~inside])
         )
+
+
+def dcor_of_cells(prices, levels, weights):
+    """Distance correlation of prices with a nominal attribute, by its definition over all pairs of cells."""
+    weights = weights / weights.sum()
+
+    def centred(distances):
+        means = distances @ weights
+        return distances - means[:, None] - means + weights @ means
+
+    a = centred(np.abs(prices[:, None] - prices))
+    b = centred((levels[:, None] != levels).astype(np.float64))
+    covariance, *variances = (weights @ product @ weights for product in (a * b, a * a, b * b))
+    return math.sqrt(covariance / math.sqrt(variances[0] * variances[1]))
 
 
 def design(inside, cells):
@@ -129,9 +145,10 @@ def simulate(n, n_replications, *, seed=0, attributes=("gender", "origin"), meas
         for attribute, measure in cases:
             result = equivalence_test(
                 prices,
-                rows[attribute],
+                # Of four levels no number: they are nominal.
+                rows[attribute].map("level {}".format),
                 # Decisions at the true gap of each group are read off the interval.
-                tolerance=1.0,
+                tolerance=0.999,
                 measure=measure,
                 sample_weight=exposure,
                 legitimate_features=rows[FACTORS] if measure == "given_factors" else None,
@@ -140,26 +157,34 @@ def simulate(n, n_replications, *, seed=0, attributes=("gender", "origin"), meas
             )
             for row in result.groups:
                 # The second group of two has the gap of the first with the sign changed.
-                if attribute == "gender" and row["group"] == "1":
+                if attribute == "gender" and row["group"] == "level 1":
                     continue
                 key = attribute, row["group"], measure
                 entry = found.get(key)
                 if entry is None:
-                    truth = population.truth(attribute, int(row["group"]), measure)
+                    truth = population.truth(attribute, level_of(row), measure)
                     entry = found[key] = {"truth": truth, "bounds": [], "textbook": []}
-                bounds = math.log1p(row["lower"]), math.log1p(row["upper"])
+                bounds = row["lower"], row["upper"]
+                if measure != "distance_correlation":
+                    bounds = tuple(math.log1p(end) for end in bounds)
                 entry["bounds"].append(bounds)
                 if textbook and measure == "given_factors":
-                    inside = (rows[attribute] == int(row["group"])).to_numpy()
+                    inside = (rows[attribute] == level_of(row)).to_numpy()
                     half = norm.isf(0.05) * textbook_error(prices, inside, rows, exposure)
                     middle = math.log1p(row["gap"])
                     entry["textbook"].append((middle - half, middle + half))
     return [_line(n, key, entry) for key, entry in found.items()]
 
 
+def level_of(row):
+    """Level of the attribute that a row of the result is of; None of all together."""
+    return None if row["group"] == "all groups" else int(row["group"].removeprefix("level "))
+
+
 def _line(n, key, entry):
     attribute, group, measure = key
-    line = {"n": n, "measure": measure, "attribute": attribute, "group": group, "gap": math.expm1(entry["truth"])}
+    truth = entry["truth"] if measure == "distance_correlation" else math.expm1(entry["truth"])
+    line = {"n": n, "measure": measure, "attribute": attribute, "group": group, "gap": truth}
     for name, bounds in (("", entry["bounds"]), ("textbook_", entry["textbook"])):
         if bounds:
             lower, upper = np.array(bounds).T

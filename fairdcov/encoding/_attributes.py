@@ -78,6 +78,15 @@ class Attributes:
         return list(self.columns)
 
     @property
+    def columns_of(self):
+        """Columns of each attribute, by its name: one, or those of its levels where it is known as probabilities."""
+        attribute_of = {level: name for name, levels in self.probabilities.items() for level in levels}
+        found = {}
+        for name in self.columns:
+            found.setdefault(attribute_of.get(name, name), []).append(name)
+        return found
+
+    @property
     def named(self):
         """Whether the names were given, by a DataFrame."""
         return isinstance(_frame_of(self._given), nw.DataFrame)
@@ -183,8 +192,7 @@ class Attributes:
             levels_of = {name: [labels[k][c] for k in combined] for c, name in enumerate(observed)}
         for (name, levels), position in zip(self.probabilities.items(), positions, strict=True):
             levels_of[name] = [levels[k] for k in position]
-        attribute_of = {level: name for name, levels in self.probabilities.items() for level in levels}
-        names = list(dict.fromkeys(attribute_of.get(name, name) for name in self.columns))
+        names = list(self.columns_of)
         labels = [tuple(levels_of[name][k] for name in names) for k in range(shares.shape[1])]
         return shares, labels, names
 

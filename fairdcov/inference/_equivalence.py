@@ -6,8 +6,6 @@ from dataclasses import dataclass, fields
 
 import numpy as np
 import pandas as pd
-from scipy.stats import norm
-from scipy.stats import t as student
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import (
@@ -20,26 +18,25 @@ from fairdcov._checks import (
 )
 from fairdcov.encoding import (
     Attributes,
+    certain_shares,
     check_sensitive_features,
-    describe_groups,
-    level_text,
     read_frame,
     warn_about_order,
 )
 from fairdcov.exceptions import MissingSensitiveFeaturesError
-from fairdcov.inference._gaps import FactorRegression, MeanGaps, RegressionGaps, correlations, factor_design
+from fairdcov.inference._decisions import decide
+from fairdcov.inference._distance_correlation import DistanceCorrelationGap
+from fairdcov.inference._families import Family, check_families, groupings, overall_outcome, result_rows, summary_of
+from fairdcov.inference._gaps import FactorRegression, MeanGaps, RegressionGaps, SharedMeanGaps, factor_design
 
-__all__ = ["OUTCOMES", "EquivalenceTestResult", "equivalence_test"]
+__all__ = ["EquivalenceTestResult", "equivalence_test"]
 
-MEASURES = ("relative_mean", "given_factors", "tier")
+MEASURES = ("relative_mean", "given_factors", "tier", "distance_correlation")
 ADJUSTMENTS = ("holm", "max_t")
-WITHIN, UNSURE, OUTSIDE = OUTCOMES = ("within tolerance", "not enough evidence", "outside tolerance")
-# t-statistics beyond this are shifted, and not bent any further.
-_STRAIGHT = 3.0
-# Draws of the largest of several correlated estimates.
-_DRAWS = 20_000
 # Rows of the table that a printed result shows.
 _MOST_SHOWN = 30
+# Profiles that a distance correlation is taken with: time and memory grow with rows times profiles.
+_MOST_PROFILES = 2_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,8 +54,8 @@ class EquivalenceTestResult:
     groups : list of dict
         For each group of these: ``attributes``, ``kind``, ``group`` (its levels), ``rows``, ``exposure`` (sum of
         weights), ``value`` and ``reference`` (mean, or share above the threshold, of the group and of the rest; None
-        given factors), ``gap`` (ratio less 1) with its interval ``lower``, ``upper``, ``standard_error`` (of the
-        logarithm of the ratio), ``p_within`` and ``p_outside`` (adjusted as ``adjust`` says), ``outcome``,
+        given factors), ``gap`` (ratio less 1, or the distance correlation of ``"all groups"``) with its interval
+        ``lower``, ``upper``, ``standard_error`` (of the logarithm of the ratio, or of the correlation), ``p_within`` and ``p_outside`` (adjusted as ``adjust`` says), ``outcome``,
         ``rows_needed`` and ``exposure_needed`` in the whole book where there is not enough evidence, and ``note``.
         What is not defined is None.
     measure : str
@@ -119,6 +116,9 @@ class EquivalenceTestResult:
 
     def __str__(self):
         within = f"{-self.tolerance / (1 + self.tolerance):+.2%} to {self.tolerance:+.2%}"
+        show = "{:+.2%}".format
+        if self.measure == "distance_correlation":
+            within, show = f"at most {self.tolerance:g}", "{:.4f}".format
         lines = [
             f"Gaps between groups: {self.outcome} ({within})",
             f"  {_measure_text(self)}; {self.n_samples:,} rows",
@@ -128,7 +128,7 @@ class EquivalenceTestResult:
             lines.append(f"  {' × '.join(part['attributes'])}: {part['outcome']}")
             rows = [row for row in self.groups if row["attributes"] == part["attributes"]]
             width = max(len(row["group"]) for row in rows)
-            lines += [f"    {row['group']:<{width}}  {_row_text(row)}" for row in rows[:_MOST_SHOWN]]
+            lines += [f"    {row['group']:<{width}}  {_row_text(row, show)}" for row in rows[:_MOST_SHOWN]]
             if len(rows) > _MOST_SHOWN:
                 lines.append(f"    and {len(rows) - _MOST_SHOWN} more groups")
         return "\n".join(lines)
@@ -137,6 +137,8 @@ class EquivalenceTestResult:
 def _measure_text(result):
     if result.measure == "tier":
         return f"share of prices above {result.threshold:g}, group against the rest"
+    if result.measure == "distance_correlation":
+        return "distance correlation of price and attributes"
     given = f" given {', '.join(result.legitimate_features)}" if result.measure == "given_factors" else ""
     return f"mean price{given}, group against the rest"
 
@@ -150,12 +152,12 @@ def _adjustment_text(result):
     return f"intervals of {level} for each gap, tests at {100 * result.alpha:g} %{how}"
 
 
-def _row_text(row):
+def _row_text(row, show):
     if row["gap"] is None:
         return f"{row['outcome']} ({row['note']})"
-    text = f"{row['gap']:+.2%}"
+    text = show(row["gap"])
     if row["lower"] is not None:
-        text += f" ({row['lower']:+.2%} to {row['upper']:+.2%})"
+        text += f" ({show(row['lower'])} to {show(row['upper'])})"
     text += f"  {row['outcome']}"
     if row["note"]:
         text += f" ({row['note']})"
@@ -191,15 +193,18 @@ def equivalence_test(
     y_pred : (n,) array
         Prices per unit of exposure, all positive.
     sensitive_features : DataFrame, Series, array or list, (n,) or (n, d)
-        Protected attributes of any type. Each is looked at alone, and the intersection of all of them.
+        Protected attributes of any type. Each is looked at alone, and the intersection of all of them. Those known as
+        probabilities (:func:`fairdcov.with_probabilities`) enter by the share of each row in each group.
     tolerance : float
         Largest relative gap, above 0. With 0.05 a ratio of group to rest is within if it lies between 1 / 1.05 (a gap
         of -4.8 %) and 1.05 (a gap of +5 %), so that swapping group and rest changes nothing. For a ratio of at least
-        0.8, as in the four-fifths rule, 0.25.
-    measure : {"relative_mean", "given_factors", "tier"}, default="relative_mean"
+        0.8, as in the four-fifths rule, 0.25. For ``"distance_correlation"`` the largest one, below 1.
+    measure : {"relative_mean", "given_factors", "tier", "distance_correlation"}, default="relative_mean"
         The gap of a group. ``"relative_mean"``: mean price of the group, weighted by exposure, over that of all other
         rows, less 1. ``"given_factors"``: the same for rows with equal ``legitimate_features``, by a regression.
         ``"tier"``: the share of the group's exposure with prices above ``threshold`` over that of the rest, less 1.
+        ``"distance_correlation"``: not a gap of each group but one figure for each attribute and the intersection, 0
+        only where the whole distribution of prices is the same in all groups.
     sample_weight : (n,) array, optional
         Exposure. Rows of weight 0 do not count.
     legitimate_features : DataFrame, Series or array, (n,) or (n, p), optional
@@ -231,7 +236,9 @@ def equivalence_test(
     ValueError
         For a tolerance that is not positive, prices that are not, missing values, unequal lengths, attributes with one
         group only, too few rows to ever decide, factors that determine the attributes, a threshold that no price is
-        above, and options that do not belong to the measure.
+        above, more than 2,000 profiles for the distance correlation, and options that do not belong to the measure.
+    TypeError
+        For the distance correlation with attributes that are known as probabilities.
 
     See Also
     --------
@@ -252,6 +259,14 @@ def equivalence_test(
     up for groups of few rows, t-quantiles are taken with Satterthwaite's degrees of freedom, and the skewness of the
     t-statistic is corrected to first order (Hall 1992), by which intervals are not quite symmetric. Rows that are not
     independent (several of one customer) need to be put together first.
+
+    *Distance correlation.* R of the prices with the attributes as :class:`fairdcov.SensitiveEncoder` encodes them
+    (numbers are not cut), as a V-statistic with the weights. ``value`` is R itself, ``gap`` R without what it is above
+    0 by chance. The error is by the influence of each row on R^2, divided by 2 R; for the upper end of the interval
+    only half of the chance is taken off.
+
+    *Shares.* With the probability p of a group, the mean of the group is ``sum(w p u) / sum(w p)``, and that of the
+    rest ``sum(w (1 - p) u) / sum(w (1 - p))``; given factors, p is the regressor. ``rows`` are expected numbers.
 
     *Decision.* With q the quantile at ``1 - alpha`` (or that of all gaps at once), within if
     ``|theta| + q se <= log(1 + tolerance)``, outside if ``|theta| - q se >= log(1 + tolerance)``.
@@ -285,8 +300,8 @@ def equivalence_test(
     'not enough evidence'
     """
     options = _Options(
-        tolerance=check_positive_number(tolerance, "tolerance"),
         measure=check_choice(measure, "measure", MEASURES),
+        tolerance=_check_tolerance(tolerance, measure),
         alpha=_check_alpha(alpha),
         min_group_size=check_whole_number(min_group_size, "min_group_size", 2),
         adjust=adjust if adjust is None else check_choice(adjust, "adjust", ADJUSTMENTS),
@@ -311,24 +326,21 @@ def equivalence_test(
         regression = FactorRegression(prices, scaled, factor_design(frame, weights))
     quantile_weights = None if sample_weight is None else weights
     families = [
-        _Family.of(
-            kind, attributes.select(selected).groups(_bins_of(bins, selected), quantile_weights), prices, weights
-        )
-        for kind, selected in _groupings(attributes.names)
+        _family(kind, selected, bins, quantile_weights, weights, options) for kind, selected in groupings(attributes)
     ]
-    _check_groups(families, options.min_group_size)
+    check_families(families, options.min_group_size)
     parts = [_estimate(family, prices, scaled, regression, options) for family in families]
     judged = np.concatenate([_judged(family, part, options) for family, part in zip(families, parts, strict=True)])
     if regression is not None and not judged.any():
         raise ValueError(
-            f"legitimate_features {names} determine the groups of {attributes.names}: within rows of equal factors "
-            "there is nothing to compare"
+            f"legitimate_features {names} determine the groups of {list(attributes.columns_of)}: within rows of equal "
+            "factors there is nothing to compare"
         )
-    decided = _decide(families, parts, judged, options, check_random_state(random_state))
-    rows = _rows(families, parts, judged, decided, options)
-    summary = [_summary(family, rows) for family in families]
+    decided = decide(families, parts, judged, options, len(prices), check_random_state(random_state))
+    rows = result_rows(families, parts, judged, decided, options)
+    summary = [summary_of(family, rows) for family in families]
     return EquivalenceTestResult(
-        outcome=_overall([row["outcome"] for row in rows]),
+        outcome=overall_outcome([row["outcome"] for row in rows]),
         attributes=summary,
         groups=rows,
         n_compared=decided.n_compared,
@@ -350,40 +362,31 @@ class _Options:
     adjust: str | None
     threshold: float | None
 
+    @property
+    def bound(self):
+        """The tolerance on the scale that gaps are tested on."""
+        if self.measure == "distance_correlation":
+            return self.tolerance
+        return math.log1p(self.tolerance)
 
-@dataclass(frozen=True, eq=False)
-class _Family:
-    """The groups that one attribute, or the intersection of all, divides the rows into."""
-
-    kind: str
-    names: list
-    labels: list
-    codes: np.ndarray
-    rows: np.ndarray
-    exposure: np.ndarray
-
-    @classmethod
-    def of(cls, kind, groups, prices, weights):
-        """From the groups of the rows."""
-        n_groups = len(groups.labels)
-        return cls(
-            kind,
-            list(groups.names),
-            groups.labels,
-            groups.codes,
-            np.bincount(groups.codes, minlength=n_groups),
-            np.bincount(groups.codes, weights=weights, minlength=n_groups),
-        )
-
-    def large_enough(self, least):
-        """Whether each group, and the rest beside it, has so many rows."""
-        return (self.rows >= least) & (self.rows.sum() - self.rows >= least)
+    def gap(self, estimate):
+        """A gap by its value on that scale."""
+        if self.measure == "distance_correlation":
+            return max(estimate, 0.0)
+        return np.expm1(estimate)
 
 
 def _check_alpha(alpha):
     if isinstance(alpha, bool) or not isinstance(alpha, numbers.Real) or not 0 < float(alpha) < 0.5:
         raise ValueError(f"alpha must be a number between 0 and 0.5, such as 0.05; found {alpha!r}")
     return float(alpha)
+
+
+def _check_tolerance(tolerance, measure):
+    tolerance = check_positive_number(tolerance, "tolerance")
+    if measure == "distance_correlation" and tolerance >= 1:
+        raise ValueError(f"tolerance must be below 1 for measure='distance_correlation'; found {tolerance:g}")
+    return tolerance
 
 
 def _check_threshold(threshold, measure):
@@ -437,246 +440,38 @@ def _read(y_pred, sensitive_features, sample_weight, legitimate_features, min_gr
     return prices, weights, attributes, keep
 
 
-def _groupings(names):
-    """Each attribute, and the intersection of several."""
-    found = [("attribute", [name]) for name in names]
-    return found + ([("intersection", list(names))] if len(names) > 1 else [])
-
-
-def _check_groups(families, least):
-    """Raise for attributes that divide nothing, and where no gap can be judged."""
-    for family in families:
-        if len(family.labels) < 2:
-            raise ValueError(
-                f"sensitive_features {family.names} has one group only ({describe_groups(family.labels)}): there is "
-                "nothing to compare"
-            )
-    if not any(family.large_enough(least).any() for family in families):
-        sizes = ", ".join(f"{' × '.join(family.names)}: {np.sort(family.rows)[-2]}" for family in families)
+def _family(kind, attributes, bins, quantile_weights, weights, options):
+    """What is compared of one grouping."""
+    if options.measure != "distance_correlation":
+        return Family.of_groups(kind, attributes, _bins_of(bins, attributes.names), quantile_weights, weights)
+    attributes.require_observed("a distance correlation with an error")
+    family = Family.of_all_groups(kind, attributes, weights)
+    if family.n_groups > _MOST_PROFILES:
         raise ValueError(
-            f"no gap can ever be decided: a group and the rest need min_group_size={least} rows each; the second "
-            f"largest groups have {sizes}"
+            f"measure='distance_correlation' takes at most {_MOST_PROFILES:,} profiles; found {family.n_groups:,} of "
+            f"{family.names}: round numbers, or cut them into groups, before passing them"
         )
+    return family
 
 
 def _estimate(family, prices, weights, regression, options):
+    """The gaps of a family, with their errors."""
+    if family.blocks is not None:
+        return DistanceCorrelationGap(prices, weights, family.blocks)
     if regression is not None:
-        return RegressionGaps(regression, family.codes, len(family.labels))
-    if options.measure == "relative_mean":
-        return MeanGaps(prices, weights, family.codes, len(family.labels))
-    above = prices > options.threshold
-    if not above.any():
+        shares = certain_shares(family.codes, family.n_groups) if family.shares is None else family.shares
+        return RegressionGaps(regression, shares)
+    tier = options.measure == "tier"
+    values = (prices > options.threshold).astype(np.float64) if tier else prices
+    if not values.any():
         raise ValueError(
             f"threshold must leave prices above it; found {options.threshold:g}, and the highest price is "
             f"{prices.max():g}"
         )
-    return MeanGaps(above.astype(np.float64), weights, family.codes, len(family.labels), shares=True)
+    if family.shares is None:
+        return MeanGaps(values, weights, family.codes, family.n_groups, shares=tier)
+    return SharedMeanGaps(values, weights, family.shares, shares=tier)
 
 
 def _judged(family, part, options):
     return family.large_enough(options.min_group_size) & np.isfinite(part.gaps.estimates)
-
-
-# --- decisions -----------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, eq=False)
-class _Decided:
-    """For each gap its p-values, adjusted, the ends of its interval, and the half width of that of its decision."""
-
-    p_within: np.ndarray
-    p_outside: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
-    decisive: np.ndarray
-    n_compared: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Bent:
-    """Distributions of t-statistics: ``t + bend t^2 + skewness / 6``, straight on beyond 3, is Student's."""
-
-    degrees: np.ndarray
-    skewness: np.ndarray
-    bend: np.ndarray
-
-    def straightened(self, scores):
-        """Scores of Student's distribution."""
-        return scores + self.bend * np.minimum(scores**2, _STRAIGHT**2) + self.skewness / 6
-
-    def scores(self, straight):
-        """The inverse of :meth:`straightened`."""
-        straight = straight - self.skewness / 6
-        root = np.sqrt(np.maximum(1 + 4 * self.bend * straight, 0.0))
-        bent = 2 * straight / (1 + root)
-        return np.where(np.abs(bent) <= _STRAIGHT, bent, straight - self.bend * _STRAIGHT**2)
-
-
-def _decide(families, parts, judged, options, random_state):
-    gaps = [part.gaps for part in parts]
-    estimates = np.concatenate([gap.estimates for gap in gaps])
-    errors = np.concatenate([gap.errors for gap in gaps])
-    # The two gaps of two groups are one with the sign changed.
-    firsts, position = judged.copy(), 0
-    for family in families:
-        if len(family.labels) == 2 and firsts[position : position + 2].all():
-            firsts[position + 1] = False
-        position += len(family.labels)
-    n_compared = int(firsts.sum())
-    bent = _Bent(*(np.concatenate([getattr(gap, name) for gap in gaps]) for name in ("degrees", "skewness", "bend")))
-    p_within, p_outside = _p_values(estimates, errors, bent, math.log1p(options.tolerance))
-    tail = options.alpha
-    if options.adjust == "holm":
-        decisive_tail = tail / max(n_compared, 1)
-        p_within, p_outside = _holm(p_within, judged, firsts), _holm(p_outside, judged, firsts)
-    elif options.adjust == "max_t":
-        tail = decisive_tail = _joint_tail(correlations(parts, firsts), options.alpha, random_state)
-        # Comparing them with alpha is what comparing the band with the tolerance is.
-        p_within, p_outside = (np.minimum(1.0, p * (options.alpha / tail)) for p in (p_within, p_outside))
-    else:
-        decisive_tail = tail
-    return _Decided(
-        p_within,
-        p_outside,
-        estimates - bent.scores(student.isf(tail, bent.degrees)) * errors,
-        estimates - bent.scores(student.ppf(tail, bent.degrees)) * errors,
-        student.isf(decisive_tail, bent.degrees) * errors,
-        n_compared,
-    )
-
-
-def _p_values(estimates, errors, bent, bound):
-    """Of two one-sided tests: that the gap is not within the bounds, and that it is not outside."""
-    tails = []
-    with np.errstate(divide="ignore", invalid="ignore"):
-        for end in (-bound, bound):
-            scores = bent.straightened((estimates - end) / errors)
-            # Without an error, an estimate at the end is neither above nor below.
-            missing = np.isnan(scores)
-            tails += [np.where(missing, 1.0, tail(scores, bent.degrees)) for tail in (student.sf, student.cdf)]
-    above_low, below_low, above_high, below_high = tails
-    return np.maximum(above_low, below_high), np.minimum(1.0, np.minimum(below_low, above_high))
-
-
-def _holm(p_values, judged, firsts):
-    """Adjusted p-values by Holm's method; what is not first has that of the gap before it."""
-    found = np.ones(len(p_values))
-    positions = np.flatnonzero(firsts)
-    order = positions[np.argsort(p_values[positions], kind="stable")]
-    factors = np.arange(len(order), 0, -1)
-    found[order] = np.minimum(1.0, np.maximum.accumulate(p_values[order] * factors))
-    for k in np.flatnonzero(judged & ~firsts):
-        found[k] = found[k - 1]
-    return found
-
-
-def _joint_tail(correlation, alpha, random_state):
-    """Tail probability of one estimate at which all stay inside their bounds with probability 1 - alpha."""
-    n_compared = len(correlation)
-    if n_compared < 2:
-        return alpha
-    values, vectors = np.linalg.eigh(correlation)
-    root = vectors * np.sqrt(np.maximum(values, 0.0))
-    largest = np.empty(_DRAWS)
-    step = max(1, 2**22 // n_compared)
-    for start in range(0, _DRAWS, step):
-        draws = random_state.standard_normal((min(step, _DRAWS - start), n_compared))
-        largest[start : start + len(draws)] = np.abs(draws @ root.T).max(axis=1)
-    return float(max(norm.sf(np.quantile(largest, 1 - alpha)), alpha / n_compared))
-
-
-# --- rows of the result --------------------------------------------------------------------------------------------
-
-
-def _overall(outcomes):
-    """Outcome of several gaps together: the worst that is shown, or within if all are."""
-    if OUTSIDE in outcomes:
-        return OUTSIDE
-    return WITHIN if all(outcome == WITHIN for outcome in outcomes) else UNSURE
-
-
-def _summary(family, rows):
-    outcomes = [row["outcome"] for row in rows if row["attributes"] == family.names]
-    counts = zip(("n_within", "n_unsure", "n_outside"), (outcomes.count(outcome) for outcome in OUTCOMES), strict=True)
-    return {
-        "attributes": list(family.names),
-        "kind": family.kind,
-        "outcome": _overall(outcomes),
-        "n_groups": len(outcomes),
-    } | dict(counts)
-
-
-def _number(value):
-    return float(value) if value is not None and np.isfinite(value) else None
-
-
-def _rows(families, parts, judged, decided, options):
-    found, position = [], 0
-    for family, part in zip(families, parts, strict=True):
-        large = family.large_enough(options.min_group_size)
-        for k, label in enumerate(family.labels):
-            found.append(
-                {
-                    "attributes": list(family.names),
-                    "kind": family.kind,
-                    "group": " × ".join(level_text(level) for level in label),
-                    "rows": int(family.rows[k]),
-                    "exposure": float(family.exposure[k]),
-                }
-                | _row(part.gaps, k, decided, position, judged[position], options)
-                | ({} if judged[position] else {"note": _why_not(family, k, large[k], options)})
-            )
-            position += 1
-    total_rows, total_exposure = family.rows.sum(), family.exposure.sum()
-    for row in found:
-        factor = row.pop("factor")
-        row["rows_needed"] = None if factor is None else math.ceil(factor * total_rows)
-        row["exposure_needed"] = None if factor is None else float(factor * total_exposure)
-        row["note"] = row.pop("note", None)
-    return found
-
-
-def _why_not(family, k, large, options):
-    if large:
-        return "the factors determine the group"
-    who = "the group" if family.rows[k] < options.min_group_size else "the rest"
-    return f"{who} has fewer than {options.min_group_size} rows"
-
-
-def _row(gaps, k, decided, position, judged, options):
-    """Figures of one gap."""
-    estimate = gaps.estimates[k]
-    row: dict[str, object] = {
-        "value": None,
-        "reference": None,
-        "gap": None,
-        "lower": None,
-        "upper": None,
-        "standard_error": None,
-        "p_within": None,
-        "p_outside": None,
-        "outcome": UNSURE,
-        "factor": None,
-    }
-    if gaps.values is not None:
-        row |= {"value": _number(gaps.values[k]), "reference": _number(gaps.references[k])}
-    row["gap"] = _number(np.expm1(estimate))
-    if not judged:
-        return row
-    p_within, p_outside = float(decided.p_within[position]), float(decided.p_outside[position])
-    row |= {
-        "lower": _number(np.expm1(decided.lower[position])),
-        "upper": _number(np.expm1(decided.upper[position])),
-        "standard_error": _number(gaps.errors[k]),
-        "p_within": p_within,
-        "p_outside": p_outside,
-    }
-    if p_within <= options.alpha:
-        row["outcome"] = WITHIN
-    elif p_outside <= options.alpha:
-        row["outcome"] = OUTSIDE
-    else:
-        distance = abs(abs(estimate) - math.log1p(options.tolerance))
-        if distance > 0:
-            row["factor"] = _number((decided.decisive[position] / distance) ** 2)
-    return row

@@ -41,6 +41,8 @@ class Gaps:
         1992). Prices of small groups are skewed, and so are the errors of their means.
     values, references : (K,) arrays or None
         Weighted mean, or share above the threshold, of the group and of the rest.
+    upper_estimates, upper_errors : (K,) arrays or None
+        What the upper end of the interval is by, where it is by something else than the lower one.
     """
 
     estimates: np.ndarray
@@ -50,6 +52,13 @@ class Gaps:
     bend: np.ndarray
     values: np.ndarray | None
     references: np.ndarray | None
+    upper_estimates: np.ndarray | None = None
+    upper_errors: np.ndarray | None = None
+
+    def __post_init__(self):
+        if self.upper_estimates is None:
+            object.__setattr__(self, "upper_estimates", self.estimates)
+            object.__setattr__(self, "upper_errors", self.errors)
 
 
 def _blocks(n, n_groups):
@@ -79,6 +88,11 @@ def _with_degrees(estimates, group, rest, group_rows, rest_rows, cubes, bend, va
     spread = _divide(group**2, group_rows - 1.0) + _divide(rest**2, rest_rows - 1.0)
     degrees = np.divide(variances**2, spread, out=np.full(len(variances), np.inf), where=spread > 0)
     return Gaps(estimates, np.sqrt(variances), np.maximum(degrees, 1.0), skewness, bend, values, references)
+
+
+def _half_row(weight, means):
+    """What the half row that is added to a share is taken to add to the variance of its total."""
+    return 0.5 * weight**2 * ((1 - means) ** 2 + means**2)
 
 
 class MeanGaps:
@@ -128,8 +142,8 @@ class MeanGaps:
         np.fill_diagonal(table, 0.0)
         spread, rest_spread = about_means, table.sum(axis=1)
         if shares:
-            spread = spread + 0.5 * extra**2 * ((1 - means) ** 2 + means**2)
-            rest_spread = rest_spread + 0.5 * rest_extra**2 * ((1 - rest_means) ** 2 + rest_means**2)
+            spread = spread + _half_row(extra, means)
+            rest_spread = rest_spread + _half_row(rest_extra, rest_means)
 
         own_cubes = totals((weights * centred) ** 3)
         cubes = totals(weights**3 * centred**2), totals(weights**3 * centred), totals(weights**3)
@@ -172,6 +186,93 @@ class MeanGaps:
         found = weights[:, None] * (rest_means - values[:, None]) / rest_scale
         found[np.arange(len(codes)), codes] = weights * (values - means[codes]) / scale[codes]
         return found
+
+
+class SharedMeanGaps:
+    """:class:`MeanGaps` of groups that each row has a share in.
+
+    The mean of a group is ``sum(w p_g u) / sum(w p_g)`` and that of the rest ``sum(w (1 - p_g) u) / sum(w (1 - p_g))``,
+    so that a row counts in both, and its influence is the difference of its two parts.
+
+    Parameters
+    ----------
+    values, weights : (n,) float64 arrays
+        As in :class:`MeanGaps`.
+    memberships : (n, K) sparse array
+        Shares of the rows, of sum 1 in each row.
+    shares : bool, default=False
+        As in :class:`MeanGaps`.
+    """
+
+    def __init__(self, values, weights, memberships, *, shares=False):
+        unit = 1.0 if shares else values.mean()
+        values = values / unit
+        n_groups = memberships.shape[1]
+        self._rows = values, weights, memberships
+        group_weights, group_sums = memberships.T @ weights, memberships.T @ (weights * values)
+        squares, rest_squares = np.zeros(n_groups), np.zeros(n_groups)
+        for rows in _blocks(len(values), n_groups):
+            member, rest = self._weights_of(rows)
+            squares += (member**2).sum(axis=0)
+            rest_squares += (rest**2).sum(axis=0)
+        rest_weights = weights.sum() - group_weights
+        extra, rest_extra = 0.0, 0.0
+        if shares:
+            extra, rest_extra = _divide(squares, group_weights), _divide(rest_squares, rest_weights)
+        means = _divide(group_sums + extra / 2, group_weights + extra / 2)
+        rest_means = _divide(group_sums.sum() - group_sums + rest_extra / 2, rest_weights + rest_extra / 2)
+        self._means = means, rest_means
+        self._scale = group_weights * means, rest_weights * rest_means
+        own, other, total, cubes, by_own, by_rest, own_pull, rest_pull = np.zeros((8, n_groups))
+        for rows in _blocks(len(values), n_groups):
+            member, rest = self._weights_of(rows)
+            parts = self._parts(rows, member, rest)
+            influence = parts[0] - parts[1]
+            own += (parts[0] ** 2).sum(axis=0)
+            other += (parts[1] ** 2).sum(axis=0)
+            total += (influence**2).sum(axis=0)
+            cubes += (influence**3).sum(axis=0)
+            by_own += (influence * parts[0]).sum(axis=0)
+            by_rest += (influence * parts[1]).sum(axis=0)
+            own_pull += (influence * member).sum(axis=0)
+            rest_pull += (influence * rest).sum(axis=0)
+        if shares:
+            added = _half_row(extra, means) / self._scale[0] ** 2
+            rest_added = _half_row(rest_extra, rest_means) / self._scale[1] ** 2
+            own, other, total = own + added, other + rest_added, total + added + rest_added
+            by_own, by_rest = by_own + added, by_rest - rest_added
+        with np.errstate(divide="ignore"):
+            estimates = np.log(means) - np.log(rest_means)
+        # A row that counts on both sides: the parts of the variance are those of the whole in their proportion.
+        part = np.nan_to_num(_divide(own, own + other))
+        pull = by_own * _divide(own_pull, group_weights) - by_rest * _divide(rest_pull, rest_weights)
+        self.gaps = _with_degrees(
+            estimates,
+            total * part,
+            total * (1.0 - part),
+            _divide(group_weights**2, squares),
+            _divide(rest_weights**2, rest_squares),
+            cubes,
+            -0.5 * _divide(by_own + by_rest, np.sqrt(total)) - _divide(pull, total**1.5),
+            means * unit,
+            rest_means * unit,
+        )
+
+    def _weights_of(self, rows):
+        """Weights of some rows in each group and outside of it, (m, K) each."""
+        _, weights, memberships = (part[rows] for part in self._rows)
+        member = memberships.toarray() * weights[:, None]
+        return member, weights[:, None] - member
+
+    def _parts(self, rows, member, rest):
+        """Contributions of some rows to the logarithms of both means."""
+        values = self._rows[0][rows, None]
+        return member * (values - self._means[0]) / self._scale[0], rest * (values - self._means[1]) / self._scale[1]
+
+    def influence(self, rows):
+        """Contributions of some rows (a slice) to the estimates, (m, K)."""
+        parts = self._parts(rows, *self._weights_of(rows))
+        return parts[0] - parts[1]
 
 
 def factor_design(frame, exposure):
@@ -247,39 +348,36 @@ class FactorRegression:
 
 
 class RegressionGaps:
-    """Coefficients of the indicator of each group in weighted regressions of log-prices on it and the factors.
+    """Coefficients of each group's shares in weighted regressions of log-prices on them and the factors.
 
-    One regression for each group. With ``g`` the indicator less what the factors predict of it and e the residual of
-    the regression, the influence of a row is ``w g e / sum(w g^2)``: the sandwich estimator of White (1980).
+    One regression for each group. With ``g`` the share (0 or 1 where the group is observed) less what the factors
+    predict of it and e the residual of the regression, the influence of a row is ``w g e / sum(w g^2)``: the sandwich
+    estimator of White (1980).
 
     Parameters
     ----------
     regression : FactorRegression
         On the factors alone.
-    codes : (n,) int64 array
-        Group of each row.
-    n_groups : int
-        Number K of groups, each with rows.
+    memberships : (n, K) sparse array
+        Shares of the rows in the groups, of sum 1 in each row.
     """
 
-    def __init__(self, regression, codes, n_groups):
-        weights, design, n = regression.weights, regression.design, len(codes)
-        # Rows are weighted group by group: the transposed indicators times the design.
-        groups = sp.csr_array((weights, (codes, np.arange(n))), shape=(n_groups, n))
-        products = (groups @ design).toarray().T
+    def __init__(self, regression, memberships):
+        weights, design = regression.weights, regression.design
+        n, n_groups = memberships.shape
+        products = (sp.csr_array(memberships.multiply(weights[:, None])).T @ design).toarray().T
         self._prediction = regression.inverse @ products
         self._residuals = regression.residuals
-        self._rows = weights, codes, design
-
-        def totals(row_values):
-            return np.bincount(codes, weights=row_values, minlength=n_groups)
-
-        group_weights, squares = totals(weights), totals(weights**2)
-        rest_weights, rest_squares = group_weights.sum() - group_weights, squares.sum() - squares
-        scale = group_weights - np.sum(products * self._prediction, axis=0)
+        self._rows = weights, memberships, design
+        squared_shares = memberships**2
+        group_weights, squares = memberships.T @ weights, squared_shares.T @ weights**2
+        rest_weights = group_weights.sum() - group_weights
+        # (1 - p)^2 = 1 - 2 p + p^2
+        rest_squares = np.sum(weights**2) - 2 * (memberships.T @ weights**2) + squares
+        scale = squared_shares.T @ weights - np.sum(products * self._prediction, axis=0)
         scale[scale <= _DETERMINED * np.minimum(group_weights, rest_weights)] = np.nan
         # The residuals have no weighted product with the factors: what the factors predict of the group adds nothing.
-        estimates = totals(weights * self._residuals) / scale
+        estimates = memberships.T @ (weights * self._residuals) / scale
         self._scale, self._estimates = scale, estimates
         own, total, cubes, pull = (np.zeros(n_groups) for _ in range(4))
         for rows in _blocks(n, n_groups):
@@ -287,7 +385,7 @@ class RegressionGaps:
             influence = self.influence(rows, indicators)
             squared = influence**2
             total += squared.sum(axis=0)
-            own += np.bincount(codes[rows], weights=squared[np.arange(len(squared)), codes[rows]], minlength=n_groups)
+            own += memberships[rows].multiply(squared).sum(axis=0)
             cubes += np.einsum("ij,ij->j", squared, influence)
             pull += np.einsum("ij,ij,ij,i->j", influence, indicators, indicators, weights[rows]) / scale
         correction = n / max(n - regression.rank - 1, 1)
@@ -303,11 +401,9 @@ class RegressionGaps:
         )
 
     def _indicators(self, rows):
-        """Indicators of the groups less what the factors predict of them, for some rows, (m, K)."""
-        _, codes, design = (part[rows] for part in self._rows)
-        indicators = -(design @ self._prediction)
-        indicators[np.arange(len(codes)), codes] += 1.0
-        return indicators
+        """Shares of the groups less what the factors predict of them, for some rows, (m, K)."""
+        _, memberships, design = (part[rows] for part in self._rows)
+        return memberships.toarray() - design @ self._prediction
 
     def influence(self, rows, indicators=None):
         """Contributions of some rows (a slice) to the estimates, (m, K); NaN for groups that the factors determine."""
@@ -316,21 +412,22 @@ class RegressionGaps:
         return self._rows[0][rows, None] * indicators * residuals / self._scale
 
 
-def correlations(parts, kept):
+def correlations(parts, kept, n):
     """Correlations of the estimates of several sets of gaps, from their influence.
 
     Parameters
     ----------
     parts : list
-        :class:`MeanGaps` or :class:`RegressionGaps` of the same rows.
+        Gaps of the same rows, with their ``influence``.
     kept : (K,) bool array
         Which of all their gaps.
+    n : int
+        Rows.
 
     Returns
     -------
     (k, k) float64 array
     """
-    n = len(parts[0]._rows[0])
     products = np.zeros((int(kept.sum()),) * 2)
     for rows in _blocks(n, len(kept)):
         block = np.hstack([part.influence(rows) for part in parts])[:, kept]

@@ -12,9 +12,11 @@ import pytest
 from scipy.stats import norm
 from scipy.stats import t as student
 
+from fairdcov import SensitiveEncoder, with_probabilities
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.inference import EquivalenceTestResult, equivalence_test
-from fairdcov.inference._equivalence import _Bent, _holm, _joint_tail
+from fairdcov.inference._decisions import Bent, holm, joint_tail
+from fairdcov.inference._distance_correlation import DistanceCorrelationGap
 
 WITHIN, UNSURE, OUTSIDE = "within tolerance", "not enough evidence", "outside tolerance"
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -131,7 +133,7 @@ def test_a_group_without_a_row_in_the_tier_has_an_error(rng):
     assert few.groups[0]["outcome"] == UNSURE
 
 
-@pytest.mark.parametrize("measure", ["relative_mean", "given_factors", "tier"])
+@pytest.mark.parametrize("measure", ["relative_mean", "given_factors", "tier", "distance_correlation"])
 def test_units_order_and_rows_of_weight_0_do_not_matter(book, rng, measure):
     prices, people, exposure, factors = book
     more = {"given_factors": {"legitimate_features": factors}, "tier": {"threshold": 1.0}}.get(measure, {})
@@ -260,7 +262,7 @@ def test_a_small_group_is_not_judged_and_leaves_its_attribute_unsure(rng):
 def test_holms_adjustment():
     judged = np.array([True, True, True, False, True, True])
     firsts = np.array([True, True, True, False, True, False])
-    found = _holm(np.array([0.01, 0.04, 0.03, 0.001, 0.2, 0.2]), judged, firsts)
+    found = holm(np.array([0.01, 0.04, 0.03, 0.001, 0.2, 0.2]), judged, firsts)
     assert found == pytest.approx([0.04, 0.09, 0.09, 1.0, 0.2, 0.2])
 
 
@@ -280,10 +282,10 @@ def test_the_two_gaps_of_two_groups_count_once(book):
 
 def test_the_joint_tail_lies_between_one_gap_and_bonferroni():
     random_state = np.random.RandomState(0)
-    assert _joint_tail(np.ones((1, 1)), 0.05, random_state) == 0.05
-    assert _joint_tail(np.eye(8), 0.05, random_state) == pytest.approx(0.05 / 8)
+    assert joint_tail(np.ones((1, 1)), 0.05, random_state) == 0.05
+    assert joint_tail(np.eye(8), 0.05, random_state) == pytest.approx(0.05 / 8)
     # Gaps that are all the same: the largest of them is one of them, on two sides.
-    assert _joint_tail(np.ones((8, 8)), 0.05, random_state) == pytest.approx(0.025, rel=0.1)
+    assert joint_tail(np.ones((8, 8)), 0.05, random_state) == pytest.approx(0.025, rel=0.1)
 
 
 def test_the_band_is_wider_and_no_wider_than_bonferronis(book):
@@ -332,7 +334,7 @@ def test_intervals_cover_the_true_gaps_of_deterministic_prices(certificate):
     for line in found:
         assert 0.83 <= line["coverage"] <= 0.97, line
         assert line["within"] <= 0.05 + 4 * math.sqrt(0.05 * 0.95 / 200), line
-    (smallest,) = (line for line in found if line["group"] == "3" and line["measure"] == "given_factors")
+    (smallest,) = (line for line in found if line["group"] == "level 3" and line["measure"] == "given_factors")
     assert smallest["textbook_coverage"] < 0.7
     assert smallest["textbook_within"] > 0.12
 
@@ -351,7 +353,7 @@ def test_skewed_prices_of_a_small_group_are_missed_less_often():
 
 
 def test_bent_scores_are_straightened_and_back():
-    bent = _Bent(np.full(5, 30.0), np.array([0.3, -0.3, 0.0, 0.9, -0.9]), np.array([0.1, -0.1, 0.0, 0.15, -0.15]))
+    bent = Bent(np.full(5, 30.0), np.array([0.3, -0.3, 0.0, 0.9, -0.9]), np.array([0.1, -0.1, 0.0, 0.15, -0.15]))
     for straight in (-6.0, -1.6, -0.1, 0.0, 1.7, 2.9, 8.0):
         scores = bent.scores(np.full(5, straight))
         assert bent.straightened(scores) == pytest.approx(straight)
@@ -421,6 +423,177 @@ def test_attributes_from_polars_and_lists(book):
         legitimate_features=polars.DataFrame({name: factors[name].tolist() for name in factors}),
     )
     assert found.groups == expected.groups
+
+
+# --- attributes known as probabilities -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def imputed(book, rng):
+    """The book with the probability of three levels of an attribute beside the gender."""
+    prices, people, exposure, factors = book
+    shares = rng.dirichlet([0.5, 0.5, 0.5], len(prices))
+    people = people[["gender"]].assign(**dict(zip(["p_a", "p_b", "p_c"], shares.T, strict=True)))
+    return prices * np.exp(0.2 * shares[:, 2]), people, exposure, factors[["power", "car"]], shares
+
+
+def known_by_shares(people):
+    return with_probabilities(people, {"origin": ["p_a", "p_b", "p_c"]})
+
+
+@pytest.mark.parametrize("measure", ["relative_mean", "given_factors", "tier"])
+def test_certain_probabilities_have_the_gaps_of_the_observed_attribute(imputed, rng, measure):
+    prices, people, exposure, factors, _ = imputed
+    origin = rng.integers(3, size=len(prices))
+    people = people.assign(**dict(zip(["p_a", "p_b", "p_c"], np.eye(3)[origin].T, strict=True)))
+    observed = people[["gender"]].assign(origin=np.array(["p_a", "p_b", "p_c"])[origin])
+    options = {"tolerance": 0.05, "measure": measure, "sample_weight": exposure}
+    if measure == "given_factors":
+        options["legitimate_features"] = factors
+    if measure == "tier":
+        options["threshold"] = 1.0
+    found, expected = (equivalence_test(prices, given, **options) for given in (known_by_shares(people), observed))
+    assert [row["group"] for row in found.groups] == [row["group"] for row in expected.groups]
+    for row, other in zip(found.groups, expected.groups, strict=True):
+        for name, value in other.items():
+            assert row[name] == (pytest.approx(value, rel=1e-9) if isinstance(value, float) else value), name
+
+
+def test_gaps_of_shares_are_weighted_by_them_with_the_jackknifes_error(imputed):
+    prices, people, exposure, _, shares = imputed
+
+    def estimate(rows):
+        p, w, g = prices[rows], exposure[rows], shares[rows, 2]
+        return math.log(np.average(p, weights=w * g) / np.average(p, weights=w * (1 - g)))
+
+    result = equivalence_test(prices, known_by_shares(people), tolerance=0.05, sample_weight=exposure)
+    row = rows_of(result, "origin")[2]
+    assert row["group"] == "p_c"
+    assert math.log1p(row["gap"]) == pytest.approx(estimate(np.arange(len(prices))))
+    assert row["standard_error"] == pytest.approx(delete_one_error(estimate, len(prices)), rel=0.02)
+    assert row["rows"] == round(shares[:, 2].sum())
+    assert [part["attributes"] for part in result.attributes] == [["gender"], ["origin"], ["gender", "origin"]]
+
+
+def test_shares_of_a_tier_by_probabilities_have_the_jackknifes_error(imputed):
+    prices, people, exposure, _, shares = imputed
+    above = prices > 1.2
+
+    def estimate(rows):
+        p, w, g = above[rows], exposure[rows], shares[rows, 2]
+        return math.log(np.average(p, weights=w * g) / np.average(p, weights=w * (1 - g)))
+
+    row = equivalence_test(
+        prices, known_by_shares(people), tolerance=0.05, measure="tier", threshold=1.2, sample_weight=exposure
+    ).groups[4]
+    assert row["standard_error"] == pytest.approx(delete_one_error(estimate, len(prices)), rel=0.05)
+
+
+def test_the_gap_given_factors_is_the_coefficient_of_the_share(imputed):
+    statsmodels = pytest.importorskip("statsmodels.api")
+    prices, people, exposure, factors, shares = imputed
+    result = equivalence_test(
+        prices,
+        known_by_shares(people),
+        tolerance=0.05,
+        sample_weight=exposure,
+        measure="given_factors",
+        legitimate_features=factors,
+    )
+    X = pd.get_dummies(factors.astype(str), drop_first=True, dtype=float)
+    X.insert(0, "share", shares[:, 2])
+    fit = statsmodels.WLS(np.log(prices), statsmodels.add_constant(X), weights=exposure).fit(cov_type="HC1")
+    row = rows_of(result, "origin")[2]
+    assert math.log1p(row["gap"]) == pytest.approx(fit.params["share"])
+    assert 1.0 <= row["standard_error"] / fit.bse["share"] < 1.02
+
+
+def test_shares_that_are_the_same_in_all_rows_say_nothing_given_factors(imputed):
+    prices, people, _, factors, _ = imputed
+    people = people.assign(p_a=0.2, p_b=0.3, p_c=0.5)
+    with pytest.raises(ValueError, match=r"determine the groups of \['origin'\]"):
+        equivalence_test(
+            prices,
+            with_probabilities(people[["p_a", "p_b", "p_c"]], {"origin": ["p_a", "p_b", "p_c"]}),
+            tolerance=0.05,
+            measure="given_factors",
+            legitimate_features=factors,
+        )
+
+
+# --- distance correlation ------------------------------------------------------------------------------------------
+
+
+def weighted_distance_correlation_squared(prices, points, weights):
+    """By its definition over all pairs."""
+    weights = weights / weights.sum()
+
+    def centred(values):
+        distances = np.sqrt(((values[:, None] - values) ** 2).sum(axis=2))
+        means = distances @ weights
+        return distances - means[:, None] - means + weights @ means
+
+    a, b = centred(prices[:, None]), centred(points)
+    covariance, left, right = (weights @ product @ weights for product in (a * b, a * a, b * b))
+    return covariance / math.sqrt(left * right)
+
+
+def test_the_distance_correlation_is_dcors(book):
+    dcor = pytest.importorskip("dcor")
+    prices, people, _, factors = book
+    attributes = people.assign(power=factors["power"])
+    result = equivalence_test(prices, attributes, tolerance=0.3, measure="distance_correlation")
+    for row in result.groups:
+        points = np.asarray(SensitiveEncoder().fit_transform(attributes[row["attributes"]]))
+        assert row["value"] == pytest.approx(dcor.distance_correlation(prices, points))
+        net = math.sqrt(max(dcor.u_distance_correlation_sqr(prices, points), 0.0))
+        assert row["gap"] == pytest.approx(net, abs=0.02)
+        assert row["lower"] <= row["gap"] <= row["upper"]
+
+
+def test_the_error_of_the_distance_correlation_is_the_jackknifes(book, rng):
+    prices, people, exposure, _ = (part[:150] for part in book)
+    prices = prices * np.exp(0.4 * (people["region"] == "w"))
+    points = np.asarray(SensitiveEncoder().fit_transform(people))
+    squared = weighted_distance_correlation_squared(prices.to_numpy(), points, exposure)
+    part = DistanceCorrelationGap(prices.to_numpy(), exposure, SensitiveEncoder().fit_encode(people).concatenated())
+    assert part.gaps.values[0] == pytest.approx(math.sqrt(squared))
+
+    def estimate(rows):
+        return weighted_distance_correlation_squared(prices.to_numpy()[rows], points[rows], exposure[rows])
+
+    error = 2 * part.gaps.errors[0] * part.gaps.estimates[0]
+    assert error == pytest.approx(delete_one_error(estimate, 150), rel=0.05)
+
+
+def test_three_outcomes_of_the_distance_correlation(rng):
+    group = rng.choice(list("ab"), 4_000)
+    prices = rng.gamma(5.0, size=4_000) * np.exp(0.3 * (group == "b"))
+    options = {"measure": "distance_correlation"}
+    loose, near, tight = (
+        equivalence_test(prices, group, tolerance=tolerance, **options) for tolerance in (0.6, 0.33, 0.1)
+    )
+    assert 0.3 < loose.groups[0]["gap"] < 0.36
+    assert (loose.outcome, near.outcome, tight.outcome) == (WITHIN, UNSURE, OUTSIDE)
+    assert near.groups[0]["rows_needed"] > 4_000
+    assert "distance correlation of price and attributes" in str(near)
+    assert "at most 0.33" in str(near)
+    unrelated = equivalence_test(rng.gamma(5.0, size=4_000), group, tolerance=0.1, **options)
+    assert unrelated.outcome == WITHIN
+    assert unrelated.groups[0]["lower"] == 0.0
+    constant = equivalence_test(np.ones(4_000), group, tolerance=0.01, **options)
+    assert (constant.outcome, constant.groups[0]["gap"]) == (WITHIN, 0.0)
+
+
+def test_what_the_distance_correlation_refuses(imputed, rng):
+    prices, people, _, _, _ = imputed
+    options = {"measure": "distance_correlation"}
+    with pytest.raises(ValueError, match="tolerance must be below 1"):
+        equivalence_test(prices, people["gender"], tolerance=1.0, **options)
+    with pytest.raises(TypeError, match=r"known as probabilities.*not a distance correlation with an error"):
+        equivalence_test(prices, known_by_shares(people), tolerance=0.1, **options)
+    with pytest.raises(ValueError, match="at most 2,000 profiles; found 2,500"):
+        equivalence_test(rng.gamma(5.0, size=2_500), rng.uniform(size=2_500), tolerance=0.1, **options)
 
 
 # --- bad input -----------------------------------------------------------------------------------------------------

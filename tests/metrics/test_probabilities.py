@@ -16,7 +16,6 @@ from fairdcov import (
     JSDivergenceCalibrator,
     SensitiveEncoder,
     audit,
-    equivalence_test,
     independence_test,
     with_probabilities,
 )
@@ -283,8 +282,6 @@ def test_errors_that_shares_do_not_have_are_refused(people, rng):
     for function in (tier_summary, divergence_summary):
         with pytest.raises(TypeError, match=rf"{function.__name__} has errors for observed protected attributes"):
             function(None, u, sensitive_features=declared(people))
-    with pytest.raises((TypeError, ValueError), match="probabilities"):
-        equivalence_test(u, declared(people), tolerance=0.1)
 
 
 # --- within strata ----------------------------------------------------------------------------------------------------
