@@ -6,6 +6,7 @@ To the learners a penalty is this: :class:`Penalty` is bound to protected attrib
 
 import inspect
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -273,9 +274,58 @@ class BoundDependence(BoundPenalty):
             gradient = gradient * self.multiplier
         return value, gradient, u, spread, order, exponent
 
+    def profile_terms(self):
+        """What value and gradient are made of where M is one of profiles, for code that sums on another device.
+
+        Returns
+        -------
+        ProfileTerms or None
+            None for other methods, and within strata.
+        """
+        terms = self._form.profile_terms()
+        if terms is None:
+            return None
+        return ProfileTerms(
+            *terms, self._probabilities, self._counted, self.multiplier, self.scale_free, self._statistic
+        )
+
     @cached_property
     def _pulls(self):
         return self._form.pull_bounds()
+
+
+@dataclass(frozen=True, eq=False)
+class ProfileTerms:
+    """Parts of a bound dependence penalty of profiles, ``sum_ij |u_i - u_j| q_i q_j D[k_i, k_j]``.
+
+    Attributes
+    ----------
+    codes : (n,) int32 array
+        Profile k of each row.
+    matrix : (K, K) float64 array
+        D.
+    row_weights : (n,) float64 array or None
+        q, None for ones.
+    probabilities : (n,) float64 array or None
+        Row weights of sum 1 of the Gini mean difference, None for equal ones.
+    counted : (n,) bool array or None
+        Rows of positive weight; None for all.
+    multiplier : (n,) float64 array or None
+        What predictions are multiplied by first.
+    scale_free : bool
+        Whether the value is divided by the Gini mean difference.
+    statistic : {"v", "u"}
+        Of the Gini mean difference.
+    """
+
+    codes: np.ndarray
+    matrix: np.ndarray
+    row_weights: np.ndarray | None
+    probabilities: np.ndarray | None
+    counted: np.ndarray | None
+    multiplier: np.ndarray | None
+    scale_free: bool
+    statistic: str
 
 
 class _SmoothedDependence(BoundPenalty):

@@ -12,6 +12,8 @@ from fairdcov.dependence._sample import FEW_PROFILES, Factor, distances, pivoted
 
 # A centred W this small beside W itself is rounding: nothing can depend on such attributes.
 ROUNDING = 1e-13
+# Joint profiles of forms that are added up for another device.
+_JOINT_PROFILES = 2_000
 # Rows that stand for all where the profiles are too many for their matrix.
 _PART = 512
 
@@ -75,6 +77,14 @@ class DependenceForm(ABC):
     @abstractmethod
     def between(self, rows):
         """W between two different rows with the profiles of ``rows`` each, up to what centring takes off, (m, m)."""
+
+    def profile_terms(self):
+        """M as profiles, for code that sums on another device; None where it is represented by something else.
+
+        The profile of each row (n,), the (K, K) matrix D and row weights q (n,), None for ones:
+        ``M_ij = q_i q_j D[k_i, k_j]``.
+        """
+        return None
 
     def pull_bounds(self, random_state=0):
         """``sum_j |M_ij|`` for every row, (n,): no component of the gradient is more than twice that.
@@ -144,6 +154,10 @@ class ProfileForm(DependenceForm):
         return _kernels.profile_signed_products(
             u, self._codes, self._matrix, weights=self._row_weights, order=order, return_signed_weights=True
         )
+
+    def profile_terms(self):
+        """See :meth:`DependenceForm.profile_terms`."""
+        return self._codes, self.factor * self._matrix[:, : len(self._matrix)], self._row_weights
 
     def norm(self):
         """See :meth:`DependenceForm.norm`."""
@@ -375,6 +389,17 @@ class SumForm(DependenceForm):
         """See :meth:`DependenceForm.signed_sums`."""
         sums, weights = zip(*(form.signed_sums(u, order) for form in self._forms), strict=True)
         return sum(sums), weights[0]
+
+    def profile_terms(self):
+        """See :meth:`DependenceForm.profile_terms`; by the joint profiles, where these are few."""
+        parts = [form.profile_terms() for form in self._forms]
+        if not hasattr(self._sample, "codes") or any(part is None for part in parts):
+            return None
+        found, first, codes = np.unique(self._sample.codes, return_index=True, return_inverse=True)
+        if len(found) > _JOINT_PROFILES:
+            return None
+        matrix = sum(part[np.ix_(part_codes[first], part_codes[first])] for part_codes, part, _ in parts)
+        return codes.astype(np.int32), self.factor * matrix, parts[0][2]
 
     def norm(self):
         """Sum of the norms of the forms, which by the triangle inequality is not less than that of their sum."""

@@ -55,8 +55,9 @@ class EquivalenceTestResult:
         For each group of these: ``attributes``, ``kind``, ``group`` (its levels), ``rows``, ``exposure`` (sum of
         weights), ``value`` and ``reference`` (mean, or share above the threshold, of the group and of the rest; None
         given factors), ``gap`` (ratio less 1, or the distance correlation of ``"all groups"``) with its interval
-        ``lower``, ``upper``, ``standard_error`` (of the logarithm of the ratio, or of the correlation), ``p_within`` and ``p_outside`` (adjusted as ``adjust`` says), ``outcome``,
-        ``rows_needed`` and ``exposure_needed`` in the whole book where there is not enough evidence, and ``note``.
+        ``lower``, ``upper``, ``standard_error`` (of the logarithm of the ratio, or of the correlation), ``p_within``
+        and ``p_outside`` (adjusted as ``adjust`` says), ``outcome``, ``rows_needed`` and ``exposure_needed`` in the
+        whole book where there is not enough evidence, and ``note``.
         What is not defined is None.
     measure : str
         What was compared.

@@ -10,6 +10,8 @@ from fairdcov.penalties import bind_penalty, resolve_penalty
 
 torch = import_optional("torch", "fairdcov.neural.DependenceLoss")
 
+from fairdcov.neural._torch_device import DeviceDependence  # noqa: E402 - which needs torch
+
 __all__ = ["BoundDependenceLoss", "DependenceLoss"]
 
 LEAST_ROWS = 4
@@ -20,6 +22,11 @@ class _PenaltyOf(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, predictions, bound):
+        found = bound.value_gradient_there(predictions)
+        if found is not None:
+            value, gradient = found
+            ctx.save_for_backward(gradient.reshape(predictions.shape).to(predictions))
+            return torch.as_tensor(value, dtype=torch.float64, device=predictions.device).to(predictions)
         # Only the predictions leave their device, and only the gradient goes back to it.
         u = _prediction_vector(predictions, bound.n_samples)
         value, gradient = bound.value_gradient(u)
@@ -55,6 +62,29 @@ class BoundDependenceLoss(torch.nn.Module):
         super().__init__()
         self.bound = bound
         self.n_samples = n_samples
+        self._there = {}
+
+    def value_gradient_there(self, predictions):
+        """Value and gradient of a tensor, on its device; None where it has to come to the CPU.
+
+        On CUDA devices, for the penalties whose ``method`` is ``"profiles"``.
+        """
+        device = predictions.device
+        if device.type != "cuda" or not hasattr(self.bound, "profile_terms"):
+            return None
+        if device not in self._there:
+            terms = self.bound.profile_terms()
+            self._there[device] = None if terms is None else DeviceDependence(terms, device)
+        there = self._there[device]
+        if there is None:
+            return None
+        u = predictions.detach().reshape(-1).to(torch.float64)
+        check_consistent_rows(self.n_samples, u, "predictions", reference="sensitive_features")
+        return there.value_gradient(u)
+
+    def __getstate__(self):
+        # Copies on devices are made anew where they are needed.
+        return {**super().__getstate__(), "_there": {}}
 
     def value_gradient(self, u):
         """Value and gradient (n,) of a float64 vector."""
@@ -91,8 +121,10 @@ class DependenceLoss(torch.nn.Module):
     """Dependence of predictions on protected attributes, as a term of the loss of any PyTorch model.
 
     Value and gradient are those of the penalties, exact and computed by the same compiled kernels in O(n log n): on the
-    full sample with :meth:`bind`, or on mini-batches with :meth:`encode`. Tensors on other devices work as well: the
-    predictions are copied to the CPU, the gradient is copied back.
+    full sample with :meth:`bind`, or on mini-batches with :meth:`encode`. Tensors on a CUDA device stay there where the
+    attributes are few profiles (``bound.method == "profiles"``) and there are no strata: the same sums in double
+    precision, by kernels in Triton where it is installed (it comes with PyTorch on Linux). For other methods and
+    devices the predictions are copied to the CPU, and the gradient is copied back.
 
     Parameters
     ----------

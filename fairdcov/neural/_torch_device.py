@@ -1,0 +1,208 @@
+"""A dependence penalty of profiles on the device of the predictions: nothing but the value comes back to the host."""
+
+import numpy as np
+
+from fairdcov._checks import import_optional
+
+torch = import_optional("torch", "fairdcov.neural.DependenceLoss")
+
+__all__ = ["LONGEST_RUN", "DeviceDependence", "PlainSums"]
+
+# Rows with equal predictions that kernels look up one by one; longer runs of them go the plain way.
+LONGEST_RUN = 16
+
+# Running sums, of rows in profiles, that plain torch holds at once.
+_CELLS = 2**26
+# Predictions whose squares may leave the range of floats take the way over the CPU, which rescales them.
+_SMALL, _LARGE = 1e-100, 1e100
+# As for predictions on the CPU: equal up to rounding is constant.
+_ROUNDING = 64 * 2.0**-52
+
+
+def _sums_on(device):
+    """The kernels in Triton, where it is installed and has a device to run on; else those of plain torch."""
+    if device.type == "cuda":
+        try:
+            from fairdcov.neural._torch_triton import SortedSums
+        except ImportError:
+            return PlainSums
+        return SortedSums
+    return PlainSums
+
+
+class DeviceDependence:
+    """Value and gradient of a penalty of profiles for predictions on one device.
+
+    Parameters
+    ----------
+    terms : ProfileTerms
+        What the penalty is made of.
+    device : torch.device
+        Where the predictions are, and where the attributes are copied to once.
+    """
+
+    def __init__(self, terms, device):
+        def tensor(array):
+            return None if array is None else torch.as_tensor(array, device=device)
+
+        # Less to gather: the rows are put in order at every call.
+        smallest = np.uint8 if len(terms.matrix) < 256 else np.int32
+        self._codes, self._matrix = tensor(terms.codes.astype(smallest)), tensor(terms.matrix).contiguous()
+        # V-statistics have the same weights in both measures, U-statistics none.
+        self._weights = tensor(terms.row_weights)
+        self._counted, self._multiplier = tensor(terms.counted), tensor(terms.multiplier)
+        self._scale_free, n = terms.scale_free, len(terms.codes)
+        self._scale = 1.0
+        if terms.row_weights is None:
+            self._scale = 1.0 / (n * (n - 1)) if terms.statistic == "u" else 1.0 / n**2
+        self._sums = _sums_on(device)
+
+    def value_gradient(self, u):
+        """Value and gradient (n,) of a float64 vector; None where the CPU has to do it.
+
+        Predictions that are not finite raise a ValueError.
+        """
+        if self._multiplier is not None:
+            u = u * self._multiplier
+        finite = torch.isfinite(u).all()
+        if self._counted is not None:
+            # Rows of weight 0 have no say in what is large or small.
+            u = torch.clamp(u, *torch.aminmax(u[self._counted]))
+        values, order = torch.sort(u)
+        low, high, finite, ties, long_runs = _looked_at(values, finite)
+        if not finite:
+            raise ValueError("predictions must be finite; found NaN or infinite values")
+        largest = max(abs(low), abs(high))
+        if high - low <= _ROUNDING * largest:
+            return 0.0, torch.zeros_like(u)
+        if not _SMALL < largest < _LARGE:
+            return None
+        weights = None if self._weights is None else self._weights[order]
+        sums = (PlainSums if long_runs else self._sums)(values, self._codes[order], weights, self._matrix, ties)
+        value, value_part, spread_part = 2.0 * sums.products_value(), 2.0, 0.0
+        if self._scale_free:
+            spread = 2.0 * self._scale * sums.weights_value()
+            value = value / spread
+            value_part, spread_part = 2.0 / spread, -2.0 * self._scale * value / spread
+        gradient = sums.gradient(order, value_part, spread_part)
+        return value, gradient if self._multiplier is None else gradient * self._multiplier
+
+
+def _looked_at(values, finite):
+    """What decides where to go on, by one copy to the host.
+
+    The ends of the ascending values, whether they were finite, whether some are equal, and whether more of them are
+    than kernels look up one by one.
+    """
+    found = [values[0], values[-1], finite]
+    for distance in (1, LONGEST_RUN):
+        found.append((values[distance:] == values[:-distance]).any() if len(values) > distance else ~finite & finite)
+    low, high, *flags = torch.stack([one.to(torch.float64) for one in found]).tolist()
+    return low, high, *map(bool, flags)
+
+
+class PlainSums:
+    """Signed sums of rows in order of the predictions, in plain torch.
+
+    Parameters
+    ----------
+    values : (n,) float64 tensor
+        Predictions, ascending.
+    codes : (n,) integer tensor
+        Profiles k of the rows.
+    weights : (n,) float64 tensor or None
+        w, None for ones.
+    matrix : (K, K) float64 tensor
+        D.
+    ties : bool
+        Whether some values are equal.
+
+    Attributes
+    ----------
+    products : (n,) tensor
+        ``w_i sum_j sign(u_i - u_j) w_j D[k_i, k_j]``.
+    weight_products : (n,) tensor
+        ``w_i sum_j sign(u_i - u_j) w_j``.
+    """
+
+    def __init__(self, values, codes, weights, matrix, ties):
+        mirror = _mirrored_ties(values) if ties else None
+        self._values = values
+        self.products = _without_ties(signed_sums, mirror, codes, weights, matrix)
+        given = torch.ones_like(values) if weights is None else weights
+        self.weight_products = _without_ties(lambda _, w, __: _signed_weights(w), mirror, codes, given, matrix)
+        if weights is not None:
+            self.products *= weights
+            self.weight_products *= weights
+
+    def products_value(self):
+        """``u . products``, about the middle of u to lose no digits."""
+        return (self._values - self._values[len(self._values) // 2]) @ self.products
+
+    def weights_value(self):
+        """``u . weight_products``."""
+        return (self._values - self._values[len(self._values) // 2]) @ self.weight_products
+
+    def gradient(self, order, value_part, spread_part):
+        """``value_part * products + spread_part * weight_products`` in the order that the rows came in."""
+        found = torch.empty_like(self.products)
+        found[order] = value_part * self.products + spread_part * self.weight_products
+        return found
+
+
+def _without_ties(function, mirror, codes, weights, matrix):
+    """Sums by the order of the rows, and by that with ties turned round: what is between equal rows cancels."""
+    found = function(codes, weights, matrix)
+    if mirror is None:
+        return found
+    turned = function(codes[mirror], None if weights is None else weights[mirror], matrix)
+    return (found + turned[mirror]) / 2
+
+
+def _signed_weights(weights):
+    """``sum_j w_j sign(i - j)`` of each row i."""
+    reached = torch.cumsum(weights, 0)
+    return 2 * reached - weights - reached[-1]
+
+
+def _mirrored_ties(values):
+    """Positions with every run of equal values turned round."""
+    new = values[1:] != values[:-1]
+    starts = torch.cat([torch.zeros(1, dtype=torch.int64, device=new.device), torch.nonzero(new)[:, 0] + 1])
+    ends = torch.cat([starts[1:] - 1, torch.full((1,), len(values) - 1, device=new.device)])
+    run = torch.zeros(len(values), dtype=torch.int64, device=new.device)
+    run[starts[1:]] = 1
+    run = torch.cumsum(run, 0)
+    return starts[run] + ends[run] - torch.arange(len(values), device=new.device)
+
+
+def signed_sums(codes, weights, matrix):
+    """``sum_j sign(i - j) w_j D[k_i, k_j]`` of each row i, by running sums of the weight in each profile.
+
+    Parameters
+    ----------
+    codes : (n,) integer tensor
+        Profiles k of the rows, in order of the predictions.
+    weights : (n,) float64 tensor or None
+        w, None for ones.
+    matrix : (K, K) float64 tensor
+        D.
+
+    Returns
+    -------
+    (n,) float64 tensor
+    """
+    n, n_profiles = len(codes), len(matrix)
+    found = torch.zeros(n, dtype=torch.float64, device=codes.device)
+    codes = codes.long()
+    step = max(1, _CELLS // n)
+    for start in range(0, n_profiles, step):
+        profiles = torch.arange(start, min(start + step, n_profiles), device=codes.device)
+        member = (codes == profiles[:, None]).to(torch.float64)
+        if weights is not None:
+            member *= weights
+        reached = torch.cumsum(member, 1)
+        total = reached[:, -1:].clone()
+        reached.mul_(2).sub_(member).sub_(total)
+        found += (matrix[:, profiles].T[:, codes] * reached).sum(0)
+    return found
