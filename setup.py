@@ -38,7 +38,8 @@ class BuildKernels(build_ext):
             optimise, openmp = ["/O2", "/fp:contract"], (["/openmp"], [])
         else:
             # Square roots must not set errno, or the distance loop stays scalar. Nothing here relaxes IEEE arithmetic.
-            optimise, openmp = ["-O3", "-fno-math-errno", "-fno-trapping-math"], (["-fopenmp"], ["-fopenmp"])
+            # Without debug information, which would be four fifths of a wheel.
+            optimise, openmp = ["-O3", "-g0", "-fno-math-errno", "-fno-trapping-math"], (["-fopenmp"], ["-fopenmp"])
         if SANITIZE:
             # One version of each loop: what chooses among several runs before the sanitizer is ready.
             flags = [f"-fsanitize={SANITIZE},undefined", "-fno-sanitize-recover=undefined"]

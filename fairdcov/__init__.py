@@ -6,6 +6,7 @@ penalty on the whole sample. See the documentation's theory page for the mathema
 
 from importlib.metadata import PackageNotFoundError, version
 
+from fairdcov._checks import show_versions
 from fairdcov.boosting import DCovLGBMClassifier, DCovLGBMRegressor, DCovXGBRegressor
 from fairdcov.calibration import JSDivergenceCalibrator
 from fairdcov.dependence import (
@@ -56,5 +57,6 @@ __all__ = [
     "equivalence_test",
     "independence_test",
     "joint_distance_covariance",
+    "show_versions",
     "with_probabilities",
 ]

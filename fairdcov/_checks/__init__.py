@@ -24,4 +24,5 @@ from fairdcov._checks._validation import (
     check_whole_number,
     resolve_n_threads,
 )
+from fairdcov._checks._versions import show_versions
 from fairdcov._checks._warning import warn_user

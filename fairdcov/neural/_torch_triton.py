@@ -6,8 +6,12 @@ Exact, in double precision, and the same bits each time: no atomic operations.
 from fairdcov._checks import import_optional
 
 torch = import_optional("torch", "fairdcov.neural.DependenceLoss")
-triton = import_optional("triton", "the penalty's kernels for CUDA devices")
-tl = import_optional("triton.language", "the penalty's kernels for CUDA devices")
+
+try:
+    import triton
+    import triton.language as tl
+except ImportError as error:  # no package that an extra names: it comes with PyTorch where it can run
+    raise ImportError("these kernels need Triton: pip install torch brings it on Linux, in its CUDA builds") from error
 
 from fairdcov.neural._torch_device import LONGEST_RUN  # noqa: E402 - which needs torch
 
