@@ -14,10 +14,12 @@ from fairdcov.actuarial._policies import (
     exposure_bins,
     read_policies,
 )
+from fairdcov.actuarial._rating_table import RatingTable
 from fairdcov.actuarial._rebalance import Rebalancer, balance_correction, metadata_for_fit
 from fairdcov.actuarial._relativities import relativities
 
 __all__ = [
+    "RatingTable",
     "Rebalancer",
     "balance_table",
     "double_lift_table",
