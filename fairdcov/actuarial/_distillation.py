@@ -12,7 +12,7 @@ import numpy as np
 from scipy import sparse
 
 from fairdcov.actuarial._rating_levels import CategoryLevels, NumberLevels, column_values, is_number
-from fairdcov.encoding import MISSING, nearest_name, read_factor
+from fairdcov.encoding import MAX_NUMERIC_LEVELS, MISSING, nearest_name, read_factor
 from fairdcov.exceptions import StrengthWarning
 from fairdcov.linear_model import DCovTweedieRegressor
 from fairdcov.metrics import ccdcov, dcov, jdcov
@@ -156,15 +156,41 @@ def _read_column(column, name, bins, exposure):
         factor = read_factor(column, "X", {name: bins[name]}, exposure)
         edges = _edges(factor.levels) if np.ndim(bins[name]) == 0 else np.asarray(bins[name], dtype=np.float64)
         lower, upper = edges[:-1], edges[1:]
-    elif name in bins or (len(distinct) <= _MOST_WHOLE_NUMBERS and (distinct == np.rint(distinct)).all()):
+    elif name in bins or _at_each_value(distinct):
         lower, upper = distinct, np.append(distinct[1:], distinct[-1:])
     else:
-        shares = np.linspace(0.0, 1.0, _FINE_BINS + 1)[1:-1]
-        inner = np.quantile(values[known], shares, weights=exposure[known], method="inverted_cdf")
-        lower = np.unique(np.append(distinct[0], inner))
-        upper = np.append(lower[1:], distinct[-1])
+        shares = np.linspace(0.0, 1.0, _FINE_BINS + 1)
+        quantiles = np.quantile(values[known], shares, weights=exposure[known], method="inverted_cdf")
+        quantiles[[0, -1]] = distinct[[0, -1]]
+        edges = _short_edges(np.unique(quantiles))
+        filled = np.unique(np.searchsorted(edges[1:-1], distinct, side="right"))
+        lower, upper = edges[filled], np.append(edges[filled][1:], edges[-1])
+        if quantiles[-2] == distinct[-1]:
+            # A limit that many policies have is a level of its own.
+            lower, upper = np.append(lower, distinct[-1]), np.append(np.append(lower[1:], distinct[-1]), distinct[-1])
     levels = NumberLevels.of_ranges(name, lower, upper, missing, distinct)
     return Coded(levels, levels.codes(column), values, name in bins)
+
+
+def _at_each_value(distinct):
+    """Whether numbers start with a level for each value: few values, and whole numbers such as ages."""
+    whole = len(distinct) <= _MOST_WHOLE_NUMBERS and (distinct == np.rint(distinct)).all()
+    return len(distinct) <= MAX_NUMERIC_LEVELS or whole
+
+
+def _short_edges(edges):
+    """The same with no more digits than they need to differ, which contain the first and the last one."""
+    span = edges[-1] - edges[0]
+    for digits in range(3, 15):
+        decimals = digits - 1 - int(np.floor(np.log10(span)))
+        unit = 10.0**-decimals
+        short = np.round(edges, decimals)
+        for end, direction in ((0, -1), (-1, 1)):
+            if (short[end] - edges[end]) * direction < 0:
+                short[end] = np.round(short[end] + direction * unit, decimals)
+        if (np.diff(short) > 0).all():
+            return short
+    return edges
 
 
 def _edges(levels):

@@ -472,12 +472,36 @@ def test_a_bin_without_exposure(policies):
     assert_allclose(table.predict(risk, unknown="base"), table.base_premium)
 
 
+def test_ranges_have_short_ends_and_contain_every_policy(policies, rng):
+    X, exposure, _ = policies
+    X = X.assign(
+        power=X["power"].clip(upper=120.123456789),
+        mileage=X["mileage"] * 1e-7,
+        age=rng.choice([0.5, 1.0, 1.25], len(X)),
+    )
+    price = Priced(lambda X: np.exp((X["power"] > 120.1) + 5e5 * X["mileage"] + X["age"]))
+    rows = RatingTable.from_model(price, X, sample_weight=exposure).frame.set_index("factor")
+    ends = rows.loc["mileage", ["lower", "upper"]].to_numpy()
+    assert all(len(f"{end:e}".split("e")[0].strip("0")) <= 6 for end in ends.ravel())
+    assert ends[0, 0] <= X["mileage"].min()
+    assert ends[-1, 1] >= X["mileage"].max()
+    assert (ends[1:, 0] == ends[:-1, 1]).all()
+    # The limit, which many have, is a level of its own; few values are levels each.
+    assert rows.loc["power", "lower"].iloc[-1] == 120.123456789
+    at_limit = X["power"] == 120.123456789
+    assert_allclose(rows.loc["power", "exposure"].iloc[-1], exposure[at_limit].sum())
+    assert rows.loc["age", "level"].tolist() == ["0.5", "1", "1.25"]
+    assert_allclose(
+        rows.loc["age", "relativity"] / rows.loc["age", "relativity"].iloc[0], np.exp([0, 0.5, 0.75]), rtol=0.01
+    )
+
+
 def test_missing_values_are_a_level(policies):
     X, exposure, _ = policies
     X = X.assign(age=X["age"].astype(float).where(np.arange(len(X)) % 8 > 0), fuel=X["fuel"].where(X["age"] > 30))
     price = Priced(lambda X: np.where(X["age"].isna(), 3.0, 1.0) * np.where(X["fuel"].isna(), 0.5, 1.0))
     table = RatingTable.from_model(price, X, sample_weight=exposure)
-    assert table.frame["level"].tolist()[1::2] != []
+    assert [level for level in table.frame["level"] if "(missing)" in level] == ["(missing)"] * 2
     assert_allclose(table.predict(X), price.predict(X), rtol=1e-3)
 
 
