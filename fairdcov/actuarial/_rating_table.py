@@ -2,6 +2,7 @@
 
 import numbers
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ from fairdcov.encoding import (
     warn_about_order,
 )
 from fairdcov.exceptions import StrengthWarning
+from fairdcov.metrics import mean_deviance
 
 __all__ = ["RatingTable"]
 
@@ -270,7 +272,8 @@ class RatingTable:
             None if y is None else y[rows],
             exposure=exposure,
             people=people,
-            power=power,
+            deviance=partial(mean_deviance, power=power),
+            fidelity=True,
         )
         if not found.kept:
             warn_user(
@@ -533,8 +536,9 @@ class RatingTable:
             None if y is None else y[keep],
             exposure=weights[keep],
             people={name: select_rows(value, keep) for name, value in people.items()},
+            deviance=partial(mean_deviance, power=self._power),
             bins=bins,
-            power=self._power,
+            fidelity=True,
         )
 
     def summary(self):
@@ -643,9 +647,12 @@ class RatingTable:
         )
 
     def _cells(self):
-        base = pd.DataFrame([{"factor": _BASE, "level": "", "relativity": 1.0, "premium": self.base_premium}])
-        frame = self.frame
-        return pd.concat([base.astype({"level": object}), frame], ignore_index=True)[frame.columns]
+        """The frame below a row with the base premium."""
+        frame = self.frame.astype(object)
+        base = pd.DataFrame(
+            [{"factor": _BASE, "level": "", "relativity": 1.0, "premium": self.base_premium}], dtype=object
+        )
+        return pd.concat([base, frame], ignore_index=True)[frame.columns]
 
     def to_csv(self, path):
         """Write the table for a spreadsheet; :meth:`from_csv` reads it back, the same to the last digit.

@@ -492,7 +492,7 @@ def test_ranges_have_short_ends_and_contain_every_policy(policies, rng):
     assert_allclose(rows.loc["power", "exposure"].iloc[-1], exposure[at_limit].sum())
     assert rows.loc["age", "level"].tolist() == ["0.5", "1", "1.25"]
     assert_allclose(
-        rows.loc["age", "relativity"] / rows.loc["age", "relativity"].iloc[0], np.exp([0, 0.5, 0.75]), rtol=0.01
+        rows.loc["age", "relativity"] / rows.loc["age", "relativity"].iloc[0], np.exp([0, 0.5, 0.75]), rtol=0.05
     )
 
 
