@@ -98,20 +98,23 @@ class RatingTable:
 
     Examples
     --------
-    >>> from fairdcov import DCovLGBMRegressor
+    >>> from sklearn.ensemble import HistGradientBoostingRegressor
     >>> from fairdcov.actuarial import RatingTable
     >>> from fairdcov.datasets import make_motor_portfolio
     >>> book = make_motor_portfolio(4_000, random_state=0)
     >>> X = book.data[["vehicle_type", "vehicle_power", "mileage"]].astype({"vehicle_type": "category"})
+    >>> trees = HistGradientBoostingRegressor(loss="poisson", max_iter=30, random_state=0)
+    >>> trees = trees.fit(X, book.target, sample_weight=book.exposure)
     >>> people = book.sensitive_features[["gender", "region"]]
     >>> data = {"sample_weight": book.exposure, "sensitive_features": people}
-    >>> model = DCovLGBMRegressor(objective="poisson", n_estimators=30, n_penalised_rounds=30)
-    >>> model = model.fit(X, book.target, **data)
-    >>> table = RatingTable.from_model(model, X, book.target, max_relativities=30, **data)
+    >>> table = RatingTable.from_model(trees, X, book.target, max_relativities=30, **data)
     >>> table.n_relativities <= 30
     True
-    >>> expected = (model.predict(X) * book.exposure).sum()
+    >>> expected = (trees.predict(X) * book.exposure).sum()
     >>> bool(abs((table.predict(X) * book.exposure).sum() / expected - 1) < 1e-9)
+    True
+    >>> beside = table.comparison.set_index("measure").loc["dependence"]
+    >>> bool(beside["table"] <= beside["model"])
     True
     """
 
@@ -470,6 +473,7 @@ class RatingTable:
         sensitive_features=None,
         control_features=None,
         bins=None,
+        power=None,
         unknown="error",
     ):
         """The table beside its model, such as on policies that were held back: adequacy, order and independence.
@@ -488,6 +492,8 @@ class RatingTable:
             Protected attributes, and what dependence and divergence are given.
         bins : int or dict, optional
             How protected numbers are cut into groups; by default, those of more than 20 values, into 5 quantile groups.
+        power : float, optional
+            Variance power of the deviance; that of :meth:`from_model` by default, 1 for a table that was read.
         unknown : str, default="error"
             As in :meth:`predict`.
 
@@ -536,7 +542,7 @@ class RatingTable:
             None if y is None else y[keep],
             exposure=weights[keep],
             people={name: select_rows(value, keep) for name, value in people.items()},
-            deviance=partial(mean_deviance, power=self._power),
+            deviance=partial(mean_deviance, power=self._power if power is None else power),
             bins=bins,
             fidelity=True,
         )

@@ -264,6 +264,9 @@ def test_gamma_and_tweedie_tables(policies, rng):
         assert np.quantile(np.abs(table.predict(X) / model.predict(X) - 1), 0.9) < 0.05
         assert_allclose(exposure @ table.predict(X), exposure @ model.predict(X))
         assert table.comparison.set_index("measure").loc["explained deviance", "kept"] > 0.99
+        read = RatingTable.from_relativities(relativities(model, X[["power", "age", "fuel"]], sample_weight=exposure))
+        compared = read.compare(model, X, cost, sample_weight=exposure, power=power).set_index("measure")["model"]
+        assert_allclose(compared, table.comparison.set_index("measure")["model"])
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -494,6 +497,20 @@ def test_ranges_have_short_ends_and_contain_every_policy(policies, rng):
     assert_allclose(
         rows.loc["age", "relativity"] / rows.loc["age", "relativity"].iloc[0], np.exp([0, 0.5, 0.75]), rtol=0.05
     )
+
+
+def test_bins_that_were_asked_for_stay(policies):
+    X, exposure, _ = policies
+    data = {"sample_weight": exposure, "factors": ["age", "mileage"]}
+    flat = Priced(lambda X: np.where(X["age"] < 20, 2.0, 1.0))
+    table = RatingTable.from_model(flat, X, bins={"age": 4, "mileage": [0, 10, 100]}, **data).frame
+    assert table["factor"].tolist() == ["age"] * 4 + ["mileage"] * 2
+    assert table["level"].tolist()[4:] == ["[0, 10)", "[10, 100]"]
+    assert_allclose(table["share"][:4], 0.25, atol=0.02)
+    all_of_them = RatingTable.from_model(flat, X, bins=3, **data).frame
+    assert all_of_them["factor"].value_counts().tolist() == [3, 3]
+    with pytest.raises(ValueError, match="bins for 'mileage' leave out"):
+        RatingTable.from_model(flat, X, bins={"mileage": [0, 10]}, **data)
 
 
 def test_missing_values_are_a_level(policies):
