@@ -11,7 +11,7 @@ from itertools import combinations
 import numpy as np
 from scipy import sparse
 
-from fairdcov.actuarial._rating_levels import CategoryLevels, NumberLevels, column_values, is_number
+from fairdcov.actuarial._rating_levels import CategoryLevels, NumberLevels, category_text, column_values, is_number
 from fairdcov.encoding import MAX_NUMERIC_LEVELS, MISSING, nearest_name, read_factor
 from fairdcov.exceptions import StrengthWarning
 from fairdcov.linear_model import DCovTweedieRegressor
@@ -55,7 +55,7 @@ class Coded:
         Whether the levels are those that were asked for, and stay.
     """
 
-    levels: object
+    levels: NumberLevels | CategoryLevels
     codes: np.ndarray
     values: np.ndarray | None
     fixed: bool
@@ -142,7 +142,7 @@ def _read_column(column, name, bins, exposure):
         if name in bins:
             raise TypeError(f"bins names {name!r}, which holds categories: only numbers can be cut into bins")
         factor = read_factor(column, "X", 1, exposure)
-        levels = CategoryLevels(name, tuple((str(level),) for level in factor.levels))
+        levels = CategoryLevels(name, tuple((category_text(level),) for level in factor.levels))
         if len({level for (level,) in levels.categories}) < len(levels):
             raise TypeError(f"X column {name!r} has categories that read the same as text, such as 1 and '1'")
         return Coded(levels, factor.codes, None, False)
@@ -218,9 +218,7 @@ class _Design:
             for axis, column in enumerate(columns):
                 # Interactions are beside the effects of the columns alone: none at the base of either one.
                 mass = np.bincount(column.codes, exposure, shape[axis])
-                base = [slice(None)] * len(shape)
-                base[axis] = int(np.argmax(mass))
-                filled[tuple(base)] = False
+                np.moveaxis(filled, axis, 0)[int(np.argmax(mass))] = False
             positions = np.full(shape, -1, dtype=np.int64)
             positions[filled] = start + np.arange(int(filled.sum()))
             self._positions.append(positions)
@@ -502,7 +500,7 @@ def _paired_columns(columns, effects, mass, pairs):
         for column, effect in zip(columns, effects, strict=True):
             of_rows = effect[column.codes]
             spread.append(np.average((of_rows - np.average(of_rows, weights=mass)) ** 2, weights=mass))
-        kept = np.sort(np.argsort(spread, kind="stable")[-_PAIRED_COLUMNS:])
+        kept = sorted(np.argsort(spread, kind="stable")[-_PAIRED_COLUMNS:].tolist())
     else:
         named = {name for pair in pairs for name in pair}
         known = [column.name for column in columns]
@@ -536,7 +534,7 @@ def _with_penalty(fits, groups, effects, log_table, penalty, strength, people):
     if best[0] <= allowed:
         return effects, log_table, 0.0, True
     n_steps = int(np.ceil(np.log(_LAST_STRENGTH / _FIRST_STRENGTH) / np.log(_STEP)))
-    strengths = (_FIRST_STRENGTH * _STEP ** np.arange(n_steps + 1)).tolist()
+    strengths = [_FIRST_STRENGTH * _STEP**step for step in range(n_steps + 1)]
     with warnings.catch_warnings():
         # That a strength is too large for the table ends the search, and what it has found is compared with the model.
         warnings.simplefilter("ignore", StrengthWarning)

@@ -61,7 +61,12 @@ class RatingFactor:
         """Rows of the table."""
         shape = self.relativities.shape
         total = self.exposure.sum()
-        base = int(np.argmax(self.exposure)) if total > 0 else -1
+        base = None
+        if total > 0:
+            axes = range(len(shape))
+            base = tuple(
+                int(np.argmax(self.exposure.sum(axis=tuple(other for other in axes if other != axis)))) for axis in axes
+            )
         rows = []
         for place, index in enumerate(np.ndindex(*shape)):
             row = {"factor": self.columns[0].name}
@@ -82,7 +87,7 @@ class RatingFactor:
                     "exposure": float(self.exposure[index]),
                     "share": float(self.exposure[index] / total) if total > 0 else np.nan,
                     "relativity": relativity,
-                    "is_base": place == base,
+                    "is_base": index == base,
                     "premium": base_premium * relativity,
                     "table_to_model": float(self.table_to_model[index]),
                     "note": note,

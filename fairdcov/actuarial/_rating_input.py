@@ -46,7 +46,7 @@ def check_no_penalty(model, strength, control_features):
         raise MissingSensitiveFeaturesError("control_features need sensitive_features; found None")
     final = _final(model)
     own = getattr(final, "strength", 0)
-    if strength == "auto" and hasattr(final, "penalty") and isinstance(own, numbers.Real) and own > 0:
+    if strength == "auto" and hasattr(final, "penalty") and isinstance(own, numbers.Real) and float(own) > 0:
         raise MissingSensitiveFeaturesError(
             f"the model has a penalty of strength {own:g}, which the table keeps only if it sees the protected "
             "attributes: pass sensitive_features, or strength=0 to go without"
@@ -54,7 +54,7 @@ def check_no_penalty(model, strength, control_features):
 
 
 def check_power(power):
-    if isinstance(power, bool) or not isinstance(power, numbers.Real) or not 1 <= power <= 2:
+    if isinstance(power, bool) or not isinstance(power, numbers.Real) or not 1 <= float(power) <= 2:
         raise ValueError(f"power must be a number between 1 (Poisson) and 2 (gamma); found {power!r}")
 
 

@@ -8,7 +8,15 @@ import pandas as pd
 
 from fairdcov.encoding import MISSING, level_text, missing_rows, read_factor
 
-__all__ = ["CategoryLevels", "NumberLevels", "column_values", "is_number", "join_categories", "split_categories"]
+__all__ = [
+    "CategoryLevels",
+    "NumberLevels",
+    "category_text",
+    "column_values",
+    "is_number",
+    "join_categories",
+    "split_categories",
+]
 
 # Between the categories of a level, and what keeps it apart from the same sign within one.
 _SEPARATOR, _ESCAPE = " | ", "\\"
@@ -146,7 +154,7 @@ class CategoryLevels:
         """Level of each row, -1 for categories in none."""
         factor = read_factor(column, "X", {str(column.name): None} if is_number(column) else 1)
         position = {category: k for k, level in enumerate(self.categories) for category in level}
-        of_level = np.array([position.get(str(level), -1) for level in factor.levels], dtype=np.int64)
+        of_level = np.array([position.get(category_text(level), -1) for level in factor.levels], dtype=np.int64)
         return of_level[factor.codes]
 
     def ends(self, level):
@@ -155,10 +163,17 @@ class CategoryLevels:
 
     def merged(self, groups, values=None):
         """Levels made one: ``groups`` (L,) says which new level each becomes."""
-        new = [[] for _ in range(int(np.max(groups)) + 1)]
+        new: list[list[str]] = [[] for _ in range(int(np.max(groups)) + 1)]
         for level, group in zip(self.categories, groups, strict=True):
             new[group].extend(level)
         return CategoryLevels(self.name, tuple(map(tuple, new)))
+
+
+def category_text(level):
+    """A category as text; whole numbers read the same whether a frame keeps them as integers or as floats."""
+    if isinstance(level, float | np.floating) and float(level).is_integer():
+        return str(int(level))
+    return str(level)
 
 
 def join_categories(categories):

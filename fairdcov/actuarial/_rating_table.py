@@ -42,7 +42,7 @@ from fairdcov.actuarial._rating_input import (
     penalty_of,
     positive_predictions,
 )
-from fairdcov.actuarial._rating_levels import CategoryLevels, NumberLevels
+from fairdcov.actuarial._rating_levels import CategoryLevels, NumberLevels, category_text
 from fairdcov.encoding import (
     MISSING,
     as_given,
@@ -346,7 +346,7 @@ class RatingTable:
             elif known and all(isinstance(level, numbers.Real) and not isinstance(level, bool) for level in known):
                 columns = NumberLevels.of_ranges(name, known, known, missing)
             else:
-                columns = CategoryLevels(name, tuple((str(level),) for level in levels))
+                columns = CategoryLevels(name, tuple((category_text(level),) for level in levels))
             arrays = {
                 column: part[column].to_numpy(dtype=np.int64 if column == "rows" else np.float64)
                 for column in ("rows", "exposure", "table_to_model")

@@ -120,6 +120,7 @@ def test_pairs_are_taken_where_they_pay(policies):
     assert "age × fuel" in named.factors or "fuel × age" in named.factors
     pair = named.frame[named.frame["by"].notna()]
     assert_allclose(pair["relativity"], 1.0, atol=0.02)
+    assert pair.loc[pair["is_base"], "relativity"].tolist() == [1.0]
 
 
 def test_the_penalty_is_kept(policies):
