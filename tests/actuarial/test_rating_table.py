@@ -1,5 +1,7 @@
 """RatingTable: tables distilled from any model, in balance and no more dependent; files, rounding, unknown values."""
 
+import os
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -11,6 +13,7 @@ from sklearn.metrics import mean_poisson_deviance
 
 from fairdcov import CCDCovPenalty, DCovPoissonRegressor
 from fairdcov.actuarial import RatingTable, _distillation, relativities
+from fairdcov.datasets import fetch_pg15training
 from fairdcov.exceptions import MissingSensitiveFeaturesError, StrengthWarning
 from fairdcov.metrics import ccdcov, gini, js_divergence
 
@@ -558,3 +561,39 @@ def test_bad_input_is_named(policies):
         RatingTable.from_model(model, pd.concat([X, X], axis=1))
     with pytest.raises(ValueError, match="'power' has infinite values"):
         RatingTable.from_model(Priced(lambda X: np.ones(len(X))), X.assign(power=np.inf))
+
+
+@pytest.mark.real_data
+@pytest.mark.skipif(not os.environ.get("FAIRDCOV_DATA"), reason="FAIRDCOV_DATA is not set")
+def test_the_table_of_a_penalised_booster_on_pg15training():
+    pytest.importorskip("rdata")
+    pytest.importorskip("lightgbm")
+    from fairdcov import DCovLGBMRegressor
+
+    book = fetch_pg15training()
+    fitted = np.random.default_rng(0).uniform(size=len(book.target)) < 0.8
+
+    def part(rows):
+        people = book.sensitive_features[rows].reset_index(drop=True)
+        weights = {"sample_weight": np.asarray(book.exposure)[rows], "sensitive_features": people}
+        return book.data[rows].reset_index(drop=True), np.asarray(book.target)[rows], weights
+
+    X, y, data = part(fitted)
+    model = DCovLGBMRegressor(
+        objective="poisson",
+        strength=10,
+        n_estimators=100,
+        n_penalised_rounds=40,
+        num_leaves=15,
+        n_jobs=1,
+        random_state=0,
+    )
+    model.fit(X, y, **data)
+    table = RatingTable.from_model(model, X, **data)
+    assert table.n_relativities <= 120
+    assert_allclose(data["sample_weight"] @ table.predict(X) / (data["sample_weight"] @ model.predict(X)), 1, rtol=1e-6)
+    X, y, data = part(~fitted)
+    beside = table.compare(model, X, y, **data, unknown="nearest").set_index("measure")
+    assert beside.loc["explained deviance", "kept"] > 0.9
+    error = beside.loc["divergence, standard error", "model"]
+    assert beside.loc["divergence", "table"] <= beside.loc["divergence", "model"] + error
