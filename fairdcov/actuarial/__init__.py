@@ -6,6 +6,7 @@ these are claims / exposure and the predicted frequency. Tables are pandas DataF
 """
 
 from fairdcov.actuarial._changes import largest_dislocations, premium_change_by_group, premium_changes
+from fairdcov.actuarial._comparison import compare, comparison_lines, comparison_table
 from fairdcov.actuarial._experience import ALL, balance_table, double_lift_table, lift_table, one_way
 from fairdcov.actuarial._export import armed, disarmed, excel_safe, whole_file, write_csv
 from fairdcov.actuarial._policies import (
@@ -14,12 +15,15 @@ from fairdcov.actuarial._policies import (
     exposure_bins,
     read_policies,
 )
+from fairdcov.actuarial._rating_table import RatingTable
 from fairdcov.actuarial._rebalance import Rebalancer, balance_correction, metadata_for_fit
 from fairdcov.actuarial._relativities import relativities
 
 __all__ = [
+    "RatingTable",
     "Rebalancer",
     "balance_table",
+    "comparison_table",
     "double_lift_table",
     "excel_safe",
     "largest_dislocations",

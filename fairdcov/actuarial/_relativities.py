@@ -201,8 +201,8 @@ def relativities(model, X, *, sample_weight=None, factors=None, bins=None, max_l
         of this level over the model's, and ``note``. The base level of a factor is the one of the largest exposure,
         with relativity 1. Bins that no exposure is in have no relativity (NaN), and a note that says so. In
         ``table.attrs``: ``base_premium``, the premium of a risk at the base of all factors; ``model_total``, the total
-        that the model predicts; and ``off_balance_before`` and ``off_balance_after``, the table's total over it before
-        and after the base premium was rebalanced.
+        that the model predicts; ``off_balance_before`` and ``off_balance_after``, the table's total over it before
+        and after the base premium was rebalanced; and ``left_out``, the factors of the table that are not shown.
 
     Raises
     ------
@@ -211,6 +211,10 @@ def relativities(model, X, *, sample_weight=None, factors=None, bins=None, max_l
         factors of more than ``max_levels`` levels.
     TypeError
         For a classifier, and for X without columns.
+
+    See Also
+    --------
+    RatingTable : A table that predicts, of any model; :meth:`RatingTable.from_relativities` makes it of this one.
 
     Notes
     -----
@@ -356,6 +360,7 @@ def _table(rated, kept, base_log, exposure, predicted):
     base_premium /= off_balance
     table = pd.concat([_factor_table(part, base_premium, premium, model) for part in kept], ignore_index=True)
     table.attrs |= {
+        "left_out": [part.column.name for part in rated if part not in kept],
         "base_premium": base_premium,
         "model_total": float(model.sum()),
         "off_balance_before": off_balance,

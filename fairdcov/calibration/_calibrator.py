@@ -129,7 +129,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         - ``"null_level"``: smallest strength at which the groups cannot be told from permuted ones: mean divergence at
           most the ``null_quantile`` of its values under permutation.
         - ``"threshold"``: smallest strength with a mean divergence of at most ``max_divergence``.
-        - ``"elbow"``: farthest from the chord of the curve of score against divergence.
+        - ``"elbow"``: farthest from the chord of the curve of score against divergence, among the strengths that leave
+          something explained.
         - ``"score_budget"``: lowest divergence whose mean score is at most ``score_budget`` (a share) below that of
           strength 0.
         - a callable takes ``calibration_results_`` and returns an index.
@@ -206,7 +207,10 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     data can tell: it takes what that costs, which may be nearly all that the model explains. ``"threshold"`` where a
     standard says how large a difference may be. ``"score_budget"`` where the tariff has to stay adequate and the
     difference is to be as small as that allows. ``"elbow"`` where no number is prescribed and both count: it stops
-    where more fairness gets dearer. Whatever the rule, ``calibration_results_["kept"]`` says what is left of the model.
+    where more fairness gets dearer. Only ``"score_budget"`` (of less than what the model explains) and ``"elbow"`` keep
+    from choosing a model that is no better than a constant; ``"null_level"`` and ``"threshold"`` take one where
+    nothing less will do, and a warning says so. Whatever the rule, ``calibration_results_["kept"]`` says what is left
+    of the model, and :func:`fairdcov.actuarial.comparison_table` on rows held back what it costs and who pays.
 
     The divergence of a finite sample is above 0 by chance. A ``max_divergence`` below the null level of a fold asks for
     less than independence itself would give, and is warned about.

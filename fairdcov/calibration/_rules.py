@@ -38,21 +38,33 @@ def threshold(results, *, max_divergence):
 def elbow(results):
     """Farthest from the chord between the ends of the curve of score against divergence, both scaled to [0, 1].
 
-    The plane has no axis of strengths, so it does not matter whether they are spaced evenly or by factors.
+    The plane has no axis of strengths, so it does not matter whether they are spaced evenly or by factors. The curve
+    ends where nothing is explained any more: a model worse than a constant is no part of a trade-off, and beside its
+    loss every other one would look cheap.
     """
     divergence, score = results["mean_divergence"], _finite_scores(results, "elbow")
-    last = int(np.argmin(divergence))
+    explaining = _explaining(results)
+    last = int(np.argmin(np.where(explaining, divergence, np.inf)))
     if last == 0:
         raise CalibrationError(
-            "rule='elbow' needs a strength that lowers the divergence: the lowest is at strength "
-            f"{results['strengths'][0]:g} ({divergence[0]:.4g})",
+            "rule='elbow' needs a strength that lowers the divergence"
+            + ("" if explaining.all() else " of a model that still explains something")
+            + f": the lowest is at strength {results['strengths'][0]:g} ({divergence[0]:.4g})",
             results,
             0,
         )
     gain = (divergence[0] - divergence[: last + 1]) / (divergence[0] - divergence[last])
     loss = score[0] - score[: last + 1]
     cost = loss / loss[last] if loss[last] > 0 else np.zeros(last + 1)
-    return int(np.argmax(gain - cost))
+    return int(np.argmax(np.where(explaining[: last + 1], gain - cost, -np.inf)))
+
+
+def _explaining(results):
+    """Which strengths leave something explained; all where that is not known or the first one explains nothing."""
+    explained = np.asarray(results.get("mean_explained", np.full(len(results["strengths"]), np.nan)))
+    if not np.isfinite(explained).all() or explained[0] <= 0:
+        return np.ones(len(explained), dtype=bool)
+    return explained > 0
 
 
 def score_budget(results, *, budget):

@@ -10,9 +10,10 @@ from sklearn.model_selection import train_test_split
 
 import fairdcov
 from fairdcov._checks import import_optional
-from fairdcov.actuarial import relativities, write_csv
+from fairdcov.actuarial import write_csv
 from fairdcov.cli._audit import audit_predictions, write_report
 from fairdcov.cli._calibration import Rows, calibrate, calibration_table, calibration_text
+from fairdcov.cli._cost import cost_of_penalty, print_cost
 from fairdcov.cli._experience import (
     attribute_bins,
     crossed_strata,
@@ -27,6 +28,7 @@ from fairdcov.cli._leakage import notes_on_leakage
 from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations
+from fairdcov.cli._relativities import write_relativities
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
 from fairdcov.cli._settings import MODEL_FILE, SETTINGS_FILE, versions, write_settings
@@ -347,23 +349,13 @@ def _record(options, book, calibrator, family):
     }
 
 
-def _write_tables(folder, options, family, book, model, calibrator, comparison):
+def _write_tables(folder, options, family, book, model, calibrator, comparison, cost):
     table = calibration_table(calibrator.calibration_results_, calibrator.best_index_)
     write_csv(table, folder / "calibration.csv")
     write_csv(comparison, folder / "held_back.csv")
-    if MODELS[options.model].rating_table and family.log_link:
-        fitted = book.fitted
-        with notes_of_warnings(options.command, level_columns(model)):
-            table = relativities(
-                model, fitted.features, sample_weight=fitted.weights, factors=book.names, max_levels=None
-            )
-        write_csv(table, folder / "relativities.csv")
-        balance = table.attrs
-        print(
-            f"relativities.csv: {len(table):,} relativities of {table['factor'].nunique()} factors; on the rows to fit "
-            f"the table predicts {balance['off_balance_before']:.4f} of the model's total, "
-            f"{balance['off_balance_after']:.6f} after its base premium was rebalanced"
-        )
+    write_csv(cost, folder / "cost.csv")
+    if family.log_link:
+        write_relativities(folder, model, book, family, options)
 
 
 def run_fit(options):
@@ -418,8 +410,11 @@ def run_fit(options):
     held_before, held_after = (values[book.rows[book.held_rows]] for values in (before, after))
     with notes_of_warnings(options.command):
         comparison = _compare(held, held_before, held_after, book.bins, family, options)
+        cost = cost_of_penalty(held_before, held_after, held, book.bins, family, options)
     print("on the rows held back")
     print(comparison.to_string(index=False, float_format="{:.5f}".format))
+    print("what the penalty costs there")
+    print_cost(cost)
     settings = _settings(options, book, calibrator)
     # Changes are relative, of premiums that are positive.
     unusable = int(((held_before <= 0) | (held_after <= 0)).sum())
@@ -444,7 +439,7 @@ def run_fit(options):
         write_settings(folder, {**settings, "model_sha256": file_sha256(folder / MODEL_FILE)})
         scored = dict(zip(_added_columns(options), (after, before, book.roles()), strict=True))
         write_table(book.table, scored, folder / f"scored.{file_format(book.source.path, 'the book')}")
-        _write_tables(folder, options, family, book, model, calibrator, comparison)
+        _write_tables(folder, options, family, book, model, calibrator, comparison, cost)
         draw_calibrations(
             folder,
             {options.penalty: calibrator},

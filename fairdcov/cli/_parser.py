@@ -101,8 +101,9 @@ def _add_fit(commands):
         "the exposure, which becomes the weight: claims and years give a claim frequency, cost and claims a severity\n"
         "(with --family gamma), cost and years a pure premium (with --family tweedie). Predictions are per unit of\n"
         "exposure.\n\n"
-        "DIR gets model.skops, settings.json, the scored book, calibration.csv, held_back.csv, pictures,\n"
-        "relativities.csv (a GLM with log link), report.html and report.json. All columns are features but for those\n"
+        "DIR gets model.skops, settings.json, the scored book, calibration.csv, held_back.csv, cost.csv (what the\n"
+        "penalty costs), pictures, relativities.csv (a rating table of a model with log link: exact for a GLM, close\n"
+        "for trees), report.html and report.json. All columns are features but for those\n"
         "named by --target, --exposure, --sensitive and --exclude. The protected attributes are never features:\n"
         "predict does not need them.\n\n" + _TABLES,
         examples="  fairdcov fit book.csv --target claims --exposure exposure --sensitive gender region age \\\n"

@@ -136,6 +136,23 @@ def test_elbow_is_the_farthest_point_from_the_chord_and_knows_no_strengths():
         elbow({**results, "mean_divergence": np.array([0.1, 0.2, 0.2, 0.3])})
 
 
+def test_elbow_ends_where_nothing_is_explained_any_more():
+    results = {
+        "strengths": np.array([0.0, 1.0, 10.0, 100.0, 1e3]),
+        "mean_divergence": np.array([0.10, 0.06, 0.05, 0.03, 0.0]),
+        "mean_score": np.array([0.08, 0.076, 0.04, -0.01, -4.0]),
+        "mean_explained": np.array([0.08, 0.076, 0.04, -0.01, -4.0]),
+    }
+    # Beside a score of -4 even the constant at 100 would look cheap.
+    assert elbow(results) == 1
+    assert elbow({**results, "mean_explained": np.full(5, np.nan)}) == 3
+    assert elbow({name: values for name, values in results.items() if name != "mean_explained"}) == 3
+    # a model that explains nothing without penalty has nothing to keep
+    assert elbow({**results, "mean_explained": results["mean_score"] - 1.0}) == 3
+    with pytest.raises(CalibrationError, match="lowers the divergence of a model that still explains something"):
+        elbow({**results, "mean_explained": np.array([0.08, -0.1, -0.1, -0.1, -0.1])})
+
+
 def test_callable_rule(book):
     assert _fit(book, rule=lambda results: len(results["strengths"]) - 1).best_strength_ == 100.0
     with pytest.raises(ValueError, match="the rule must return an index into the 5 strengths; found 9"):

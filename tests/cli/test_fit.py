@@ -17,8 +17,9 @@ from sklearn.linear_model import GammaRegressor, LogisticRegression, PoissonRegr
 from sklearn.pipeline import make_pipeline
 
 from fairdcov import DCovNegativeBinomialRegressor
+from fairdcov.actuarial import RatingTable
 from fairdcov.cli._features import feature_columns
-from fairdcov.metrics import js_divergence
+from fairdcov.metrics import gini, js_divergence
 
 from .conftest import BOOK, QUICK, check_refused, portfolio, read_scored
 
@@ -30,6 +31,7 @@ FILES = {
     ".fairdcov-output",
     "calibration.csv",
     "calibration.png",
+    "cost.csv",
     "distributions.png",
     "held_back.csv",
     "model.skops",
@@ -135,7 +137,11 @@ def test_the_model_is_fairer_and_keeps_the_premium(fitted):
 def test_relativities_multiply_to_the_prediction(fitted):
     folder, book, _ = fitted
     table = pd.read_csv(folder / "relativities.csv", encoding="utf-8-sig")
+    first, table = table.iloc[0], table.iloc[1:]
+    assert first["factor"] == "(base premium)"
     assert set(table["factor"]) == set(book) - {"gender", "region", "age", "claims", "exposure"}
+    table = table.assign(is_base=table["is_base"] == True)  # noqa: E712  (a column with an empty cell)
+    assert table.loc[table["is_base"], "premium"].unique().tolist() == [first["premium"]]
     bases = table[table["is_base"]]
     assert (bases["relativity"] == 1).all()
     assert bases["premium"].nunique() == 1
@@ -196,10 +202,48 @@ def test_the_rating_table_is_in_balance_and_says_so(fitted):
     said = re.search(
         r"relativities.csv: (\d+) relativities of (\d+) factors; .* predicts (\S+) of .* total, (\S+) after", printed
     )
-    assert [int(said[1]), int(said[2])] == [len(table), table["factor"].nunique()]
+    # the first row is the base premium
+    assert [int(said[1]), int(said[2])] == [len(table) - 1, table["factor"].nunique() - 1]
     assert 0.9 < float(said[3]) < 1.1
     assert float(said[3]) != 1.0
     assert said[4] == "1.000000"
+    beside = re.search(r"the table on the rows held back: (\S+)% of the variation of the premiums is kept; .*", printed)
+    assert float(beside[1]) > 50
+    assert re.search(r"; Gini: \S+, \S+ of the model, \S+ kept; predicted / observed: .*; dependence: ", beside[0])
+
+
+def test_the_rating_table_predicts_what_it_says(fitted):
+    folder, book, _ = fitted
+    scored = read_scored(folder / "scored.parquet")
+    settings = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    table = RatingTable.from_csv(folder / "relativities.csv")
+    rows = (scored["prediction_rows"] == "fitted").to_numpy()
+    features = book[list(settings["features"])].assign(occupation=book["occupation"].fillna("(missing)"))[rows]
+    exposure = book["exposure"].to_numpy()[rows]
+    assert table.predict(features) @ exposure == pytest.approx(scored["prediction"][rows] @ exposure, rel=1e-9)
+
+
+def test_the_cost_of_the_penalty_is_printed_and_written(fitted):
+    folder, _, printed = fitted
+    cost = pd.read_csv(folder / "cost.csv", encoding="utf-8-sig").set_index("measure")
+    assert cost.columns.tolist() == ["no penalty", "ccdcov", "kept"]
+    scored = read_scored(folder / "scored.parquet")
+    held = scored[scored["prediction_rows"] == "held back"]
+    for name, column in (("no penalty", "prediction_unpenalised"), ("ccdcov", "prediction")):
+        y, weight = held["claims"] / held["exposure"], held["exposure"]
+        assert cost.loc["Gini", name] == pytest.approx(gini(y, held[column], sample_weight=weight))
+        for gender, part in held.groupby("gender", observed=True):
+            ratio = part["claims"].sum() / (part["exposure"] @ part[column])
+            assert cost.loc[f"A/E of gender {gender}", name] == pytest.approx(ratio)
+    change = (held["prediction"] - held["prediction_unpenalised"]).abs()
+    share = held["exposure"] @ change / (held["exposure"] @ held["prediction_unpenalised"])
+    assert cost.loc["premium that changes", "ccdcov"] == pytest.approx(share)
+    assert re.search(r"what the penalty costs there\n  explained deviance -?\d\.\d{4} -> -?\d\.\d{4}: ", printed)
+    assert re.search(r"\n  Gini \S+ -> \S+", printed)
+    assert re.search(rf"\n  {share:.1%} of the premium changes; \d+% of the exposure by over 10%\n", printed)
+    assert re.search(r"actual / expected +no penalty +ccdcov\n.*gender .*\d\.\d{3}", printed)
+    explains = cost.loc["explained deviance", "ccdcov"] > 0
+    assert ("note: the chosen model explains nothing of the rows held back" in printed) != explains
 
 
 def test_protected_attributes_are_not_in_the_model(fitted):
@@ -292,7 +336,9 @@ def test_boosted_trees(run, save, tmp_path):
         "fit", save(book), *BOOK, "--model", "lightgbm", "--model-option", *trees, "--output", tmp_path / "out", *QUICK
     )
     assert result.code == 0, result.err
-    assert not (tmp_path / "out" / "relativities.csv").exists()
+    table = RatingTable.from_csv(tmp_path / "out" / "relativities.csv")
+    assert table.n_relativities <= 120
+    assert re.search(r"relativities.csv: \d+ relativities of \d+ factors.* 1.000000 after", result.out)
     scored = read_scored(tmp_path / "out" / "scored.parquet")
     assert scored["prediction"].nunique() > 5
     result = run("predict", tmp_path / "out", tmp_path / "book.parquet", "--output", tmp_path / "new.parquet")

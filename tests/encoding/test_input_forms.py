@@ -20,7 +20,9 @@ from fairdcov import (
     joint_distance_covariance,
 )
 from fairdcov.actuarial import (
+    RatingTable,
     Rebalancer,
+    comparison_table,
     largest_dislocations,
     one_way,
     premium_change_by_group,
@@ -333,6 +335,16 @@ MISMATCHED = {
         lambda b: relativities(
             PoissonRegressor().fit(b["X"], b["y"]), b["X"], sample_weight=shuffled(b["weight"]), bins=3
         ),
+    ),
+    "rating table": (
+        "sensitive_features",
+        lambda b: RatingTable.from_model(
+            PoissonRegressor().fit(b["X"], b["y"]), b["X"], sensitive_features=shuffled(b["people"]), strength=0
+        ),
+    ),
+    "comparison of tariffs": (
+        "sensitive_features",
+        lambda b: comparison_table(b["y"], b["prediction"], b["prediction"], shuffled(b["people"][["region"]])),
     ),
     "audit": (
         "features",

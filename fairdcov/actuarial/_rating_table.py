@@ -1,0 +1,712 @@
+"""The rating table that is filed: a base premium times relativities, from any model, to and from a spreadsheet."""
+
+import numbers
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.base import is_classifier
+
+from fairdcov._checks import (
+    check_choice,
+    check_consistent_rows,
+    check_finite_vector,
+    check_positive_number,
+    check_sample_weight,
+    check_whole_number,
+    import_optional,
+    warn_user,
+)
+from fairdcov.actuarial._comparison import compare, comparison_lines, dependence_text
+from fairdcov.actuarial._distillation import distil, read_columns
+from fairdcov.actuarial._export import excel_safe, write_csv
+from fairdcov.actuarial._rating_factor import (
+    RatingFactor,
+    adjusted_factor,
+    cell_text,
+    factor_after_adjustment,
+    factor_of_cells,
+    factor_of_effects,
+    positive_number,
+    ratios_of_levels,
+    relativity_of_rows,
+)
+from fairdcov.actuarial._rating_input import (
+    bins_by_name,
+    check_no_penalty,
+    check_pairs,
+    check_power,
+    columns_named,
+    penalty_of,
+    positive_predictions,
+)
+from fairdcov.actuarial._rating_levels import CategoryLevels, NumberLevels, category_text
+from fairdcov.encoding import (
+    MISSING,
+    as_given,
+    nearest_name,
+    read_frame,
+    select_rows,
+    warn_about_order,
+)
+from fairdcov.exceptions import StrengthWarning
+from fairdcov.metrics import mean_deviance
+
+__all__ = ["RatingTable"]
+
+# Factor of the row with the base premium.
+_BASE = "(base premium)"
+_BY = ("by", "by_level", "by_lower", "by_upper")
+_COLUMNS = ("factor", "level", "lower", "upper", "relativity")
+
+
+class RatingTable:
+    """A multiplicative rating table: the premium is a base times one relativity for each factor.
+
+    Made by :meth:`from_model` of any model, by :meth:`from_relativities` of the exact table of a multiplicative one, or
+    read by :meth:`from_csv`. It holds relativities and no policies, and it does not change: :meth:`adjusted` makes
+    another.
+
+    Attributes
+    ----------
+    base_premium : float
+        Premium of a risk at relativity 1 in all factors, per unit of exposure.
+    factors : tuple of str
+        Columns, and pairs of columns as ``"age × region"``.
+    n_relativities : int
+        Rows of the table, base levels included.
+    frame : pandas.DataFrame
+        A row for each level of each factor: ``factor``, ``level``, ``lower`` and ``upper`` (ends of a range of numbers;
+        the upper one belongs to the next level), for pairs ``by``, ``by_level``, ``by_lower``, ``by_upper``, then
+        ``value`` (of the level, or the mean in a range), ``rows``, ``exposure``, ``share``, ``relativity``,
+        ``is_base``, ``premium``, ``table_to_model`` and ``note`` as in :func:`relativities`.
+    off_balance : float
+        What the table predicted for its policies, over the total it was to predict, before its base premium was
+        rebalanced; NaN for a table read from a file.
+    strength : float
+        Strength of the penalty that the relativities were fitted with, 0 without one.
+    columns : list of str
+        Columns that :meth:`predict` needs.
+    comparison : pandas.DataFrame or None
+        Table and model on the rows it was made of, see :meth:`compare`.
+
+    See Also
+    --------
+    relativities : The exact table of a model that is multiplicative.
+
+    Examples
+    --------
+    >>> from sklearn.ensemble import HistGradientBoostingRegressor
+    >>> from fairdcov.actuarial import RatingTable
+    >>> from fairdcov.datasets import make_motor_portfolio
+    >>> book = make_motor_portfolio(4_000, random_state=0)
+    >>> X = book.data[["vehicle_type", "vehicle_power", "mileage"]].astype({"vehicle_type": "category"})
+    >>> trees = HistGradientBoostingRegressor(loss="poisson", max_iter=30, random_state=0)
+    >>> trees = trees.fit(X, book.target, sample_weight=book.exposure)
+    >>> people = book.sensitive_features[["gender", "region"]]
+    >>> data = {"sample_weight": book.exposure, "sensitive_features": people}
+    >>> table = RatingTable.from_model(trees, X, book.target, max_relativities=30, **data)
+    >>> table.n_relativities <= 30
+    True
+    >>> expected = (trees.predict(X) * book.exposure).sum()
+    >>> bool(abs((table.predict(X) * book.exposure).sum() / expected - 1) < 1e-9)
+    True
+    >>> beside = table.comparison.set_index("measure").loc["dependence"]
+    >>> bool(beside["table"] <= beside["model"])
+    True
+    """
+
+    def __init__(self, base_premium, factors, *, off_balance=float("nan"), strength=0.0, comparison=None, power=1.0):
+        self.base_premium = check_positive_number(base_premium, "base_premium")
+        self._factors = tuple(factors)
+        self.off_balance = off_balance
+        self.strength = strength
+        self.comparison = comparison
+        self._power = power
+
+    # -- where tables come from ---------------------------------------------------------------------------------------
+
+    @classmethod
+    def from_model(
+        cls,
+        model,
+        X,
+        y=None,
+        *,
+        sample_weight=None,
+        sensitive_features=None,
+        control_features=None,
+        factors=None,
+        bins=None,
+        max_relativities=120,
+        pairs="auto",
+        penalty=None,
+        strength="auto",
+        power=1.0,
+        max_levels=1000,
+    ):
+        """A table distilled from the predictions of a model, such as boosted trees or a network, with its penalty kept.
+
+        Parameters
+        ----------
+        model : estimator
+            Fitted, with positive predictions: of any package and structure.
+        X : DataFrame or array, (n, p)
+            Features as they go into ``model.predict``; columns of an array are called ``x0``, ``x1`` and so on.
+        y : (n,) array, optional
+            Observed values per unit of exposure. Only for :attr:`comparison`: relativities come from predictions.
+        sample_weight : (n,) array, optional
+            Exposure. Rows of zero exposure do not count.
+        sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
+            Protected attributes of the penalty. Needed where the model has a ``strength`` above 0, whose effect the
+            table would lose otherwise. They are no factors unless they are columns of X.
+        control_features : DataFrame, Series or array, (n,) or (n, d), optional
+            Legitimate factors of a penalty within strata.
+        factors : list of str, optional
+            Columns of X to rate by; all by default. Those of equal relativities throughout are left out.
+        bins : int or dict, optional
+            By default levels are chosen. A dict gives columns of numbers a whole number of quantile groups, a list of
+            edges or None for every value, a number all columns of more than 20 values; these levels stay as they are.
+        max_relativities : int, default=120
+            Rows of the table, base levels and pairs included.
+        pairs : {"auto"}, None or list of pairs of str, default="auto"
+            Columns that get relativities for each combination of a few of their levels, beside their own. ``"auto"``
+            takes at most three pairs, each of which explains at least 1 % of what the model explains.
+        penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, optional
+            Dependence measure; by default that of the model, or ``"ccdcov"`` for one that has none.
+        strength : float or "auto", default="auto"
+            Of the penalty. ``"auto"`` takes the least of a grid (quarters of a decade from 0.1) at which the table is
+            no more dependent than the model, 0 where it is not in the first place.
+        power : float, default=1.0
+            Variance power of the deviance that relativities minimise and the comparison speaks of: 1 Poisson (every
+            level in balance where no penalty is needed), between 1 and 2 Tweedie, 2 gamma.
+        max_levels : int or None, default=1000
+            Levels that a column of categories may start with; None for any number.
+
+        Returns
+        -------
+        RatingTable
+            In balance: it predicts the total that the model predicts for the rows of X.
+
+        Raises
+        ------
+        ValueError
+            For predictions that are not positive, columns that are not there, columns of more than ``max_levels``
+            levels, and levels that were asked for beyond ``max_relativities``.
+        MissingSensitiveFeaturesError
+            For a penalised model or a strength above 0 without ``sensitive_features``.
+        TypeError
+            For a classifier, and bins of categories.
+
+        Notes
+        -----
+        Columns start with a level for each category and whole number of up to 100, and 40 quantiles of other numbers.
+        A GLM with log link is fitted to the *predictions*, weighted by exposure: they have no noise, and the table
+        repeats the model rather than the claims. Levels are merged (neighbours for numbers, any for categories) in the
+        order of what that costs in deviance: those that agree, until 0.1 % of the variation of the premiums is lost,
+        and on while there are more than ``max_relativities``. Pairs are taken where they pay. Then
+        :class:`fairdcov.DCovTweedieRegressor` is fitted to the levels with the penalty, and the base premium gives the
+        balance back. Ranges begin and end with the policies: :meth:`predict` says what is done with values beyond.
+        """
+        # 1. What can be wrong.
+        if hasattr(model, "__sklearn_tags__") and is_classifier(model):
+            raise TypeError(f"a rating table needs a regressor; found the classifier {type(model).__name__}")
+        check_whole_number(max_relativities, "max_relativities", 1)
+        if max_levels is not None:
+            check_whole_number(max_levels, "max_levels", 1)
+        check_power(power)
+        if strength != "auto":
+            check_positive_number(strength, "strength", allow_zero=True)
+        pairs = check_pairs(pairs)
+        penalty = penalty_of(model) if penalty is None else penalty
+        if isinstance(penalty, str):
+            check_choice(penalty, "penalty", ("ccdcov", "jdcov", "dcov"))
+        if sensitive_features is None:
+            check_no_penalty(model, strength, control_features)
+        people = {"sensitive_features": sensitive_features, "control_features": control_features}
+        warn_about_order(X=X, y=y, sample_weight=sample_weight, **people)
+        frame = read_frame(X, "X")
+        n_samples = len(frame)
+        if n_samples == 0:
+            raise ValueError("X must have at least one row; found 0")
+        names = columns_named(factors, frame.columns)
+        bins = bins_by_name(bins, names, frame)
+        weights = check_sample_weight(sample_weight, n_samples)
+        people = {name: as_given(value) for name, value in people.items() if value is not None}
+        if y is not None:
+            y = check_finite_vector(y, "y")
+        for name, value in {"y": y, **people}.items():
+            if value is not None:
+                check_consistent_rows(n_samples, value, name)
+
+        # 2. Predictions and levels of the rows that count.
+        rows = np.flatnonzero(weights > 0)
+        exposure = weights[rows]
+        predicted = positive_predictions(model, X, n_samples)[rows]
+        if len(rows) < n_samples:
+            frame = frame[rows, :]
+            people = {name: select_rows(value, weights > 0) for name, value in people.items()}
+        columns = read_columns(frame, names, bins, exposure, max_levels)
+
+        # 3. The table.
+        found = distil(
+            predicted,
+            exposure,
+            columns,
+            most=max_relativities,
+            pairs=pairs,
+            power=power,
+            penalty=penalty,
+            strength=strength,
+            people=people,
+        )
+        parts = [factor_of_effects(group, logs, exposure) for group, logs in found.factors]
+        table = cls(found.base_premium, parts, off_balance=found.off_balance, strength=found.strength, power=power)
+        premium = table.predict(frame.to_native())
+        filled = [
+            replace(part, table_to_model=ratios_of_levels(group, exposure * premium, exposure * predicted))
+            for part, (group, _) in zip(parts, found.factors, strict=True)
+        ]
+        comparison = compare(
+            predicted,
+            premium,
+            None if y is None else y[rows],
+            exposure=exposure,
+            people=people,
+            deviance=partial(mean_deviance, power=power),
+            fidelity=True,
+        )
+        if not found.kept:
+            warn_user(
+                "the table depends more on the protected attributes than the model does "
+                f"({dependence_text(comparison)}) at every strength that was tried: let it have more relativities or "
+                "fewer columns, or pass a strength",
+                StrengthWarning,
+            )
+        return cls(
+            found.base_premium,
+            filled,
+            off_balance=found.off_balance,
+            strength=found.strength,
+            comparison=comparison,
+            power=power,
+        )
+
+    @classmethod
+    def from_relativities(cls, table):
+        """The table of :func:`relativities` as one that predicts.
+
+        Parameters
+        ----------
+        table : pandas.DataFrame
+            From :func:`relativities`, of all factors.
+
+        Returns
+        -------
+        RatingTable
+
+        Raises
+        ------
+        ValueError
+            For a table without ``attrs``, which pandas loses when tables are put together.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn.linear_model import PoissonRegressor
+        >>> from fairdcov.actuarial import RatingTable, relativities
+        >>> X = pd.DataFrame({"doors": [2, 3, 4, 4]})
+        >>> model = PoissonRegressor(alpha=0, tol=1e-8).fit(X, [1.0, 2.0, 4.0, 4.0])
+        >>> RatingTable.from_relativities(relativities(model, X)).predict(X).round(3).tolist()
+        [1.0, 2.0, 4.0, 4.0]
+        """
+        if not isinstance(table, pd.DataFrame) or not {"base_premium", "off_balance_before"} <= table.attrs.keys():
+            raise ValueError(
+                "table must be what relativities(...) returns, with its attrs; tables that were put together or read "
+                "from a file have none"
+            )
+        absent = table.attrs.get("left_out")
+        if absent:
+            raise ValueError(f"table lacks the factors {absent} of the model: let relativities(...) show all of them")
+        repeated = table.duplicated(["factor", "level"])
+        if repeated.any():
+            raise ValueError(
+                f"table has levels twice, the first of them of factor {table['factor'][repeated].iloc[0]!r}"
+            )
+        parts = []
+        for name, part in table.groupby("factor", sort=False):
+            levels = part["level"].tolist()
+            missing = bool(levels) and levels[-1] == MISSING
+            known = levels[:-1] if missing else levels
+            if known and all(isinstance(level, pd.Interval) for level in known):
+                lower, upper = ([getattr(level, side) for level in known] for side in ("left", "right"))
+                columns = NumberLevels.of_ranges(name, lower, upper, missing)
+            elif known and all(isinstance(level, numbers.Real) and not isinstance(level, bool) for level in known):
+                columns = NumberLevels.of_ranges(name, known, known, missing)
+            else:
+                columns = CategoryLevels(name, tuple((category_text(level),) for level in levels))
+            arrays = {
+                column: part[column].to_numpy(dtype=np.int64 if column == "rows" else np.float64)
+                for column in ("rows", "exposure", "table_to_model")
+            }
+            relativity = part["relativity"].to_numpy(dtype=np.float64)
+            parts.append(RatingFactor((columns,), relativity, **arrays, values=tuple(part["value"])))
+        return cls(table.attrs["base_premium"], parts, off_balance=table.attrs["off_balance_before"])
+
+    @classmethod
+    def from_csv(cls, path):
+        """A table from a file that :meth:`to_csv` has written, edited or not.
+
+        Relativities and the base premium (``premium`` of the first row) are those of the file; what is derived of them
+        is computed anew. After an edit :meth:`adjusted` puts the table back in balance.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to read.
+
+        Returns
+        -------
+        RatingTable
+
+        Raises
+        ------
+        ValueError
+            For files without the columns of a table, relativities that are no numbers above 0, and ranges that overlap.
+        """
+        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        return cls._from_cells(frame, f"path {str(path)!r}")
+
+    @classmethod
+    def _from_cells(cls, frame, what):
+        absent = [name for name in (*_COLUMNS, "premium") if name not in frame.columns]
+        if absent:
+            raise ValueError(f"{what} is no rating table of to_csv: it has no column {absent[0]!r}")
+        frame = frame.reset_index(drop=True)
+        first = frame["factor"] == _BASE
+        if first.sum() != 1:
+            raise ValueError(f"{what} must have one row of factor {_BASE!r}; found {int(first.sum())}")
+        base_premium = positive_number(
+            frame.loc[first, "premium"].item(), what, "premium", int(np.flatnonzero(first)[0])
+        )
+        by = frame["by"] if "by" in frame else pd.Series("", index=frame.index)
+        parts = [factor_of_cells(part, what) for _, part in frame[~first].groupby([frame["factor"], by], sort=False)]
+        return cls(base_premium, parts)
+
+    # -- what it says -------------------------------------------------------------------------------------------------
+
+    @property
+    def factors(self):
+        """Names of the factors."""
+        return tuple(part.name for part in self._factors)
+
+    @property
+    def n_relativities(self):
+        """Rows of the table, base levels included."""
+        return sum(part.relativities.size for part in self._factors)
+
+    @property
+    def columns(self):
+        """Columns that predictions need."""
+        return list(dict.fromkeys(column.name for part in self._factors for column in part.columns))
+
+    @property
+    def frame(self):
+        """The table as a DataFrame, made when it is asked for."""
+        rows = [row for part in self._factors for row in part.frame(self.base_premium)]
+        paired = any(len(part.columns) > 1 for part in self._factors)
+        order = ["factor", "level", "lower", "upper", *(_BY if paired else ()), "value", "rows", "exposure", "share"]
+        order += ["relativity", "is_base", "premium", "table_to_model", "note"]
+        table = pd.DataFrame(rows, columns=order)
+        for name in ("value", "level", *(("by", "by_level") if paired else ())):
+            table[name] = table[name].astype(object)
+        return table
+
+    def __repr__(self):
+        return (
+            f"<RatingTable of {self.n_relativities} relativities of {len(self._factors)} factors, base premium "
+            f"{self.base_premium:.5g}>"
+        )
+
+    def predict(self, X, *, unknown="error"):
+        """Premium of each row.
+
+        Parameters
+        ----------
+        X : DataFrame or array, (n, p)
+            With the :attr:`columns` of the table; others do not matter.
+        unknown : {"error", "base", "nearest"}, default="error"
+            What is done with values that no level contains: categories that are new, numbers outside all ranges, values
+            that are missing where none were, and levels without exposure. ``"error"`` names them. ``"base"`` takes
+            relativity 1. ``"nearest"`` takes the closest range for numbers, and relativity 1 for all else.
+
+        Returns
+        -------
+        (n,) array
+
+        Raises
+        ------
+        ValueError
+            For columns that are not there, and with ``unknown="error"`` for values that no level contains.
+        """
+        check_choice(unknown, "unknown", ("error", "base", "nearest"))
+        frame = read_frame(X, "X")
+        for name in self.columns:
+            if name not in frame.columns:
+                raise ValueError(
+                    f"X has no column {name!r}, which the table rates by{nearest_name(name, frame.columns)}"
+                )
+        premium = np.full(len(frame), self.base_premium)
+        for part in self._factors:
+            premium *= relativity_of_rows(part, frame, unknown)
+        return premium
+
+    def compare(
+        self,
+        model,
+        X,
+        y=None,
+        *,
+        sample_weight=None,
+        sensitive_features=None,
+        control_features=None,
+        bins=None,
+        power=None,
+        unknown="error",
+    ):
+        """The table beside its model, such as on policies that were held back: adequacy, order and independence.
+
+        Parameters
+        ----------
+        model : estimator or (n,) array
+            What the table was made of, or its predictions.
+        X : DataFrame or array, (n, p)
+            Features as they go into ``model.predict``.
+        y : (n,) array, optional
+            Observed values per unit of exposure.
+        sample_weight : (n,) array, optional
+            Exposure.
+        sensitive_features, control_features : DataFrame, Series or array, optional
+            Protected attributes, and what dependence and divergence are given.
+        bins : int or dict, optional
+            How protected numbers are cut into groups; by default, those of more than 20 values, into 5 quantile groups.
+        power : float, optional
+            Variance power of the deviance; that of :meth:`from_model` by default, 1 for a table that was read.
+        unknown : str, default="error"
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows by ``measure``: ``predicted total``, ``deviance from the model`` (mean, of the table's predictions),
+            with y ``predicted / observed``, ``deviance`` (mean), ``explained deviance`` (of a constant's) and ``Gini``;
+            with protected attributes ``dependence`` (scale-free CCdCov), ``divergence`` (Jensen-Shannon, between their
+            combinations, in bits), ``divergence, standard error`` (where groups are not conditional or probabilities)
+            and with y ``A/E`` of each level. Columns ``model``, ``table`` and ``kept``, the share of what the model has
+            that the table has: for ``deviance from the model`` the share of the model's own deviance from its mean that
+            is *not* lost.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn.linear_model import PoissonRegressor
+        >>> from fairdcov.actuarial import RatingTable
+        >>> X = pd.DataFrame({"doors": [2, 3, 4, 4]})
+        >>> model = PoissonRegressor(alpha=0, tol=1e-8).fit(X, [1.0, 2.0, 4.0, 4.0])
+        >>> table = RatingTable.from_model(model, X)
+        >>> compared = table.compare(model, X, [1.0, 2.0, 4.0, 4.0]).set_index("measure")
+        >>> compared.loc["explained deviance"].round(3).tolist()
+        [1.0, 1.0, 1.0]
+        """
+        premium = self.predict(X, unknown=unknown)
+        if hasattr(model, "predict"):
+            predicted = positive_predictions(model, X, len(premium))
+        else:
+            predicted = check_finite_vector(model, "model")
+            check_consistent_rows(len(premium), predicted, "model")
+        weights = check_sample_weight(sample_weight, len(premium))
+        people = {"sensitive_features": sensitive_features, "control_features": control_features}
+        warn_about_order(X=X, y=y, sample_weight=sample_weight, **people)
+        people = {name: as_given(value) for name, value in people.items() if value is not None}
+        keep = weights > 0
+        for name, value in people.items():
+            check_consistent_rows(len(premium), value, name)
+        if y is not None:
+            y = check_finite_vector(y, "y")
+            check_consistent_rows(len(premium), y, "y")
+        return compare(
+            predicted[keep],
+            premium[keep],
+            None if y is None else y[keep],
+            exposure=weights[keep],
+            people={name: select_rows(value, keep) for name, value in people.items()},
+            deviance=partial(mean_deviance, power=self._power if power is None else power),
+            bins=bins,
+            fidelity=True,
+        )
+
+    def summary(self):
+        """What the table is and what it keeps of the model, in words.
+
+        Returns
+        -------
+        str
+        """
+        lines = [
+            f"rating table: {self.n_relativities} relativities of {len(self._factors)} factors, base premium "
+            f"{self.base_premium:.5g}"
+        ]
+        if np.isfinite(self.off_balance):
+            lines.append(f"off-balance {self.off_balance:.4f} before the base premium was rebalanced")
+        if self.strength:
+            lines.append(f"fitted with a penalty of strength {self.strength:.4g}")
+        if self.comparison is not None:
+            lines += comparison_lines(self.comparison)
+        return "\n".join(lines)
+
+    # -- what is made of it -------------------------------------------------------------------------------------------
+
+    def adjusted(
+        self,
+        X,
+        *,
+        sample_weight=None,
+        decimals=None,
+        lower=None,
+        upper=None,
+        factors=None,
+        total=None,
+        unknown="error",
+    ):
+        """The table with relativities rounded and capped, back in balance.
+
+        Parameters
+        ----------
+        X : DataFrame or array, (n, p)
+            Policies of the balance.
+        sample_weight : (n,) array, optional
+            Their exposure.
+        decimals : int, optional
+            Decimals that relativities are rounded to.
+        lower, upper : float, optional
+            Floor and cap of relativities, at most and at least 1; applied after rounding.
+        factors : list of str, optional
+            Factors that are adjusted; all by default.
+        total : float, optional
+            Total premium that the table is to predict for the policies, such as that of the model or of the claims; by
+            default what it has predicted before. Without any of the others only the base premium changes.
+        unknown : str, default="error"
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        RatingTable
+            Its :attr:`off_balance` is what the adjusted relativities predicted over the total, before the base premium
+            made up for it. The base premium is not rounded.
+
+        Raises
+        ------
+        ValueError
+            For relativities that would be rounded to 0, and for floors above or caps below 1.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> from sklearn.linear_model import PoissonRegressor
+        >>> from fairdcov.actuarial import RatingTable
+        >>> X = pd.DataFrame({"doors": [2, 3, 4, 4]})
+        >>> model = PoissonRegressor(alpha=0, tol=1e-8).fit(X, [1.0, 2.0, 4.0, 4.0])
+        >>> table = RatingTable.from_model(model, X).adjusted(X, lower=0.4, decimals=1)
+        >>> table.frame["relativity"].tolist(), round(float(table.predict(X).sum()), 6)
+        ([0.4, 0.5, 1.0], 11.0)
+        """
+        for name, value in (("lower", lower), ("upper", upper)):
+            if value is not None:
+                check_positive_number(value, name)
+        if (lower is not None and lower > 1) or (upper is not None and upper < 1):
+            raise ValueError(f"lower must be at most 1 and upper at least 1, the base; found {lower!r} and {upper!r}")
+        if decimals is not None:
+            check_whole_number(decimals, "decimals", 0)
+        chosen = set(self.factors) if factors is None else set([factors] if isinstance(factors, str) else factors)
+        for name in chosen - set(self.factors):
+            raise ValueError(
+                f"factors names {name!r}, which is no factor of the table{nearest_name(name, self.factors)}"
+            )
+        before = self.predict(X, unknown=unknown)
+        exposure = check_sample_weight(sample_weight, len(before))
+        wanted = float(exposure @ before) if total is None else check_positive_number(total, "total")
+        parts = [
+            adjusted_factor(part, decimals, lower, upper) if part.name in chosen else part for part in self._factors
+        ]
+        table = RatingTable(self.base_premium, parts, strength=self.strength, power=self._power)
+        premium = table.predict(X, unknown=unknown)
+        off_balance = float(exposure @ premium) / wanted
+        premium /= off_balance
+        frame = read_frame(X, "X")
+        filled = [
+            factor_after_adjustment(part, frame, exposure * before, exposure * premium, unknown) for part in parts
+        ]
+        return RatingTable(
+            self.base_premium / off_balance, filled, off_balance=off_balance, strength=self.strength, power=self._power
+        )
+
+    def _cells(self):
+        """The frame below a row with the base premium."""
+        frame = self.frame.astype(object)
+        base = pd.DataFrame(
+            [{"factor": _BASE, "level": "", "relativity": 1.0, "premium": self.base_premium}], dtype=object
+        )
+        return pd.concat([base, frame], ignore_index=True)[frame.columns]
+
+    def to_csv(self, path):
+        """Write the table for a spreadsheet; :meth:`from_csv` reads it back, the same to the last digit.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write; an existing one is replaced.
+
+        Returns
+        -------
+        Path
+            The file: a row with the base premium, then those of :attr:`frame`. The categories of a level are parted by
+            a vertical line.
+        """
+        return write_csv(self._cells(), path)
+
+    def to_excel(self, path):
+        """Write the table as an Excel workbook; needs the package openpyxl.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to write, ``.xlsx``.
+
+        Returns
+        -------
+        Path
+            The file.
+        """
+        import_optional("openpyxl", "RatingTable.to_excel")
+        path = Path(path)
+        excel_safe(self._cells()).to_excel(path, index=False, sheet_name="rating table", engine="openpyxl")
+        return path
+
+    @classmethod
+    def from_excel(cls, path):
+        """A table from a workbook that :meth:`to_excel` has written, as :meth:`from_csv` reads one; needs openpyxl.
+
+        Parameters
+        ----------
+        path : str or Path
+            File to read.
+
+        Returns
+        -------
+        RatingTable
+        """
+        import_optional("openpyxl", "RatingTable.from_excel")
+        frame = pd.read_excel(path, dtype=object, keep_default_na=False, engine="openpyxl")
+        return cls._from_cells(frame.map(cell_text), f"path {str(path)!r}")
