@@ -17,6 +17,7 @@ __all__ = [
     "Table",
     "Text",
     "interval_text",
+    "left_out_texts",
     "table_of",
     "title_of",
 ]
@@ -139,3 +140,15 @@ def table_of(caption, columns, entries, **options):
         cells.append([write(entry if key is None else entry[key]) for entry in entries])
     muted = [position for position, entry in enumerate(entries) if entry.get("too_small")]
     return Table(caption, titles, [list(row) for row in zip(*cells, strict=True)], muted=muted, **options)
+
+
+def left_out_texts(data, section):
+    """What a section does not say of attributes that are known as probabilities; earlier reports have no such list."""
+    parts = [
+        f"no {entry['what']} for {title_of(entry['attributes'])}"
+        for entry in data.get("left_out", ())
+        if entry["section"] == section
+    ]
+    if not parts:
+        return []
+    return [Text(f"Not there for attributes that are known as probabilities: {'; '.join(parts)}.")]

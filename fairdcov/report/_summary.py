@@ -80,7 +80,9 @@ def summarise(data):
     found += _of_tolerance(data["equivalence"])
     found += _of_groups(full, title)
     found += _of_tests(data["dependence"])
+    found += _of_conditional(data["conditional"])
     found += _of_proxies(data["proxies"])
+    found += _of_proxy_discrimination(data["proxy_discrimination"])
     if data["change"] is not None:
         found.append(_of_change(data["change"]["by_attribute"][0]))
         found += _of_cost(data["change"], balance)
@@ -113,6 +115,9 @@ def _of_tolerance(equivalence):
             f"Gaps of {what} between groups, allowed from {bounds(equivalence['tolerance'])}: {test['outcome']}"
             + (f" ({'; '.join(parts)})." if parts else ".")
         )
+    if equivalence["not_judged"]:
+        names = ", ".join(equivalence["not_judged"])
+        return [*found, f"Gaps between groups of {names}, known as probabilities, were not judged."]
     return found or ["No attribute has two groups: there are no gaps to judge."]
 
 
@@ -142,6 +147,35 @@ def _of_tests(entries):
         f"Independence of {' × '.join(joint['attributes'])} ({MEASURE_NAMES[joint['measure']]}): p {_p_sign(test)}, "
         f"effect size {number(test['effect_size'])} on a scale from 0 to 1."
     ]
+
+
+def _of_conditional(conditional):
+    if conditional is None:
+        return []
+    joint = conditional["results"][-1]
+    if joint["normalized"] is None:
+        return []
+    text = (
+        f"Given {', '.join(conditional['given'])} ({conditional['n_strata']} strata): scale-free distance covariance "
+        f"{number(joint['normalized'])} with {' × '.join(joint['attributes'])}, {number(joint['without'])} without"
+    )
+    test = joint["test"]
+    if test is not None:
+        text += f"; independence within strata p {_p_sign(test)}, effect size {number(test['effect_size'])}"
+    return [f"{text}."]
+
+
+def _of_proxy_discrimination(found):
+    if found is None:
+        return []
+    predictions = found["prices"][0]
+    text = (
+        f"Proxy discrimination of the predictions {number(predictions['proxy_discrimination'])} on a scale from 0 to 1"
+    )
+    if found["features"]:
+        first = found["features"][0]
+        text += f", {percent(first['share'], 0)} of it by {first['feature']}"
+    return [f"{text}."]
 
 
 def _p_sign(test):

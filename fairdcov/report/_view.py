@@ -3,12 +3,19 @@
 from fairdcov.report._blocks import Items, Section, Table, Text, table_of
 from fairdcov.report._summary import number
 from fairdcov.report._texts import TASK_NAMES
-from fairdcov.report._view_dependence import change_part, dependence_part, partial_part, proxies_part
+from fairdcov.report._view_dependence import (
+    change_part,
+    conditional_part,
+    dependence_part,
+    partial_part,
+    proxies_part,
+)
 from fairdcov.report._view_groups import (
     balance_part,
     binning_part,
     groups_part,
     pairs_part,
+    tiers_part,
     tolerance_part,
     too_small_part,
 )
@@ -35,7 +42,9 @@ def view(data):
         balance_part(data),
         *groups_part(data),
         pairs_part(data),
+        tiers_part(data),
         dependence_part(data),
+        conditional_part(data),
     ]
     sections += [
         partial_part(data),
@@ -83,6 +92,8 @@ def scope_part(data):
         ("observed values", "yes" if rows["observed"] else "none: nothing is compared with experience"),
         ("features", ", ".join(rows["features"]) or "none given"),
         ("called legitimate", ", ".join(rows["legitimate_features"]) or "none named"),
+        ("control features", ", ".join(rows.get("control_features", ())) or "none named"),
+        ("best estimates", "yes" if rows.get("best_estimates") else "none given"),
         ("baseline", "yes" if rows["baseline"] else "none given"),
     ]
     blocks = [Items(facts)]

@@ -2,14 +2,24 @@
 
 from functools import partial
 
-from fairdcov.report._blocks import CHANGE, GROUP, MOST_ROWS, Picture, Section, Text, table_of, title_of
+from fairdcov.report._blocks import CHANGE, GROUP, MOST_ROWS, Picture, Section, Text, left_out_texts, table_of, title_of
 from fairdcov.report._summary import number, p_value, percent, ratio
 from fairdcov.report._tables import TABLES
 
-__all__ = ["change_part", "dependence_part", "partial_part", "proxies_part"]
+__all__ = [
+    "change_part",
+    "conditional_part",
+    "dependence_part",
+    "partial_part",
+    "proxies_part",
+    "proxy_discrimination_part",
+]
 
 _MOST_FEATURES = 40
-_UNTESTED = dict.fromkeys(("effect_size", "p_value", "n_permutations", "statistic", "null_quantile_95", "n_samples"))
+_MOST_STRATA = 20
+_UNTESTED = dict.fromkeys(
+    ("effect_size", "p_value", "n_permutations", "statistic", "null_mean", "null_quantile_95", "n_samples")
+)
 
 
 def dependence_part(data):
@@ -30,12 +40,122 @@ def dependence_part(data):
     return Section("dependence", "Tests of independence", [Text(words), table])
 
 
+def conditional_part(data):
+    """What depends on the attributes within the strata of the control features; None without any."""
+    found = data.get("conditional")
+    if found is None:
+        return None
+    given = ", ".join(found["given"])
+    words = (
+        f"Within the {found['n_strata']} strata of {given}: the mean over the strata by their exposure. The scale-free "
+        "distance covariance is in units of the spread of all predictions, so that the columns without and given the "
+        "factors compare; like every statistic of its kind it is above 0 by chance, the more so the more strata. Tests "
+        "permute the attributes within strata, with every row counted alike: beside the statistic stands what it is "
+        "by chance. Which factors are legitimate is a judgement that no figure makes, and every factor that is added "
+        "leaves less to find."
+    )
+    entries = [(entry["test"] or _UNTESTED) | entry for entry in found["results"]]
+    columns = (
+        *("attributes", ("without", "without", number), ("given the factors", "normalized", number)),
+        *("statistic", ("by chance", "null_mean", number), "null_quantile_95", "effect_size"),
+        ("p-value", None, lambda entry: p_value(entry["p_value"], entry["n_permutations"])),
+        ("rows tested", "n_samples", number),
+        *(("divergence, bits", "js_divergence", number), ("by chance", "js_null_mean", number)),
+        ("95 % by chance", "js_null_quantile_95", number),
+    )
+    table = table_of(
+        "Dependence and divergence within strata",
+        columns,
+        entries,
+        note=" ".join(f"{title_of(entry['attributes'])}: {entry['reason']}." for entry in entries if entry["reason"]),
+    )
+    blocks = [Text(words), *left_out_texts(data, "conditional"), table]
+    blocks += [_adjusted_gaps(entry, given) for entry in found["gaps"]]
+    if found["left_out"]:
+        blocks += _idle_strata(found["left_out"])
+    return Section("conditional", "Given legitimate factors", blocks)
+
+
+def _adjusted_gaps(entry, given):
+    rows = entry["groups"]
+    largest = sorted(range(len(rows)), key=lambda k: -rows[k]["rows"])[:MOST_ROWS]
+    note = (
+        "The rest in like strata: what all others pay in the strata of the group, at the group's mix of them. Strata "
+        "without others do not count; the share of the group's exposure that is compared stands beside."
+    )
+    if len(largest) < len(rows):
+        note += f" The {len(largest)} groups of the most rows; the JSON has all {len(rows)}."
+    columns = (
+        *(GROUP, "rows", ("mean", "predicted", number), ("mean of the rest", "rest", number)),
+        *(("gap", "gap", percent), ("the rest in like strata", "rest_adjusted", number)),
+        *((f"gap given {given}", "gap_adjusted", percent), ("compared", "share_compared", percent)),
+    )
+    return table_of(f"Gaps of {title_of(entry['attributes'])}", columns, [rows[k] for k in sorted(largest)], note=note)
+
+
+def _idle_strata(left_out):
+    yield Text(
+        "Strata in which nothing can depend on the attributes count as 0. Many of them mean that the strata are too "
+        "fine."
+    )
+    for part in left_out:
+        shown = part["strata"][:_MOST_STRATA]
+        note = "" if len(shown) == len(part["strata"]) else f"The first {len(shown)} of {len(part['strata'])}."
+        yield table_of(
+            f"Strata that say nothing about {title_of(part['attributes'])}: {percent(part['share'])} of the exposure",
+            (("stratum", "label", str), ("why", "reason", str), "rows", ("exposure", "share", percent)),
+            shown,
+            n_words=2,
+            note=note,
+        )
+
+
+def proxy_discrimination_part(data):
+    """Distance of the prices from those without proxy discrimination; None without best estimates."""
+    found = data.get("proxy_discrimination")
+    if found is None:
+        return None
+    words = (
+        f"By best estimates for each of {found['n_levels']} levels of the protected attributes (from "
+        f"{found['source']}): the squared distance of a price from the nearest one that averages them with weights "
+        "which do not depend on the policy, over its variance; 0 where features do not stand in for the attributes, 1 "
+        "where the price has nothing in common with the best estimates. It is as good as these are. Groups may differ "
+        "in price without proxy discrimination, and agree with it: unfairness ratio and distance covariance stand "
+        "beside."
+    )
+    names = {
+        "y_pred": "predictions",
+        "baseline": "baseline",
+        "admissible": "nearest price without proxy discrimination",
+        "discrimination_free": "discrimination-free price",
+    }
+    columns = (
+        *(("price", "price", names.get), ("mean", "mean", number)),
+        ("proxy discrimination", "proxy_discrimination", number),
+        *(
+            ("unfairness ratio", "unfairness_ratio_by_share", number),
+            ("CCdCov, scale-free", "ccdcov_normalized", number),
+        ),
+    )
+    blocks = [Text(words), table_of("Prices", columns, found["prices"])]
+    if found["features"]:
+        columns = (
+            *("feature", ("effect", "effect", number), ("share of the whole", "share", percent)),
+            ("alone", "alone", number),
+        )
+        note = f"Shapley effects on {found['n_samples']:,} rows, scaled to the figure of all rows; alone: by itself."
+        blocks.append(table_of("Features that carry it", columns, found["features"][:_MOST_FEATURES], note=note))
+    return Section("proxy-discrimination", "Proxy discrimination", blocks)
+
+
 def partial_part(data):
     found = data["partial"]
+    if found is None and data.get("conditional"):
+        return None
     if found is None:
         words = (
-            "No rating factors were called legitimate: pass legitimate_features to see how much dependence is left "
-            "given them."
+            "No factors were called legitimate: pass control_features to see how much dependence is left within their "
+            "strata."
         )
         return Section("partial", "Given legitimate factors", [Text(words)])
     words = (
@@ -46,14 +166,15 @@ def partial_part(data):
     table = table_of(
         "Dependence that is left", ("attributes", "distance_correlation", "partial", "p_value"), found["results"]
     )
-    return Section("partial", "Given legitimate factors", [Text(words), table])
+    return Section("partial", "Given legitimate factors", [Text(words), *left_out_texts(data, "partial"), table])
 
 
 def proxies_part(data):
     proxies = data["proxies"]
     if proxies is None:
-        words = "No features were given: nothing can be said about proxies."
-        return Section("proxies", "Proxies", [Text(words)])
+        notes = left_out_texts(data, "proxies")
+        words = [] if notes else [Text("No features were given: nothing can be said about proxies.")]
+        return Section("proxies", "Proxies", [*words, *notes])
     jointly = len(proxies["attributes"]) > 1
     features = proxies["features"][:_MOST_FEATURES]
     columns = [
@@ -73,7 +194,7 @@ def proxies_part(data):
         "each feature with each attribute; a feature may carry the attributes jointly and none of them alone. Whether "
         "the model uses a feature in that way is another question."
     )
-    blocks = [Text(words)]
+    blocks = [Text(words), *left_out_texts(data, "proxies")]
     if features:
         blocks.append(
             Picture(

@@ -12,13 +12,22 @@ from fairdcov.report._blocks import (
     Table,
     Text,
     interval_text,
+    left_out_texts,
     table_of,
     title_of,
 )
-from fairdcov.report._summary import bounds, number, percent
+from fairdcov.report._summary import bounds, number, percent, ratio
 from fairdcov.report._tables import TABLES
 
-__all__ = ["balance_part", "binning_part", "groups_part", "pairs_part", "tolerance_part", "too_small_part"]
+__all__ = [
+    "balance_part",
+    "binning_part",
+    "groups_part",
+    "pairs_part",
+    "tiers_part",
+    "tolerance_part",
+    "too_small_part",
+]
 
 _UNDECIDED = "not enough evidence"
 # Groups that are outside come first where not all can be shown.
@@ -41,6 +50,14 @@ def tolerance_part(data):
     blocks = [Text(f"{found['outcome'].capitalize()}."), Text(words)]
     if len(found["tests"]) > 1:
         blocks.append(Text("Legitimate factors were named: the gaps given these factors decide."))
+    # Reports of schema 1.2 do not say.
+    if found.get("not_judged"):
+        blocks.append(
+            Text(
+                f"Not judged, as known as probabilities: {', '.join(found['not_judged'])}. The whole is within "
+                "tolerance only where every attribute is."
+            )
+        )
     for test in found["tests"]:
         blocks += _tolerance_test(test, found)
     return Section("tolerance", "Within tolerance?", blocks)
@@ -128,10 +145,23 @@ def groups_part(data):
         "is never exactly 0 in a sample: beside it stand the mean and the 95 % level that it has when the rows of the "
         "attributes are shuffled. Groups in grey are too small to judge and take no part in the comparison."
     )
-    yield Section("groups", "Groups", [Text(words), *_group_pictures(data)])
+    blocks = [Text(words), *_on_probabilities(data), *left_out_texts(data, "groups"), *_group_pictures(data)]
+    yield Section("groups", "Groups", blocks)
     for position, section in enumerate(data["groups"]):
         title = title_of(section["attributes"])
         yield Section(f"groups-{position + 1}", title, [_measures(section), _group_table(data, section)], level=3)
+
+
+def _on_probabilities(data):
+    names = [entry["name"] for entry in data["data"]["attributes"] if entry["kind"] == "probabilities"]
+    if not names:
+        return []
+    words = (
+        f"{', '.join(names)}: known as probabilities. Every row counts in each group with its exposure times the "
+        "probability of the group; rows are expected numbers. Intervals take the probabilities as given. If they are "
+        "right but do not tell all, true differences can be larger or smaller."
+    )
+    return [Text(words)]
 
 
 def _group_pictures(data):
@@ -200,6 +230,63 @@ def pairs_part(data):
     return Section("pairs", "Groups furthest apart", [Text(words), table])
 
 
+def tiers_part(data):
+    """Shares of the groups above thresholds of the premium."""
+    # Reports of schema 1.2 have no such part.
+    found = data.get("tiers")
+    if found is None:
+        return None
+    how = "as asked for"
+    if found["quantiles"]:
+        how = f"quantiles of the predictions at {', '.join(percent(level, 0) for level in found['quantiles'])}"
+    thresholds = ", ".join(number(threshold, 4) for threshold in found["thresholds"])
+    words = (
+        f"The share of each group's exposure with a prediction above {thresholds} ({how}), against all other rows. "
+        "Groups can pay the same on average and differ in who gets into the dearest tier. Intervals take the "
+        "predictions as given and rows as independent."
+    )
+    columns = (
+        *(GROUP, ("above", "above", partial(number, digits=4)), "rows", "share", ("interval", None, _share_interval)),
+        *(("share of the rest", "rest", percent), ("difference", "difference", percent)),
+        *(
+            ("its interval", None, _difference_interval),
+            ("ratio", "ratio", ratio),
+            ("interval of the ratio", None, _ratio_interval),
+        ),
+    )
+    blocks = [Text(words), *left_out_texts(data, "tiers")]
+    blocks += [
+        Picture(
+            "tiers",
+            "Share of each group above the thresholds of the premium",
+            "Shares of the levels of each attribute, with intervals; the figures are in the tables.",
+        )
+    ]
+    for part in found["groups"]:
+        rows = part["tiers"]
+        note = f"The first {MOST_ROWS} of {len(rows)} rows; the JSON has all." if len(rows) > MOST_ROWS else ""
+        caption = f"Tiers of {title_of(part['attributes'])}"
+        blocks.append(table_of(caption, columns, rows[:MOST_ROWS], note=note))
+    return Section("tiers", "Tiers of the premium", blocks)
+
+
+def _share_interval(row):
+    return _ends(row, "share", percent)
+
+
+def _difference_interval(row):
+    return _ends(row, "difference", percent)
+
+
+def _ratio_interval(row):
+    return _ends(row, "ratio", ratio)
+
+
+def _ends(row, name, write):
+    low, high = row[f"{name}_lower"], row[f"{name}_upper"]
+    return "–" if low is None or high is None else f"{write(low)} to {write(high)}"
+
+
 def binning_part(data):
     if not data["binning"]:
         return None
@@ -212,7 +299,8 @@ def binning_part(data):
         *("js_divergence", "null_mean", "null_quantile_95"),
     )
     table = table_of("Other bins", columns, data["binning"], n_words=3)
-    return Section("binning", "Sensitivity to the bins", [Text(words), table])
+    blocks = [Text(words), *left_out_texts(data, "binning"), table]
+    return Section("binning", "Sensitivity to the bins", blocks)
 
 
 def too_small_part(data):

@@ -34,7 +34,11 @@ SECTIONS = {
     "groups",
     "distributions",
     "pairs",
+    "tiers",
     "dependence",
+    "conditional",
+    "proxy_discrimination",
+    "left_out",
     "partial",
     "proxies",
     "change",
@@ -49,7 +53,11 @@ FRAMES = (
     "measures",
     "too_small",
     "pairs",
+    "tiers",
     "dependence",
+    "conditional",
+    "proxy_discrimination",
+    "left_out",
     "partial",
     "proxies",
     "proxy_prediction",
@@ -75,7 +83,7 @@ def small(rng, n=300):
 
 def test_the_keys_are_those_of_the_schema(data):
     assert set(data) == SECTIONS
-    assert (data["schema"], data["schema_version"]) == ("fairdcov.audit", "1.2")
+    assert (data["schema"], data["schema_version"]) == ("fairdcov.audit", "1.3")
     assert set(data["groups"][0]["groups"][0]) == {
         "label",
         "levels",
