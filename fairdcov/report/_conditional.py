@@ -26,7 +26,13 @@ def check_control_features(sample):
     if sample.strata is None:
         return
     sample.strata.warn_of_attributes_among(sample.blocks(tuple(sample.names)))
-    sample.conditional_form(tuple(sample.names))
+    constant = sample.blocks(tuple(sample.names)).is_constant(sample.weights)
+    if not constant and not sample.varies_within(sample.names).any():
+        raise ValueError(
+            f"the control features {sample.strata.names} determine the protected attributes {sample.names}: none of "
+            f"the {len(sample.strata)} strata has two levels among them, so that nothing is left to compare. Drop "
+            "control features, or cut them more coarsely by control_bins"
+        )
 
 
 def conditional_section(sample, dependence, settings):
@@ -34,6 +40,7 @@ def conditional_section(sample, dependence, settings):
 
     ``value`` is the V-statistic weighted by exposure on all rows, the mean over the strata by their shares of it, and
     ``normalized`` the same over the Gini mean difference of all predictions: it compares with that without strata.
+    ``by_chance`` is what it is in the mean when the attributes do not matter.
 
     Parameters
     ----------
@@ -76,8 +83,10 @@ def _dependence(sample, names, dependence, settings):
         "attributes": list(names),
         "measure": unconditional["measure"],
         "without": unconditional["normalized"],
+        "without_by_chance": sample.by_chance(names),
         "value": None,
         "normalized": None,
+        "by_chance": None,
         "test": None,
         "js_divergence": None,
         "js_null_mean": None,
@@ -85,22 +94,18 @@ def _dependence(sample, names, dependence, settings):
         "js_permutations": 0,
         "reason": None,
     }
-    try:
-        form = sample.conditional_form(names)
-    except ValueError:
+    if sample.spread("y_pred") == 0 or sample.blocks(names).is_constant(sample.weights):
+        return entry | {"value": 0.0, "normalized": 0.0, "by_chance": 0.0}
+    if not sample.varies_within(names).any():
         # Of all attributes that has been an error at the start; some alone may be determined.
         return entry | {"reason": "the control features determine it: nothing is left to compare"}
-    entry["value"] = entry["normalized"] = 0.0
-    spread = sample.spread("y_pred")
-    if spread > 0 and not sample.blocks(names).is_constant(sample.weights):
-        entry["value"] = form.value_gradient(sample.predictions, sample.order("y_pred"))[0]
-        entry["normalized"] = entry["value"] / spread
-        with warnings.catch_warnings():
-            # Strata that say nothing are named by the report; so are groups that are too small.
-            warnings.simplefilter("ignore", SensitiveFeaturesWarning)
-            entry["test"] = _test(sample, names, settings)
-            entry |= _divergence(sample, names, settings)
-    return entry
+    entry["value"], entry["normalized"] = sample.dependence(names, "ccdcov", strata=sample.strata)
+    entry["by_chance"] = sample.by_chance(names, sample.strata)
+    with warnings.catch_warnings():
+        # Strata that say nothing are named by the report; so are groups that are too small.
+        warnings.simplefilter("ignore", SensitiveFeaturesWarning)
+        entry["test"] = _test(sample, names, settings)
+        return entry | _divergence(sample, names, settings)
 
 
 def _as_factor(strata):
@@ -118,7 +123,7 @@ def _test(sample, names, settings):
     n_tests = len(sample.singles_and_all)
     rows = sample.subset(
         "conditional tests of " + " × ".join(names),
-        test_rows(sample.n, blocks.n_profiles, max(n_permutations, 1), _BUDGET / n_tests),
+        test_rows(sample.n, blocks, max(n_permutations, 1), _BUDGET / n_tests),
     )
     if not n_permutations or len(rows) < 4:
         return None
@@ -243,13 +248,8 @@ def _left_out(sample, shares):
     counts = np.diff(sample.strata.starts)
     found = []
     for names in sample.singles_and_all:
-        try:
-            form = sample.conditional_form(names)
-        except ValueError:
-            continue
-        # Where all rows are in one stratum the form is the one without strata.
-        forms = getattr(form, "forms", None)
-        idle = [k for k in range(len(sample.strata)) if counts[k] and forms is not None and k not in forms]
+        varies = sample.varies_within(names)
+        idle = [k for k in np.flatnonzero(~varies) if counts[k]]
         if idle:
             found.append(
                 {

@@ -3,6 +3,7 @@
 import numpy as np
 
 from fairdcov._checks import is_constant
+from fairdcov.encoding import SoftBlocks
 from fairdcov.inference import independence_test
 from fairdcov.report._proxies import read_columns
 
@@ -11,6 +12,7 @@ __all__ = ["OF_A_TEST", "dependence_section", "n_test_permutations", "partial_se
 # Row-profile evaluations (about half a nanosecond each) of all permutation tests together; a row costs about ten more.
 _BUDGET = 2.5e9
 _ROW_COST = 12
+_SOFT_COST = 12
 _LEAST_ROWS = 4000
 # Distinct profiles beyond which a measure is evaluated by tiles or features.
 _MANY_PROFILES = 2000
@@ -32,11 +34,16 @@ def n_test_permutations(settings):
     return 99 if settings["n_permutations"] == "auto" else settings["n_permutations"]
 
 
-def test_rows(n_rows, n_profiles, n_permutations, budget):
+def test_rows(n_rows, blocks, n_permutations, budget):
     """Rows a permutation test can afford."""
+    n_profiles = blocks.n_profiles
     if n_profiles > _MANY_PROFILES and n_profiles > n_rows / 8:
         return min(n_rows, _LEAST_ROWS)
-    affordable = budget / (n_permutations * (n_profiles + _ROW_COST))
+    cost = n_profiles + _ROW_COST
+    if isinstance(blocks, SoftBlocks):
+        # Every permutation is bound anew.
+        cost = _SOFT_COST * cost
+    affordable = budget / (n_permutations * cost)
     return int(min(n_rows, max(affordable, _LEAST_ROWS)))
 
 
@@ -70,8 +77,9 @@ def dependence_section(sample, groupings, settings):
         nothing = blocks.is_constant(sample.weights)
         rows = sample.subset(
             "tests of " + " × ".join(grouping.names),
-            test_rows(sample.n, blocks.n_profiles, max(n_permutations, 1), budget),
+            test_rows(sample.n, blocks, max(n_permutations, 1), budget),
         )
+        subsample = sample.rows_of_dependence(grouping.names)
         for measure in measures[grouping.names]:
             value, normalized = sample.dependence(grouping.names, measure)
             entry = {
@@ -81,6 +89,7 @@ def dependence_section(sample, groupings, settings):
                 "value": value,
                 "normalized": normalized,
                 "n_profiles": blocks.n_profiles,
+                "n_samples": sample.n if subsample is None else len(subsample),
                 "test": None,
             }
             if n_permutations and not nothing and len(rows) >= 4:

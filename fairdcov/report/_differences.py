@@ -1,7 +1,7 @@
 """Groups side by side: experience with intervals, differences of the predictions with null levels, furthest pairs."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
@@ -206,10 +206,14 @@ class ComparedGroups:
     cells_of_rows: np.ndarray | None = None
 
     def permuted(self, rows):
-        """The same predictions with the shares of other rows; where attributes are known as probabilities."""
-        groups = self.groups.permuted(rows)
-        cells = None if self.cells is None else self.cells_of_rows[groups.rows]
-        return ComparedGroups(groups, cells, self.bandwidth, self.cells_of_rows)
+        """The predictions of other rows with the same shares; where attributes are known as probabilities."""
+        groups, entries = self.groups, self.groups.rows
+        predictions, weights = groups.pooled.predictions[rows], groups.pooled.weights[rows]
+        part = replace(
+            groups, predictions=predictions[entries], weights=weights[entries] * groups.shares.data, shares=None
+        )
+        cells = None if self.cells is None else self.cells_of_rows[rows][entries]
+        return ComparedGroups(part, cells, self.bandwidth, self.cells_of_rows)
 
     def gather(self, coarseness=1):
         """The predictions with as many rows as cells and groups have in common, as a function of the group codes.
@@ -297,11 +301,11 @@ def measure_groups(compared, measures=tuple(GROUP_MEASURES)):
     return {name: found.get(name) for name in measures}
 
 
-def n_null_permutations(asked, n_rows, n_groups):
+def n_null_permutations(asked, n_rows, n_groups, least=10):
     """Permutations for the null levels: as asked for, or what takes about a second."""
     if asked != "auto":
         return asked
-    return int(np.clip(1.0 / (1e-7 * n_rows + 1e-3 * n_groups), 10, 99))
+    return int(np.clip(1.0 / (1e-7 * n_rows + 1e-3 * n_groups), least, 99))
 
 
 def null_levels(compared, n_permutations, generator, measures=tuple(GROUP_MEASURES)):
@@ -351,7 +355,9 @@ def group_section(sample, grouping, compared, bootstrap, settings):
     nulls, n_permutations = {}, 0
     if compared is not None and settings["n_permutations"] != 0:
         groups = compared.groups
-        n_permutations = n_null_permutations(settings["n_permutations"], len(groups.codes), groups.n_groups)
+        # Millions of shares differ little from one permutation to the next.
+        least = 10 if groups.shares is None else 5
+        n_permutations = n_null_permutations(settings["n_permutations"], len(groups.codes), groups.n_groups, least)
         nulls = null_levels(compared, n_permutations, sample.generator(f"null levels of {grouping.title}"))
     small = [row for row in rows if row["too_small"]]
     return {

@@ -22,6 +22,12 @@ __all__ = ["CELLS", "AuditSample", "Grouping"]
 # exposure, where they are exact. Between two of them they cannot move by more than the exposure of a cell.
 _EVERY_ROW = 20_000
 CELLS = 4096
+# Rows times squared profiles of attributes that are known as probabilities, and the fewest and the most rows.
+_SOFT_OPERATIONS = 3e9
+_SOFT_ROWS = 20_000, 200_000
+# Rows and permutations of the level of a V-statistic by chance.
+_NULL_ROWS = 20_000
+_NULL_PERMUTATIONS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -240,33 +246,92 @@ class AuditSample:
 
         return self._once("spread", which, compute)
 
-    def dependence(self, names, measure, which="y_pred"):
+    def rows_of_dependence(self, names):
+        """Rows that a distance covariance is computed on, None for all.
+
+        Where a row has shares in K profiles it costs K^2 operations: of very many profiles a subsample does.
+        """
+        if not self.is_soft(names):
+            return None
+        rows = int(np.clip(_SOFT_OPERATIONS / self.blocks(names).n_profiles ** 2, *_SOFT_ROWS))
+        return None if rows >= self.n else self.subset("dependence on " + " × ".join(names), rows)
+
+    def _to_bind(self, names, which, rows):
+        """Attributes, predictions, weights and order of some rows, and the Gini mean difference of the predictions."""
+        if rows is None:
+            prices = self.book.predictions[which]
+            return self.blocks(names), prices, self.weights, self.order(which), self.spread(which)
+        prices = self.book.predictions[which][rows]
+        weights = None if self.weights is None else self.weights[rows]
+        order = np.argsort(prices)
+        probabilities = None if weights is None else weights / weights.sum()
+        spread = 0.0 if is_constant(prices) else gini_mean_difference(prices, probabilities, order=order)[0]
+        return self.blocks(names)[rows], prices, weights, order, spread
+
+    def by_chance(self, names, strata=None):
+        """Mean of the second figure of :meth:`dependence` when the attributes do not matter.
+
+        By permutations of predictions (within strata) on a subsample: the level of a V-statistic falls with the rows.
+        """
+        used = self.rows_of_dependence(names)
+        used = np.arange(self.n) if used is None else used
+        rows = used if len(used) <= _NULL_ROWS else used[:: len(used) // _NULL_ROWS]
+        blocks, prices, weights, _, spread = self._to_bind(names, "y_pred", rows)
+        part = None if strata is None else self._part_of(strata, rows)
+        if spread == 0 or blocks.is_constant(weights):
+            return 0.0
+        try:
+            form = self._bound(blocks, "ccdcov", weights, part)
+        except ValueError:  # no stratum of the subsample is left to vary
+            return None
+        generator = self.generator("by chance: " + " × ".join(names))
+        values = []
+        for _ in range(_NULL_PERMUTATIONS):
+            order = generator.permutation(len(rows)) if part is None else part.permutation(generator)
+            permuted = prices[order]
+            values.append(form.value_gradient(permuted, np.argsort(permuted))[0])
+        return float(np.mean(values)) / spread * len(rows) / len(used)
+
+    def _part_of(self, strata, rows):
+        keep = np.zeros(self.n, dtype=bool)
+        keep[rows] = True
+        return strata.part(keep)
+
+    def _bound(self, blocks, measure, weights, strata):
+        if strata is None:
+            return bind_dependence(blocks, measure, statistic="v", sample_weight=weights)
+        with warnings.catch_warnings():
+            # The report names strata that say nothing itself.
+            warnings.simplefilter("ignore", SensitiveFeaturesWarning)
+            return bind_strata(blocks, strata, measure, statistic="v", sample_weight=weights)
+
+    def dependence(self, names, measure, which="y_pred", strata=None):
         """Distance covariance of a tariff with some attributes, and the same over the Gini mean difference.
 
-        The V-statistic weighted by exposure; no rescaling of the tariff changes the second.
+        The V-statistic weighted by exposure; no rescaling of the tariff changes the second. Within strata where there
+        are ``strata``, in which the attributes must vary.
         """
-        spread, blocks = self.spread(which), self.blocks(names)
-        if spread == 0 or blocks.is_constant(self.weights):
+        rows = self.rows_of_dependence(names)
+        blocks, prices, weights, order, spread = self._to_bind(names, which, rows)
+        if spread == 0 or blocks.is_constant(weights):
             return 0.0, 0.0
-        form = bind_dependence(blocks, measure, statistic="v", sample_weight=self.weights)
-        value = form.value_gradient(self.book.predictions[which], self.order(which))[0]
+        if strata is not None and rows is not None:
+            strata = self._part_of(strata, rows)
+        form = self._bound(blocks, measure, weights, strata)
+        value = form.value_gradient(prices, order)[0]
         return value, value / spread
 
-    def conditional_form(self, names):
-        """The concatenated distance covariance with some attributes within the strata, to be given predictions.
-
-        Raises
-        ------
-        ValueError
-            Where the control features determine these attributes.
-        """
-        if ("within", names) not in self._known:
-            with warnings.catch_warnings():
-                # The report names the strata itself.
-                warnings.simplefilter("ignore", SensitiveFeaturesWarning)
-                form = bind_strata(self.blocks(names), self.strata, "ccdcov", statistic="v", sample_weight=self.weights)
-            self._known["within", names] = form
-        return self._known["within", names]
+    def varies_within(self, names):
+        """Whether some of the attributes vary within each of the strata, (L,) bool array."""
+        strata = self.strata
+        first = strata.rows[np.minimum(strata.starts[:-1], self.n - 1)]
+        found = np.zeros(len(strata), dtype=bool)
+        for name in names:
+            for column in self.probabilities.get(name, [name]):
+                column = self.attributes.columns[column]
+                values = column.values if name in self.probabilities else column.level_codes()[0]
+                found |= np.bincount(strata.codes, values != values[first][strata.codes], len(strata)) > 0
+        return found
 
     def bandwidth(self, which):
         """Standard deviation of the kernel of all densities of one tariff, None where the predictions are constant."""

@@ -4,7 +4,7 @@ import numbers
 
 from fairdcov.report._texts import MEASURE_NAMES, TASK_NAMES
 
-__all__ = ["bounds", "number", "p_value", "percent", "ratio", "summarise"]
+__all__ = ["bounds", "net_effect", "number", "p_value", "percent", "ratio", "summarise"]
 
 
 def number(value, digits=3):
@@ -157,12 +157,20 @@ def _of_conditional(conditional):
         return []
     text = (
         f"Given {', '.join(conditional['given'])} ({conditional['n_strata']} strata): scale-free distance covariance "
-        f"{number(joint['normalized'])} with {' × '.join(joint['attributes'])}, {number(joint['without'])} without"
+        f"{number(joint['normalized'])} with {' × '.join(joint['attributes'])}, {number(joint['by_chance'])} by chance"
+        f"; without these factors {number(joint['without'])}, {number(joint['without_by_chance'])} by chance"
     )
     test = joint["test"]
     if test is not None:
-        text += f"; independence within strata p {_p_sign(test)}, effect size {number(test['effect_size'])}"
+        text += f"; independence within strata p {_p_sign(test)}, effect size {number(net_effect(test))}"
     return [f"{text}."]
+
+
+def net_effect(test):
+    """Effect size of a test less what it is by chance; None without a test."""
+    if test["effect_size"] is None or not test["statistic"]:
+        return test["effect_size"]
+    return max(0.0, test["effect_size"] * (1.0 - (test["null_mean"] or 0.0) / test["statistic"]))
 
 
 def _of_proxy_discrimination(found):

@@ -9,6 +9,7 @@ from fairdcov.report._view_dependence import (
     dependence_part,
     partial_part,
     proxies_part,
+    proxy_discrimination_part,
 )
 from fairdcov.report._view_groups import (
     balance_part,
@@ -49,6 +50,7 @@ def view(data):
     sections += [
         partial_part(data),
         proxies_part(data),
+        proxy_discrimination_part(data),
         change_part(data),
         binning_part(data),
         too_small_part(data),

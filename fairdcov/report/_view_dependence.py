@@ -3,7 +3,7 @@
 from functools import partial
 
 from fairdcov.report._blocks import CHANGE, GROUP, MOST_ROWS, Picture, Section, Text, left_out_texts, table_of, title_of
-from fairdcov.report._summary import number, p_value, percent, ratio
+from fairdcov.report._summary import net_effect, number, p_value, percent, ratio
 from fairdcov.report._tables import TABLES
 
 __all__ = [
@@ -49,15 +49,16 @@ def conditional_part(data):
     words = (
         f"Within the {found['n_strata']} strata of {given}: the mean over the strata by their exposure. The scale-free "
         "distance covariance is in units of the spread of all predictions, so that the columns without and given the "
-        "factors compare; like every statistic of its kind it is above 0 by chance, the more so the more strata. Tests "
-        "permute the attributes within strata, with every row counted alike: beside the statistic stands what it is "
-        "by chance. Which factors are legitimate is a judgement that no figure makes, and every factor that is added "
-        "leaves less to find."
+        "factors compare. It is above 0 by chance, the more so the more strata: beside each stands its mean when the "
+        "attributes do not matter. Tests permute the attributes within strata, with every row counted alike; the "
+        "effect size, from 0 to 1, is less what it is by chance. Which factors are legitimate is a judgement that no "
+        "figure makes, and every factor that is added leaves less to find."
     )
     entries = [(entry["test"] or _UNTESTED) | entry for entry in found["results"]]
     columns = (
-        *("attributes", ("without", "without", number), ("given the factors", "normalized", number)),
-        *("statistic", ("by chance", "null_mean", number), "null_quantile_95", "effect_size"),
+        *("attributes", ("without", "without", number), ("by chance", "without_by_chance", number)),
+        *(("given the factors", "normalized", number), ("by chance", "by_chance", number)),
+        ("effect size, net", None, _net_effect),
         ("p-value", None, lambda entry: p_value(entry["p_value"], entry["n_permutations"])),
         ("rows tested", "n_samples", number),
         *(("divergence, bits", "js_divergence", number), ("by chance", "js_null_mean", number)),
@@ -74,6 +75,10 @@ def conditional_part(data):
     if found["left_out"]:
         blocks += _idle_strata(found["left_out"])
     return Section("conditional", "Given legitimate factors", blocks)
+
+
+def _net_effect(entry):
+    return number(net_effect(entry))
 
 
 def _adjusted_gaps(entry, given):
