@@ -160,7 +160,7 @@ def _divergence(sample, names, settings):
     number = settings["n_permutations"]
     if number == "auto":
         # Every stratum has its densities.
-        number = n_null_permutations(number, sample.n, len(sample.strata) * sample.groups(names).n_groups)
+        number = n_null_permutations(number, sample.n, len(sample.strata) * sample.groups(names).n_groups, least=5)
 
     def compute():
         if not number:

@@ -79,7 +79,9 @@ def summarise(data):
         )
     found += _of_tolerance(data["equivalence"])
     found += _of_groups(full, title)
-    found += _of_tests(data["dependence"])
+    found += _of_tests(
+        data["dependence"], {part["name"] for part in rows["attributes"] if part["kind"] == "probabilities"}
+    )
     found += _of_conditional(data["conditional"])
     found += _of_proxies(data["proxies"])
     found += _of_proxy_discrimination(data["proxy_discrimination"])
@@ -138,14 +140,16 @@ def _of_groups(full, title):
     ]
 
 
-def _of_tests(entries):
+def _of_tests(entries, imputed):
     joint = entries[-1]
     if joint["test"] is None:
         return []
     test = joint["test"]
+    # The statistic of attributes known as probabilities is above 0 by chance.
+    effect = net_effect(test) if imputed & set(joint["attributes"]) else test["effect_size"]
     return [
         f"Independence of {' × '.join(joint['attributes'])} ({MEASURE_NAMES[joint['measure']]}): p {_p_sign(test)}, "
-        f"effect size {number(test['effect_size'])} on a scale from 0 to 1."
+        f"effect size {number(effect)} on a scale from 0 to 1."
     ]
 
 

@@ -30,14 +30,24 @@ def dependence_part(data):
         "Tests are by permutation of the attributes, with every row counted alike and the unbiased "
         "statistic, whose mean is 0 under independence. The effect size is a squared distance correlation, from 0 to 1."
     )
-    entries = [(entry["test"] or _UNTESTED) | entry for entry in data["dependence"]]
+    entries = [entry | (entry["test"] or _UNTESTED) for entry in data["dependence"]]
     columns = (
         *("attributes", "measure", "value", "normalized", "effect_size"),
         ("p-value", None, lambda entry: p_value(entry["p_value"], entry["n_permutations"])),
-        *("statistic", "null_quantile_95", ("rows tested", "n_samples", number)),
+        *("statistic", ("its mean by chance", "null_mean", number), "null_quantile_95"),
+        ("rows tested", "n_samples", number),
     )
     table = table_of("Dependence of the predictions on the attributes", columns, entries, n_words=2)
-    return Section("dependence", "Tests of independence", [Text(words), table])
+    blocks = [Text(words)]
+    imputed = [part["name"] for part in data["data"]["attributes"] if part["kind"] == "probabilities"]
+    if imputed:
+        words = (
+            f"With {', '.join(imputed)}, known as probabilities, all figures are the expectation if every row drew its "
+            "level; values of very many profiles are of a subsample. Statistic and effect size are then above 0 by "
+            "chance: by the mean below."
+        )
+        blocks.append(Text(words))
+    return Section("dependence", "Tests of independence", [*blocks, table])
 
 
 def conditional_part(data):

@@ -290,7 +290,7 @@ def test_in_a_browser_the_page_fits_and_asks_for_nothing(request, tmp_path, widt
     assert scroll <= inner, "the page scrolls sideways"
     assert too_wide == 0
     assert resources == 0
-    assert pictures == 6 if which == "page" else pictures >= 4
+    assert pictures == 7 if which == "page" else pictures >= 4
     if width == 400:
         assert scrolling > 5  # tables scroll in containers of their own
 
