@@ -190,12 +190,17 @@ def change_section(sample, balance, groups, dependence, settings):
 def _changes_of(sample, names):
     """Groups of some attributes, and their premium changes in the same order."""
     groups = sample.groups(names)
+    # Attributes that are observed are not read again; shares are rows of their own, in groups by their position.
+    attributes, bins = groups.codes, {"x0": None}
+    if groups.shares is None:
+        attributes = sample.select(names)
+        bins = {name: edges for name, edges in sample.bins.items() if name in names}
     table = premium_change_by_group(
         groups.spread(sample.predictions),
         groups.spread(sample.baseline),
-        groups.codes,
+        attributes,
         sample_weight=groups.weighted(sample.book.exposure),
-        bins={"x0": None},
+        bins=bins,
     ).reset_index(drop=True)
     table["rows"] = groups.totals()
     return groups, table
