@@ -7,10 +7,11 @@ import pandas as pd
 
 import fairdcov
 from fairdcov._checks import import_optional
-from fairdcov.cli._experience import attribute_bins, groups_without_claims, read_experience, read_sensitive
+from fairdcov.cli._experience import attribute_bins, groups_without_claims, read_experience
 from fairdcov.cli._files import file_sha256, open_table
 from fairdcov.cli._inventory import notes_on_levels, print_columns, take_stock
 from fairdcov.cli._output import check_output_folder, output_folder
+from fairdcov.cli._protected import read_control, read_probabilities, read_protected, split_names
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 
 __all__ = ["audit_predictions", "run_audit", "write_report"]
@@ -38,7 +39,7 @@ def write_report(report, folder):
     report.to_json(folder / "report.json")
 
 
-def _roles(options):
+def _roles(options, probabilities):
     """Columns that each option names."""
     return {
         "--prediction": [options.prediction],
@@ -46,6 +47,8 @@ def _roles(options):
         "--exposure": [options.exposure] if options.exposure else [],
         "--baseline": [options.baseline] if options.baseline else [],
         "--sensitive": options.sensitive,
+        "--probabilities": [column for columns in probabilities.values() for column in columns],
+        "--control": options.control,
         "--features": options.features,
         "--legitimate": options.legitimate,
     }
@@ -161,7 +164,9 @@ def run_audit(options):
     source = open_table(
         options.predictions, separator=options.separator, decimal=options.decimal, encoding=options.encoding
     )
-    roles = _roles(options)
+    probabilities = read_probabilities(options.probabilities)
+    options.control = split_names(options.control, source.names)
+    roles = _roles(options, probabilities)
     source.check_names({**roles, "--categorical": options.categorical})
     needed = list(dict.fromkeys(name for names in roles.values() for name in names))
     table = source.read(needed, as_text=options.categorical)
@@ -171,8 +176,13 @@ def run_audit(options):
     say_notes([*table.remarks, *notes_on_levels(columns, table.n_rows)])
     experience = read_experience(table, options.target, options.exposure)
     say_notes(experience.remarks)
-    sensitive = read_sensitive(table, options.sensitive, experience.rows)
-    bins = attribute_bins(sensitive, options.bins)
+    for name in options.control:
+        if name in options.sensitive or name in roles["--probabilities"]:
+            option = "--sensitive" if name in options.sensitive else "--probabilities"
+            raise ValueError(f"--control names {name!r}, which {option} names already")
+    protected = read_protected(table, options.sensitive, probabilities, experience.rows)
+    bins = attribute_bins(protected.observed, options.bins)
+    control, control_bins = read_control(table, options.control, options.control_bins, experience.rows)
     prediction = _read_prediction(table, options.prediction, "--prediction", experience, options)
     baseline = None
     if options.baseline:
@@ -183,17 +193,20 @@ def run_audit(options):
             for name in dict.fromkeys([*options.features, *options.legitimate])
         }
     )
-    if options.target is not None:
+    if options.target is not None and options.sensitive:
         with notes_of_warnings(options.command):
-            notes = groups_without_claims(experience, sensitive, bins or None)
+            notes = groups_without_claims(experience, protected.observed, bins or None)
         say_notes(notes)
     task, remarks = _task(experience, options)
     _check_predictions(experience, prediction, baseline, task, options)
     say_notes(_other_reading(experience, prediction, options) + remarks)
+    given = {"probabilities": probabilities} if probabilities else {}
+    if control is not None:
+        given |= {"control_features": control, "control_bins": control_bins}
     report = audit_predictions(
         experience.target,
         prediction,
-        sensitive,
+        protected.columns,
         sample_weight=experience.exposure if experience.weighted else None,
         features=features if features.shape[1] else None,
         baseline=baseline,
@@ -202,12 +215,16 @@ def run_audit(options):
         legitimate_features=options.legitimate or None,
         min_group_size=options.min_group_size,
         tolerance=options.tolerance,
+        tier_thresholds=options.tiers,
+        **given,
         metadata={
             "file": source.path.name,
             "sha256": file_sha256(source.path),
             "prediction": options.prediction,
             "target": options.target,
             "exposure": options.exposure,
+            **({"probabilities": probabilities} if probabilities else {}),
+            **({"control": options.control} if options.control else {}),
             "fairdcov": fairdcov.__version__,
         },
         options=options,

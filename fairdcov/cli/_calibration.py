@@ -7,6 +7,7 @@ import pandas as pd
 
 from fairdcov import JSDivergenceCalibrator
 from fairdcov.cli._features import level_columns
+from fairdcov.cli._protected import Protected
 from fairdcov.cli._remarks import kept_text, notes_of_warnings
 from fairdcov.exceptions import CalibrationError
 
@@ -30,11 +31,17 @@ class Rows:
     """Rows that are fitted or held back, all in the same order; ``target`` is per unit of exposure."""
 
     features: pd.DataFrame
-    sensitive: pd.DataFrame
+    protected: Protected
     target: np.ndarray
     exposure: np.ndarray
     weighted: bool
     control: pd.DataFrame | None = None
+    control_bins: dict | int | None = None
+
+    @property
+    def sensitive(self):
+        """What the library takes as ``sensitive_features``."""
+        return self.protected.attributes
 
     @property
     def weights(self):
@@ -45,11 +52,12 @@ class Rows:
         """Some of the rows."""
         return Rows(
             self.features.iloc[rows].reset_index(drop=True),
-            self.sensitive.iloc[rows].reset_index(drop=True),
+            Protected(self.protected.columns.iloc[rows].reset_index(drop=True), self.protected.probabilities),
             self.target[rows],
             self.exposure[rows],
             self.weighted,
             None if self.control is None else self.control.iloc[rows].reset_index(drop=True),
+            self.control_bins,
         )
 
 
@@ -73,6 +81,8 @@ def calibrate(pipeline, rows, bins, options, **settings):
     -------
     JSDivergenceCalibrator
     """
+    if rows.control is not None:
+        settings["control_bins"] = rows.control_bins
     calibrator = JSDivergenceCalibrator(
         pipeline, bins=bins, random_state=options.seed, verbose=not options.quiet, **settings
     )

@@ -22,6 +22,7 @@ from fairdcov.cli._experience import crossed_strata
 from fairdcov.cli._models import FAMILIES, PENALTIES, build_model
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations, save
+from fairdcov.cli._protected import Protected
 from fairdcov.datasets import fetch_pg15training, load_published_results, make_motor_portfolio
 from fairdcov.metrics import gini, js_divergence, null_distribution, rps, unfairness_ratio
 
@@ -267,7 +268,7 @@ def run_demo(options):
     # 2. Policies.
     book = load_book(options)
     claims, exposure = np.asarray(book.claims, float), np.asarray(book.exposure, float)
-    policies = Rows(book.data, book.sensitive_features, claims / exposure, exposure, weighted=True)
+    policies = Rows(book.data, Protected(book.sensitive_features, {}), claims / exposure, exposure, weighted=True)
     train_rows, test_rows = split(book, options.seed)
     train, test = policies.part(train_rows), HeldBack(policies.part(test_rows), claims[test_rows])
     print(f"{len(claims):,} policies, {claims.sum():,.0f} claims; protected: {', '.join(policies.sensitive)}")

@@ -109,7 +109,7 @@ def read_sensitive(table, names, rows, option="--sensitive"):
     return pd.DataFrame(columns)
 
 
-def attribute_bins(sensitive, given):
+def attribute_bins(sensitive, given, option="--bins", what="protected numbers"):
     """How each numeric attribute is cut where groups are compared: as given, or into the default number of quantiles.
 
     Parameters
@@ -118,6 +118,8 @@ def attribute_bins(sensitive, given):
         Protected attributes.
     given : list of str or None
         ``"age=0,25,40,120"`` for edges or ``"age=5"`` for quantiles.
+    option, what : str
+        Option of the command line and what it cuts, for errors.
 
     Returns
     -------
@@ -128,13 +130,13 @@ def attribute_bins(sensitive, given):
     for text in given or []:
         name, equals, values = text.rpartition("=")
         if not equals:
-            raise ValueError(f"--bins takes COLUMN=EDGES such as age=0,25,40,120; found {text!r}")
+            raise ValueError(f"{option} takes COLUMN=EDGES such as age=0,25,40,120; found {text!r}")
         if name not in numeric:
-            raise ValueError(f"--bins names {name!r}; the protected numbers are {numeric}")
+            raise ValueError(f"{option} names {name!r}; the {what} are {numeric}")
         try:
             edges = [float(value) for value in values.split(",")]
         except ValueError:
-            raise ValueError(f"--bins {name} must be numbers separated by commas; found {values!r}") from None
+            raise ValueError(f"{option} {name} must be numbers separated by commas; found {values!r}") from None
         bins[name] = int(edges[0]) if len(edges) == 1 and edges[0].is_integer() else edges
     # Few values stay as they are unless something else was asked for.
     asked = {text.rpartition("=")[0] for text in given or []}

@@ -19,7 +19,6 @@ from fairdcov.cli._experience import (
     crossed_strata,
     groups_without_claims,
     read_experience,
-    read_sensitive,
 )
 from fairdcov.cli._features import is_quantity, level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
@@ -28,6 +27,7 @@ from fairdcov.cli._leakage import notes_on_leakage
 from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations
+from fairdcov.cli._protected import read_control, read_probabilities, read_protected, split_names
 from fairdcov.cli._relativities import write_relativities
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
@@ -41,7 +41,7 @@ __all__ = ["run_fit"]
 LEAST_ROWS = 100
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "skops")
 # What settings.json does not repeat or need.
-_UNRECORDED = {"book", "command", "control", "force", "output", "quiet", "version"}
+_UNRECORDED = {"book", "command", "control", "force", "output", "probabilities", "quiet", "version"}
 # Text with more levels than this, in more than every second row another one, is a name of the row.
 _LEAST_NAMES = 100
 
@@ -70,10 +70,15 @@ def _check_options(options):
         raise ValueError(f"--dispersion must be above 0; found {options.dispersion:g}")
 
 
-def _feature_names(source, options):
+def _feature_names(source, options, probabilities):
     """Columns that are features, after a check that every column has one role."""
     taken = {options.target: "--target"}
-    for option, names in (("--exposure", [options.exposure]), ("--sensitive", options.sensitive)):
+    shares = [column for columns in probabilities.values() for column in columns]
+    for option, names in (
+        ("--exposure", [options.exposure]),
+        ("--sensitive", options.sensitive),
+        ("--probabilities", shares),
+    ):
         for name in names:
             if name in taken:
                 raise ValueError(f"{option} names {name!r}, which {taken[name]} names already")
@@ -84,6 +89,7 @@ def _feature_names(source, options):
             "--target": [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
             "--sensitive": options.sensitive,
+            "--probabilities": shares,
             "--control": options.control,
             "--features": options.features or [],
             "--exclude": options.exclude,
@@ -97,7 +103,7 @@ def _feature_names(source, options):
         if name in taken:
             also = (
                 ": a model that needs protected attributes cannot predict without them"
-                if taken[name] == "--sensitive"
+                if taken[name] in ("--sensitive", "--probabilities")
                 else ""
             )
             raise ValueError(f"--features names {name!r}, which {taken[name]} names already{also}")
@@ -138,13 +144,15 @@ def _fitted_features(everything, rows):
 
 def _split(data, bins, *, test_size, seed):
     """Rows to fit and rows held back, the same share of each group and of the rows with claims."""
-    codes, _, _ = make_groups(data.sensitive, bins, data.exposure)
-    strata = crossed_strata(data.target > 0, pd.DataFrame({"group": codes}))
+    groups = {}
+    if data.protected.observed.shape[1]:
+        groups["group"] = make_groups(data.protected.observed, bins, data.exposure).codes
+    strata = crossed_strata(data.target > 0, pd.DataFrame(groups))
     counts = pd.Series(strata).value_counts()
-    smaller = min(test_size, 1 - test_size) * len(codes)
+    smaller = min(test_size, 1 - test_size) * len(strata)
     feasible = counts.min() >= 2 and smaller >= len(counts)
     fitted, held = train_test_split(
-        np.arange(len(codes)), test_size=test_size, random_state=seed, stratify=strata if feasible else None
+        np.arange(len(strata)), test_size=test_size, random_state=seed, stratify=strata if feasible else None
     )
     return np.sort(fitted), np.sort(held)
 
@@ -184,7 +192,8 @@ def _compare(held, before, after, bins, family, options):
         within = {}
         if held.control is not None:
             given = f"given {', '.join(options.control)}"
-            within[given] = js_divergence(held.target, prediction, control_features=held.control, **groups)
+            options_within = {"control_features": held.control, "control_bins": held.control_bins}
+            within[given] = js_divergence(held.target, prediction, **options_within, **groups)
         rows.append(
             {
                 "model": name,
@@ -237,11 +246,14 @@ def _added_columns(options):
 
 def _read_book(options, family):
     source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
-    names = _feature_names(source, options)
+    probabilities = read_probabilities(options.probabilities)
+    options.control = split_names(options.control, source.names)
+    names = _feature_names(source, options, probabilities)
+    shares = [column for columns in probabilities.values() for column in columns]
     for name in _added_columns(options):
         if name in source.names:
             raise ValueError(f"{source.path} has a column {name!r} already: choose another --prediction-name")
-    used = {options.target, options.exposure, *options.sensitive, *options.control, *names} - {None}
+    used = {options.target, options.exposure, *options.sensitive, *shares, *options.control, *names} - {None}
     table = source.read(as_text=options.categorical, used=used)
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     columns = take_stock(
@@ -250,6 +262,7 @@ def _read_book(options, family):
             "--target": [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
             "--sensitive": options.sensitive,
+            "--probabilities": shares,
             "--features": names,
             "--control": options.control,
         },
@@ -262,15 +275,18 @@ def _read_book(options, family):
         raise ValueError(f"{source.path} must have at least {LEAST_ROWS} rows to fit; found {len(experience.rows)}")
     family.check_target(experience.target)
     features, notes = _fitted_features(_read_features(table, names), experience.rows)
-    sensitive = read_sensitive(table, options.sensitive, experience.rows)
-    with notes_of_warnings(options.command):
-        bins = fixed_bins(sensitive, attribute_bins(sensitive, options.bins), experience.exposure)
+    protected = read_protected(table, options.sensitive, probabilities, experience.rows)
+    bins = {}
+    if options.sensitive:
+        with notes_of_warnings(options.command):
+            asked = attribute_bins(protected.observed, options.bins)
+            bins = fixed_bins(protected.observed, asked, experience.exposure)
     bins = {name: [float(edge) for edge in edges] for name, edges in bins.items() if edges is not None} or None
-    if family.log_link:
-        notes += groups_without_claims(experience, sensitive, bins)
+    if family.log_link and options.sensitive:
+        notes += groups_without_claims(experience, protected.observed, bins)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
-    control = read_sensitive(table, options.control, experience.rows, "--control") if options.control else None
-    data = Rows(features, sensitive, experience.target, experience.exposure, experience.weighted, control)
+    control = read_control(table, options.control, options.control_bins, experience.rows)
+    data = Rows(features, protected, experience.target, experience.exposure, experience.weighted, *control)
     split = _split(data, bins, test_size=options.test_size, seed=options.seed)
     return _ReadBook(source, table, columns, names, experience.rows, data, bins, *split)
 
@@ -281,7 +297,7 @@ def _describe(book, options):
     mean = np.average(data.target, weights=data.exposure)
     print(f"{len(book.fitted_rows):,} rows to fit, {len(book.held_rows):,} held back; target {what}, mean {mean:.5g}")
     given = f", given {', '.join(data.control)}" if data.control is not None else ""
-    print(f"protected: {', '.join(data.sensitive)}{given}; {len(book.names)} feature(s)")
+    print(f"protected: {', '.join(data.protected.names)}{given}; {len(book.names)} feature(s)")
 
 
 def _number(value):
@@ -298,8 +314,9 @@ def _settings(options, book, calibrator):
         "family": options.family,
         "target": options.target,
         "exposure": options.exposure,
-        "sensitive": list(book.data.sensitive),
+        "sensitive": list(book.data.protected.observed),
         # As in the folders of models without any, of this version and of earlier ones.
+        **({"probabilities": book.data.protected.probabilities} if options.probabilities else {}),
         **({"control": options.control} if options.control else {}),
         "features": _feature_settings(book.data.features),
         "columns": as_settings(book.columns),
@@ -320,6 +337,12 @@ def _settings(options, book, calibrator):
     }
 
 
+def _how_known(protected):
+    texts = ["as observed in columns of the book"] if protected.observed.shape[1] else []
+    texts += [f"{name} as probabilities in {', '.join(levels)}" for name, levels in protected.probabilities.items()]
+    return "; ".join(texts)
+
+
 def _record(options, book, calibrator, family):
     """What a report says of the model beside its figures, the strengths that were tried among it."""
     table = calibration_table(calibrator.calibration_results_, calibrator.best_index_)
@@ -332,7 +355,7 @@ def _record(options, book, calibrator, family):
         "scope": f"{len(book.held_rows):,} rows held back of {book.table.n_rows:,}",
         "book": book.source.path.name,
         "book_sha256": file_sha256(book.source.path),
-        "protected_attributes": "as observed in columns of the book",
+        "protected_attributes": _how_known(book.data.protected),
         **({"control_features": options.control} if options.control else {}),
         "fairdcov": fairdcov.__version__,
         "alternatives": [
@@ -377,6 +400,7 @@ def run_fit(options):
         parameter=family.parameter(options),
         model_options=options.model_option,
         random_state=options.seed,
+        control_bins=book.data.control_bins,
     )
     _describe(book, options)
 
@@ -420,10 +444,14 @@ def run_fit(options):
     unusable = int(((held_before <= 0) | (held_after <= 0)).sum())
     if unusable:
         say_notes([f"the report has no changes of premiums: {unusable:,} prediction(s) are not above 0"])
+    control = {}
+    if held.control is not None:
+        control = {"control_features": held.control, "control_bins": held.control_bins}
     report = audit_predictions(
         held.target,
         held_after,
         held.sensitive,
+        **control,
         sample_weight=held.weights,
         features=held.features,
         baseline=None if unusable else held_before,

@@ -73,7 +73,7 @@ def take_stock(table, roles):
     """
     found = {}
     for option, names in roles.items():
-        role = {"sensitive": "protected", "features": "feature"}.get(
+        role = {"sensitive": "protected", "probabilities": "protected", "features": "feature"}.get(
             option.removeprefix("--"), option.removeprefix("--")
         )
         for name in names:

@@ -174,7 +174,7 @@ MODELS = {
 }
 
 
-def build_model(name, family, features, *, penalty, parameter, model_options, random_state):
+def build_model(name, family, features, *, penalty, parameter, model_options, random_state, control_bins=None):
     """Unfitted pipeline of one of ``MODELS``.
 
     Parameters
@@ -193,6 +193,8 @@ def build_model(name, family, features, *, penalty, parameter, model_options, ra
         ``NAME=VALUE`` for parameters of the estimator.
     random_state : int
         Seed, for learners that use one.
+    control_bins : dict or int, optional
+        How the penalty cuts numbers among the control features.
 
     Returns
     -------
@@ -217,7 +219,8 @@ def build_model(name, family, features, *, penalty, parameter, model_options, ra
             chosen[option] = json.loads(value)
         except json.JSONDecodeError:
             chosen[option] = value
-    final.set_params(penalty=PENALTIES[penalty](), **chosen)
+    measure = PENALTIES[penalty]() if control_bins is None else PENALTIES[penalty](control_bins=control_bins)
+    final.set_params(penalty=measure, **chosen)
     return pipeline
 
 

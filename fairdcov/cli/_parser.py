@@ -35,13 +35,34 @@ def _add_table_options(command):
     group.add_argument("--encoding", metavar="NAME", help="of a CSV file, such as utf-8, cp1252, latin-1 or utf-16")
 
 
-def _add_attribute_options(command):
+def _add_attribute_options(command, *, control):
     command.add_argument(
         "--sensitive",
         nargs="+",
-        required=True,
+        default=[],
         metavar="COLUMN",
-        help="protected attributes: text, categories, numbers",
+        help="protected attributes: text, categories, numbers; needed unless there are --probabilities",
+    )
+    command.add_argument(
+        "--probabilities",
+        nargs="+",
+        default=[],
+        metavar="NAME=COLUMN,COLUMN,...",
+        help="protected attributes that are not observed, such as an imputed race: the columns with the probability of "
+        "each level, which sum to 1 in each row, as in race=p_white,p_black,p_other",
+    )
+    command.add_argument(
+        "--control",
+        nargs="+",
+        default=[],
+        metavar="COLUMN",
+        help=control,
+    )
+    command.add_argument(
+        "--control-bins",
+        nargs="+",
+        metavar="COLUMN=EDGES",
+        help="how a number among the --control columns is cut, as with --bins",
     )
     command.add_argument(
         "--bins",
@@ -104,8 +125,8 @@ def _add_fit(commands):
         "DIR gets model.skops, settings.json, the scored book, calibration.csv, held_back.csv, cost.csv (what the\n"
         "penalty costs), pictures, relativities.csv (a rating table of a model with log link: exact for a GLM, close\n"
         "for trees), report.html and report.json. All columns are features but for those\n"
-        "named by --target, --exposure, --sensitive and --exclude. The protected attributes are never features:\n"
-        "predict does not need them.\n\n" + _TABLES,
+        "named by --target, --exposure, --sensitive, --probabilities and --exclude. The protected attributes are\n"
+        "never features: predict does not need them.\n\n" + _TABLES,
         examples="  fairdcov fit book.csv --target claims --exposure exposure --sensitive gender region age \\\n"
         "      --bins age=0,25,40,60,120 --exclude cost --model glm --family poisson --output frequency\n"
         "  fairdcov fit book.parquet --target cost --exposure claims --sensitive gender --features power mileage \\\n"
@@ -123,13 +144,9 @@ def _add_fit(commands):
     fit.add_argument(
         "--exposure", metavar="COLUMN", help="weight of each row; rows of 0 are left out when their target is 0 too"
     )
-    _add_attribute_options(fit)
-    fit.add_argument(
-        "--control",
-        nargs="+",
-        default=[],
-        metavar="COLUMN",
-        help="legitimate factors, within whose levels predictions are not to depend on the protected attributes; "
+    _add_attribute_options(
+        fit,
+        control="legitimate factors, within whose levels predictions are not to depend on the protected attributes; "
         "numbers of more than 20 values are cut into 5 quantiles. They stay features unless --exclude says otherwise",
     )
     which = fit.add_mutually_exclusive_group()
@@ -219,7 +236,11 @@ def _add_audit(commands):
         default="rate",
         help="per unit of exposure (rate, the default) or for the row as a whole (total)",
     )
-    _add_attribute_options(audit)
+    _add_attribute_options(
+        audit,
+        control="legitimate factors, within whose levels dependence is measured and tested, and given which gaps are "
+        "judged; numbers of more than 20 values are cut into 5 quantiles",
+    )
     audit.add_argument(
         "--features", nargs="+", default=[], metavar="COLUMN", help="rating factors, screened for proxies"
     )
@@ -231,11 +252,20 @@ def _add_audit(commands):
         help="rating factors given which the predictions may depend on the protected attributes",
     )
     audit.add_argument(
+        "--tiers",
+        nargs="+",
+        type=float,
+        metavar="PREMIUM",
+        help="increasing predictions above which the shares of the groups are compared; by default the quantiles at "
+        "50, 75 and 90 %%",
+    )
+    audit.add_argument(
         "--tolerance",
         type=float,
         metavar="SHARE",
         help="largest relative price gap between a group and the rest, such as 0.05: the report says which groups are "
-        "within, which outside, and where there is not enough evidence; given --legitimate factors if there are some",
+        "within, which outside, and where there is not enough evidence; given the factors of --control, or of "
+        "--legitimate, if there are some",
     )
     audit.add_argument(
         "--fail-if",

@@ -23,6 +23,7 @@ _PHRASES = (
     (None, r", or start from a neighbouring strength with strength_path", ""),
     (None, r", use method='tiles' or 'approximate', or raise sklearn\.set_config\(working_memory=\.\.\.\)", ""),
     (None, r"more than scikit-learn's working_memory of", "more than"),
+    ("fit", r"min_group_size=(\d+) expected rows", r"\1 expected rows"),
     ("fit", r"fewer than min_group_size=(\d+) rows", r"fewer than \1 rows"),
     ("fit", r"at least min_group_size=(\d+) rows", r"at least \1 rows"),
     ("fit", r"min_group_size=(\d+) rows", r"\1 rows"),
@@ -45,6 +46,9 @@ _COMMON = {
     "y_true": "--target",
     "random_state": "--seed",
     "bins": "--bins",
+    "control_features": "--control",
+    "control_bins": "--control-bins",
+    "probabilities": "--probabilities",
 }
 _ARGUMENTS = {
     "fit": {
@@ -76,7 +80,7 @@ _ARGUMENTS = {
     "predict": {"X": "BOOK"},
 }
 # Arguments that are words of their own: they are meant only where a value follows.
-_WORDS = {"baseline", "bins", "features", "penalty", "rule", "strengths", "task"}
+_WORDS = {"baseline", "bins", "features", "penalty", "probabilities", "rule", "strengths", "task"}
 # Parameters of the estimators, which --model-option sets.
 _PARAMETERS = (
     "alpha",

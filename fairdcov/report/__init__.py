@@ -2,7 +2,7 @@
 
 from fairdcov.report._audit import audit
 from fairdcov.report._report import AuditReport
-from fairdcov.report._sample import PREDICTION_RANGES, TASKS, find_task, out_of_range
+from fairdcov.report._tasks import PREDICTION_RANGES, TASKS, find_task, out_of_range
 from fairdcov.report._texts import TASK_NAMES
 
 __all__ = ["AuditReport", "audit"]

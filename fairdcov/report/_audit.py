@@ -11,6 +11,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from fairdcov._checks import check_confidence, check_positive_number
+from fairdcov.encoding import DEFAULT_GROUPS
 from fairdcov.report._book import (
     balance_section,
     binning_section,
@@ -18,14 +19,18 @@ from fairdcov.report._book import (
     distribution_section,
     lift_section,
 )
+from fairdcov.report._conditional import check_control_features, conditional_section
 from fairdcov.report._dependence import dependence_section, partial_section
 from fairdcov.report._differences import bootstrap_intervals, compared_groups, group_section, pairs_sections
+from fairdcov.report._estimates import proxy_discrimination_section
 from fairdcov.report._plain import plain
 from fairdcov.report._proxies import proxies_section
+from fairdcov.report._read import read_sample
 from fairdcov.report._report import SCHEMA, SCHEMA_VERSION, AuditReport
-from fairdcov.report._sample import TASKS, read_sample
 from fairdcov.report._summary import summarise
+from fairdcov.report._tasks import TASKS
 from fairdcov.report._texts import LIMITS, RULES
+from fairdcov.report._tiers import check_thresholds, tiers_section
 from fairdcov.report._tolerance import check_tolerance, tolerance_section
 
 __all__ = ["audit"]
@@ -67,6 +72,11 @@ def audit(
     metadata=None,
     random_state=0,
     verbose=1,
+    probabilities=None,
+    control_features=None,
+    control_bins=DEFAULT_GROUPS,
+    tier_thresholds=None,
+    best_estimates=None,
 ):
     """Audit predictions of any system for their dependence on protected attributes, intersections included.
 
@@ -137,6 +147,26 @@ def audit(
         no other.
     verbose : int, default=1
         Show a progress bar over the sections if positive.
+    probabilities : dict of str to list of str, optional
+        Attributes of which the rows have probabilities, such as an imputed race, with the columns of
+        ``sensitive_features`` that hold the probability of one of their levels each; see
+        :func:`fairdcov.with_probabilities`, whose result does as well. Figures of groups are then weighted by exposure
+        times probability, ``rows`` are expected numbers, and what has no meaning for shares is left out and named.
+    control_features : DataFrame, Series, array or list, (n,) or (n, c), optional
+        Legitimate factors; several are crossed into strata. What depends on the attributes within the strata becomes
+        the figure about legitimate factors: distance covariance and divergence with their levels by chance, a test
+        that permutes within strata, and gaps between a group and the rest of the same strata. They take the place of
+        the ``legitimate_features`` in the gaps that decide about a ``tolerance``, and of the partial distance
+        correlation.
+    control_bins : int or dict, default=5
+        How numbers among the control features are cut, as ``bins`` in :func:`fairdcov.metrics.js_divergence`.
+    tier_thresholds : list of float, optional
+        Premiums above which the shares of the groups are compared, in units of ``y_pred``. By default the median, the
+        75 % and the 90 % quantile of the predictions.
+    best_estimates : (n, K) array, or fitted DiscriminationFreeRegressor, optional
+        Best estimates of each row for each level of the protected attributes, for the proxy discrimination of the
+        predictions; see :func:`fairdcov.metrics.proxy_discrimination`. A model is asked for those of ``features``, and
+        its discrimination-free price is shown beside.
 
     Returns
     -------
@@ -147,11 +177,19 @@ def audit(
     ------
     ValueError
         For empty input, unequal lengths, values that are not finite, missing protected attributes, repeated column
-        names, predictions that the deviance of the task cannot judge (negative ones, and a 0 where something was
-        observed, for all but regression), a baseline that is not positive, options out of range, legitimate features
-        that are not there, and, beside a tolerance, predictions that are not positive and too few rows to ever decide.
+        names, probabilities that are negative or do not sum to 1 (the first such row is named), control features that
+        determine the attributes, predictions that the deviance of the task cannot judge (negative ones, and a 0 where
+        something was observed, for all but regression), a baseline that is not positive, options out of range,
+        legitimate features that are not there, and, beside a tolerance, predictions that are not positive and too few
+        rows to ever decide.
     TypeError
         For attributes of mixed types or dates.
+
+    Warns
+    -----
+    SensitiveFeaturesWarning
+        For a control feature that is a protected attribute, for levels without mass, and for columns that look like
+        probabilities and were not declared.
 
     See Also
     --------
@@ -207,6 +245,7 @@ def audit(
         "max_learning_rows": _check_number(max_learning_rows, "max_learning_rows", least=30, auto=True),
         "max_partial_rows": _check_number(max_partial_rows, "max_partial_rows", least=4, auto=True),
         "tolerance": None if tolerance is None else check_positive_number(tolerance, "tolerance"),
+        "tier_thresholds": check_thresholds(tier_thresholds),
     }
     if metadata is not None and not isinstance(metadata, dict):
         raise TypeError(f"metadata must be a dict; found {type(metadata).__name__}")
@@ -221,9 +260,14 @@ def audit(
         task=task,
         bins=bins,
         random_state=random_state,
+        probabilities=probabilities,
+        control_features=control_features,
+        control_bins=control_bins,
+        best_estimates=best_estimates,
     )
     if tolerance is not None:
         check_tolerance(sample, settings["confidence"])
+    check_control_features(sample)
     metadata = dict(metadata or {})
     tried = _alternatives(alternatives, metadata)
     return AuditReport(_report(sample, settings, metadata, tried, verbose))
@@ -251,7 +295,7 @@ def _report(sample, settings, metadata, alternatives, verbose):
     """One section after the other, each made of the sample, the settings and the sections that it is given."""
     groupings, pairs_left_out = sample.groupings(settings["max_pairs"])
     *_, full = groupings
-    with tqdm(total=len(groupings) + 11, desc="audit", unit="section", disable=not verbose, leave=False) as bar:
+    with tqdm(total=len(groupings) + 14, desc="audit", unit="section", disable=not verbose, leave=False) as bar:
 
         def step(name, make, *inputs):
             bar.set_postfix_str(name)
@@ -271,9 +315,12 @@ def _report(sample, settings, metadata, alternatives, verbose):
         ]
         distributions = step("distributions", distribution_section, full.names, compared[full.names])
         pairs = step("pairs", pairs_sections, groupings, compared)
+        tiers = step("tiers", tiers_section, groupings)
         dependence = step("dependence", dependence_section, groupings)
+        conditional = step("control features", conditional_section, dependence)
         partial = step("partial", partial_section)
         proxies = step("proxies", proxies_section)
+        proxy_discrimination = step("proxy discrimination", proxy_discrimination_section)
         change = step("change", change_section, balance, groups, dependence)
         binning = step("binning", binning_section)
     data = plain(
@@ -298,11 +345,15 @@ def _report(sample, settings, metadata, alternatives, verbose):
             "lift": lift,
             "distributions": distributions,
             "pairs": pairs,
+            "tiers": tiers,
             "dependence": dependence,
+            "conditional": conditional,
             "partial": partial,
             "proxies": proxies,
+            "proxy_discrimination": proxy_discrimination,
             "change": change,
             "binning": binning,
+            "left_out": sample.left_out,
             "alternatives": alternatives,
             "limits": LIMITS,
             "rules": RULES,
@@ -318,17 +369,7 @@ def _report(sample, settings, metadata, alternatives, verbose):
 
 
 def _data(sample):
-    attributes = [
-        {
-            "name": name,
-            "kind": "numeric" if column.numeric else "categorical",
-            "n_levels": sample.n_levels(name),
-            "binned": sample.bins.get(name) is not None,
-            "lowest": column.values.min() if column.numeric else None,
-            "highest": column.values.max() if column.numeric else None,
-        }
-        for name, column in sample.attributes.columns.items()
-    ]
+    attributes = [_attribute(sample, name) for name in sample.names]
     return {
         "rows_given": sample.book.n_samples,
         "rows": sample.n,
@@ -340,7 +381,22 @@ def _data(sample):
         "attributes": attributes,
         "features": [] if sample.features is None else [str(name) for name in sample.features.columns],
         "legitimate_features": sample.legitimate,
+        "control_features": [] if sample.strata is None else sample.strata.names,
         "baseline": sample.baseline is not None,
+        "best_estimates": sample.best_estimates is not None,
+    }
+
+
+def _attribute(sample, name):
+    found = {"name": name, "kind": "probabilities", "n_levels": sample.n_levels(name)}
+    if name in sample.probabilities:
+        return found | {"binned": False, "lowest": None, "highest": None}
+    column = sample.attributes.columns[name]
+    return found | {
+        "kind": "numeric" if column.numeric else "categorical",
+        "binned": sample.bins.get(name) is not None,
+        "lowest": column.values.min() if column.numeric else None,
+        "highest": column.values.max() if column.numeric else None,
     }
 
 

@@ -3,6 +3,7 @@
 import warnings
 
 import numpy as np
+import pandas as pd
 from sklearn.exceptions import UndefinedMetricWarning
 
 from fairdcov._checks import is_constant
@@ -17,7 +18,7 @@ from fairdcov.report._differences import (
     null_levels,
 )
 from fairdcov.report._plain import level_value
-from fairdcov.report._sample import TASKS, unit_deviance
+from fairdcov.report._tasks import TASKS, unit_deviance
 
 __all__ = ["balance_section", "binning_section", "change_section", "distribution_section", "lift_section"]
 
@@ -159,24 +160,16 @@ def change_section(sample, balance, groups, dependence, settings):
     """
     if sample.baseline is None:
         return None
-    book, attributes = sample.book, sample.attributes
+    book = sample.book
     before = _score(sample, "baseline", settings)
-    arguments = {"sample_weight": book.exposure, "bins": sample.bins}
-    by_attribute = premium_changes(sample.predictions, sample.baseline, attributes, **arguments)
-    names = sample.names
-    intersection = premium_change_by_group(sample.predictions, sample.baseline, attributes, **arguments)
-    changes = by_attribute.rename(columns={"factor": "attribute"})
-    changes["level"] = [level_value(level) for level in changes["level"]]
-    rows = []
-    for levels, row in zip(intersection.index, intersection.to_dict("records"), strict=True):
-        rows.append(
-            {"label": label_of(levels), "levels": levels_of(names, levels)}
-            | row
-            | {"too_small": row["rows"] < settings["min_group_size"]}
-        )
+    whole = premium_changes(sample.predictions, sample.baseline, sample_weight=book.exposure)
+    tables = [
+        whole.rename(columns={"factor": "attribute"}),
+        *(_changes_by_level(sample, name) for name in sample.names),
+    ]
     section = {
-        "by_attribute": changes,
-        "by_intersection": rows,
+        "by_attribute": pd.concat(tables, ignore_index=True),
+        "by_intersection": _changes_by_group(sample, settings),
         "before": before,
         "after": {name: balance[name] for name in before},
         "measures": _measures_before_and_after(sample, groups, dependence, settings),
@@ -194,6 +187,43 @@ def change_section(sample, balance, groups, dependence, settings):
     return section
 
 
+def _changes_of(sample, names):
+    """Groups of some attributes, and their premium changes in the same order."""
+    groups = sample.groups(names)
+    # Attributes that are observed are not read again; shares are rows of their own, in groups by their position.
+    attributes, bins = groups.codes, {"x0": None}
+    if groups.shares is None:
+        attributes = sample.select(names)
+        bins = {name: edges for name, edges in sample.bins.items() if name in names}
+    table = premium_change_by_group(
+        groups.spread(sample.predictions),
+        groups.spread(sample.baseline),
+        attributes,
+        sample_weight=groups.weighted(sample.book.exposure),
+        bins=bins,
+    ).reset_index(drop=True)
+    table["rows"] = groups.totals()
+    return groups, table
+
+
+def _changes_by_level(sample, name):
+    """Premium changes by the levels of one attribute."""
+    groups, table = _changes_of(sample, (name,))
+    table.insert(0, "attribute", name)
+    table.insert(1, "level", pd.Series([level_value(level) for (level,) in groups.labels], dtype=object))
+    return table
+
+
+def _changes_by_group(sample, settings):
+    names = tuple(sample.names)
+    groups, table = _changes_of(sample, names)
+    enough = groups.large_enough(settings["min_group_size"])
+    return [
+        {"label": label_of(levels), "levels": levels_of(names, levels)} | row | {"too_small": not large}
+        for levels, row, large in zip(groups.labels, table.to_dict("records"), enough, strict=True)
+    ]
+
+
 def _measures_before_and_after(sample, sections, dependence, settings):
     # The sum over one attribute is its concatenated distance covariance.
     normalized = {
@@ -204,7 +234,7 @@ def _measures_before_and_after(sample, sections, dependence, settings):
         if section["kind"] == "pair":
             continue
         names = section["attributes"]
-        before = measure_groups(compared_groups(sample, names, settings, which="baseline"))
+        before = measure_groups(compared_groups(sample, tuple(names), settings, which="baseline"))
         after = {name: measure["value"] for name, measure in section["measures"].items()}
         found.append(
             {
@@ -223,6 +253,9 @@ def _measures_before_and_after(sample, sections, dependence, settings):
 def binning_section(sample, settings):
     """Divergence under other bins of each attribute that is cut, alone and crossed with the others."""
     section = []
+    if sample.probabilities and any(edges is not None for edges in sample.bins.values()):
+        # Each permutation of so many shares takes a second for a million rows.
+        sample.leave_out("binning", sample.names, "other bins of the intersection")
     for name, edges in sample.bins.items():
         if edges is None:
             continue
@@ -230,7 +263,7 @@ def binning_section(sample, settings):
         candidates += [
             (f"{number} quantile groups", number) for number in _OTHER_BINS if number != sample.bins_asked.get(name)
         ]
-        wanted = [[name]] + ([sample.names] if len(sample.names) > 1 else [])
+        wanted = [[name]] + ([sample.names] if len(sample.names) > 1 and not sample.probabilities else [])
         for title, bins in candidates:
             for names in wanted:
                 purpose = f"{title} of {name} in {names}"
@@ -240,7 +273,7 @@ def binning_section(sample, settings):
 
 
 def _divergence(sample, names, bins, purpose, settings):
-    compared = compared_groups(sample, names, settings, bins=bins)
+    compared = compared_groups(sample, tuple(names), settings, bins=bins)
     entry = {"attributes": names, "n_compared": 0, "share_compared": 0.0, "js_divergence": None}
     entry |= {"null_mean": None, "null_quantile_95": None, "n_permutations": 0}
     if compared is None:

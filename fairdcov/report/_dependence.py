@@ -3,20 +3,22 @@
 import numpy as np
 
 from fairdcov._checks import is_constant
+from fairdcov.encoding import SoftBlocks
 from fairdcov.inference import independence_test
 from fairdcov.report._proxies import read_columns
 
-__all__ = ["dependence_section", "partial_section"]
+__all__ = ["OF_A_TEST", "dependence_section", "n_test_permutations", "partial_section", "test_rows"]
 
 # Row-profile evaluations (about half a nanosecond each) of all permutation tests together; a row costs about ten more.
 _BUDGET = 2.5e9
 _ROW_COST = 12
+_SOFT_COST = 12
 _LEAST_ROWS = 4000
 # Distinct profiles beyond which a measure is evaluated by tiles or features.
 _MANY_PROFILES = 2000
 
 # What is told of a test.
-_OF_A_TEST = (
+OF_A_TEST = (
     *("statistic", "null_mean", "null_quantile_95", "p_value", "effect_size"),
     *("n_samples", "n_permutations", "method"),
 )
@@ -27,15 +29,21 @@ _PARTIAL_ROWS = 600
 _MOST_LEVELS = 50
 
 
-def _n_permutations(settings):
+def n_test_permutations(settings):
+    """Permutations of tests."""
     return 99 if settings["n_permutations"] == "auto" else settings["n_permutations"]
 
 
-def _test_rows(n_rows, n_profiles, n_permutations, budget):
+def test_rows(n_rows, blocks, n_permutations, budget):
     """Rows a permutation test can afford."""
+    n_profiles = blocks.n_profiles
     if n_profiles > _MANY_PROFILES and n_profiles > n_rows / 8:
         return min(n_rows, _LEAST_ROWS)
-    affordable = budget / (n_permutations * (n_profiles + _ROW_COST))
+    cost = n_profiles + _ROW_COST
+    if isinstance(blocks, SoftBlocks):
+        # Every permutation is bound anew.
+        cost = _SOFT_COST * cost
+    affordable = budget / (n_permutations * cost)
     return int(min(n_rows, max(affordable, _LEAST_ROWS)))
 
 
@@ -61,16 +69,17 @@ def dependence_section(sample, groupings, settings):
     """
     measures = {g.names: ("dcov",) if len(g.names) == 1 else ("dcov", "jdcov", "ccdcov") for g in groupings}
     budget = _BUDGET / sum(len(found) for found in measures.values())
-    n_permutations = _n_permutations(settings)
+    n_permutations = n_test_permutations(settings)
     found = []
     for grouping in groupings:
-        attributes = sample.attributes.select(grouping.names)
+        attributes = sample.select(grouping.names)
         blocks = sample.blocks(grouping.names)
         nothing = blocks.is_constant(sample.weights)
         rows = sample.subset(
             "tests of " + " × ".join(grouping.names),
-            _test_rows(sample.n, blocks.n_profiles, max(n_permutations, 1), budget),
+            test_rows(sample.n, blocks, max(n_permutations, 1), budget),
         )
+        subsample = sample.rows_of_dependence(grouping.names)
         for measure in measures[grouping.names]:
             value, normalized = sample.dependence(grouping.names, measure)
             entry = {
@@ -80,6 +89,7 @@ def dependence_section(sample, groupings, settings):
                 "value": value,
                 "normalized": normalized,
                 "n_profiles": blocks.n_profiles,
+                "n_samples": sample.n if subsample is None else len(subsample),
                 "test": None,
             }
             if n_permutations and not nothing and len(rows) >= 4:
@@ -96,7 +106,7 @@ def _test(sample, attributes, rows, measure, n_permutations):
         n_permutations=n_permutations,
         random_state=sample.seed,
     ).to_dict()
-    return {name: result[name] for name in _OF_A_TEST}
+    return {name: result[name] for name in OF_A_TEST}
 
 
 # --- partial distance correlation ----------------------------------------------------------------------------------
@@ -153,9 +163,9 @@ def partial_section(sample, settings):
     Returns
     -------
     dict or None
-        None where no features are called legitimate.
+        None where no features are called legitimate, and where there are control features, which say more.
     """
-    if not sample.legitimate:
+    if not sample.legitimate or sample.strata is not None:
         return None
     # Some seconds, for what it compiles when it is imported.
     import dcor
@@ -164,7 +174,7 @@ def partial_section(sample, settings):
     section = {"given": sample.legitimate, "n_samples": len(rows), "n_permutations": 0, "results": []}
     if len(rows) < 4:
         return section
-    n_permutations = section["n_permutations"] = _n_permutations(settings)
+    n_permutations = section["n_permutations"] = n_test_permutations(settings)
     prediction = sample.predictions[rows][:, None]
     # Units of the predictions do not matter, and rounding should not either.
     prediction = (prediction - prediction.mean()) / (prediction.std() or 1.0)
@@ -172,6 +182,9 @@ def partial_section(sample, settings):
     given = _features_matrix([column for column in columns if not column.skipped])
     attributes = sample.attributes.rows(rows)
     for names in sample.singles_and_all:
+        if sample.is_soft(names):
+            sample.leave_out("partial", names, "partial distance correlation")
+            continue
         blocks = attributes.select(names).profiles()
         points = np.hstack(blocks.points)[blocks.codes]
         entry = {"attributes": list(names), "distance_correlation": 0.0, "partial": 0.0, "p_value": 1.0}

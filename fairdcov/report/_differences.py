@@ -1,14 +1,15 @@
 """Groups side by side: experience with intervals, differences of the predictions with null levels, furthest pairs."""
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
 import pandas as pd
 
 from fairdcov._checks import is_constant
-from fairdcov.actuarial import experience
+from fairdcov.actuarial import experience, read_policies
 from fairdcov.metrics import GROUP_MEASURES, DistributionFunctions, GroupedPredictions, bind_or_equal
 from fairdcov.report._plain import level_text, level_value
 from fairdcov.report._sample import CELLS
@@ -95,6 +96,10 @@ def bootstrap_intervals(sample, groupings, settings):
     from fairlearn.metrics import MetricFrame
 
     n_boot = settings["n_bootstrap"]
+    for grouping in groupings:
+        if sample.is_soft(grouping.names) and sample.book.observed is not None and n_boot:
+            sample.leave_out("groups", grouping.names, "bootstrap intervals of actual to expected")
+    groupings = [grouping for grouping in groupings if not sample.is_soft(grouping.names)]
     if n_boot == "auto":
         n_boot = _RESAMPLES
         groupings = [
@@ -107,14 +112,14 @@ def bootstrap_intervals(sample, groupings, settings):
     generator = sample.generator("bootstrap")
     codes, observed, predicted, bounds = [], [], [], [0]
     for grouping in groupings:
-        groups, labels, _ = sample.groups(grouping.names)
-        part_groups, parts = groups, np.arange(sample.n)
+        groups = sample.groups(grouping.names)
+        part_groups, parts = groups.codes, np.arange(sample.n)
         if sample.n > _EVERY_ROW:
-            part_groups, parts = _parts(groups, len(labels), generator)
+            part_groups, parts = _parts(groups.codes, groups.n_groups, generator)
         codes.append(part_groups + bounds[-1])
         observed.append(sample.book.sums(parts, len(part_groups), sample.book.observed))
         predicted.append(sample.book.sums(parts, len(part_groups), sample.predictions))
-        bounds.append(bounds[-1] + len(labels))
+        bounds.append(bounds[-1] + groups.n_groups)
     tail = (1 - settings["confidence"]) / 2
     with warnings.catch_warnings():
         # A group that no resample has any prediction of has no quantiles; it shows as null.
@@ -137,33 +142,44 @@ def bootstrap_intervals(sample, groupings, settings):
 
 def _group_rows(sample, grouping, bootstrap, settings):
     """A row for each group, and how their intervals were made."""
-    book, (codes, labels, _) = sample.book, sample.groups(grouping.names)
-    n_groups = len(labels)
-    exposure = book.sums(codes, n_groups)
-    columns = {"rows": np.bincount(codes, minlength=n_groups), "exposure": exposure, "share": exposure / exposure.sum()}
-    means = {"predicted": book.sums(codes, n_groups, sample.predictions) / exposure}
+    book, groups = sample.book, sample.groups(grouping.names)
+    exposure = groups.totals(book.exposure)
+    columns = {"rows": groups.totals(), "exposure": exposure, "share": exposure / exposure.sum()}
+    means = {"predicted": groups.totals(book.exposure * sample.predictions) / exposure}
     intervals = {"kind": None, "confidence": settings["confidence"], "n_bootstrap": 0}
     if book.observed is not None:
-        found, intervals["kind"] = experience(
-            book, codes, n_groups, confidence=settings["confidence"], interval=sample.interval
-        )
-        columns["observed_total"] = book.sums(codes, n_groups, book.observed)
+        found, intervals["kind"] = _experience(sample, groups, settings)
+        columns["observed_total"] = groups.totals(book.exposure * book.observed)
         columns |= {name: found[name] for name in ("lower", "upper")}
         means |= {name: found[name] for name in ("observed", "actual_to_expected")}
         deviances, _ = sample.unit_deviances()
         if deviances is not None:
-            means["deviance"] = book.sums(codes, n_groups, deviances) / exposure
+            means["deviance"] = groups.totals(book.exposure * deviances) / exposure
     if grouping.names in bootstrap:
         found = bootstrap[grouping.names]
         columns |= {f"bootstrap_{name}": found[name] for name in ("lower", "upper")}
         intervals |= {"n_bootstrap": found["n"], "bootstrap_units": found["n_units"]}
-    rows = []
-    for code, levels in enumerate(labels):
+    rows, enough = [], groups.large_enough(settings["min_group_size"])
+    for code, levels in enumerate(groups.labels):
         row = {"label": label_of(levels), "levels": levels_of(grouping.names, levels)}
         row |= {name: values[code] for name, values in (columns | means).items()}
-        row["too_small"] = bool(row["rows"] < settings["min_group_size"])
+        row["too_small"] = not enough[code]
         rows.append(row)
     return rows, intervals
+
+
+def _experience(sample, groups, settings):
+    """Actual to expected of the groups; where rows are shares there are no counts, and the intervals those of a ratio.
+
+    The rows of a group with their exposure times the share: each row is in a group once, so that they are independent.
+    """
+    book, interval = sample.book, sample.interval
+    if groups.shares is not None:
+        interval = "normal"
+        book = read_policies(
+            groups.spread(book.observed), groups.weighted(book.exposure), y_pred=groups.spread(sample.predictions)
+        )
+    return experience(book, groups.codes, groups.n_groups, confidence=settings["confidence"], interval=interval)
 
 
 # --- differences of the predictions --------------------------------------------------------------------------------
@@ -181,11 +197,24 @@ class ComparedGroups:
         Cell of each row, from the lowest to the highest predictions; None where every row is looked at.
     bandwidth : float or None
         Of all densities, so that divergences of different groupings compare; None for constant predictions.
+    cells_of_rows : (n,) int64 array or None
+        Cell of each row of the audit.
     """
 
     groups: GroupedPredictions
     cells: np.ndarray | None
     bandwidth: float | None
+    cells_of_rows: np.ndarray | None = None
+
+    def permuted(self, rows):
+        """The predictions of other rows with the same shares; where attributes are known as probabilities."""
+        groups, entries = self.groups, self.groups.rows
+        predictions, weights = groups.pooled.predictions[rows], groups.pooled.weights[rows]
+        part = replace(
+            groups, predictions=predictions[entries], weights=weights[entries] * groups.shares.data, shares=None
+        )
+        cells = None if self.cells is None else self.cells_of_rows[rows][entries]
+        return ComparedGroups(part, cells, self.bandwidth, self.cells_of_rows)
 
     def gather(self, coarseness=1):
         """The predictions with as many rows as cells and groups have in common, as a function of the group codes.
@@ -215,31 +244,29 @@ def compared_groups(sample, names, settings, *, which="y_pred", bins=None):
 
     ``bins`` are other bins than those of the audit.
     """
-    codes, labels, names = sample.groups(names, bins)
-    counts = np.bincount(codes, minlength=len(labels))
-    kept = np.flatnonzero(counts >= settings["min_group_size"])
+    found = sample.groups(names, bins)
+    kept = np.flatnonzero(found.large_enough(settings["min_group_size"]))
     if len(kept) < 2:
         return None
-    position = np.full(len(labels), -1)
-    position[kept] = np.arange(len(kept))
-    codes = position[codes]
-    rows = np.flatnonzero(codes >= 0)
-    predictions, cells = sample.book.predictions[which], sample.cells(which)
+    cells = sample.cells(which)
     weights = np.ones(sample.n) if sample.weights is None else sample.weights
-    omitted = [labels[k] for k in np.flatnonzero(counts < settings["min_group_size"])]
-    groups = GroupedPredictions(
-        predictions[rows], weights[rows], codes[rows], [labels[k] for k in kept], names, omitted, rows
+    groups, entries = found.grouped(sample.book.predictions[which], weights, kept)
+    return ComparedGroups(
+        groups, None if cells is None else found.spread(cells)[entries], sample.bandwidth(which), cells
     )
-    return ComparedGroups(groups, None if cells is None else cells[rows], sample.bandwidth(which))
 
 
 def _bind_measures(compared, measures, coarseness=1):
     """Function of group codes (n,) that gives the measures; all that does not depend on them is done once."""
     groups = compared.groups
     functions, of_distributions = {}, {}
+    # Millions of shares are bound anew for every permutation: what rests on means is as good in cells there.
+    means_in_cells = coarseness > 1 and groups.pooled is not None and compared.cells is not None
     for name in measures:
         measure = GROUP_MEASURES[name]
-        if not measure.of_distributions:
+        if means_in_cells and name != "js_divergence" and not measure.of_distributions:
+            of_distributions[name] = partial(measure.bind, **measure.options)
+        elif not measure.of_distributions:
             options = dict(measure.options)
             if name == "js_divergence" and compared.bandwidth is not None:
                 options["bandwidth"] = compared.bandwidth
@@ -279,22 +306,28 @@ def measure_groups(compared, measures=tuple(GROUP_MEASURES)):
     return {name: found.get(name) for name in measures}
 
 
-def n_null_permutations(asked, n_rows, n_groups):
+def n_null_permutations(asked, n_rows, n_groups, least=10):
     """Permutations for the null levels: as asked for, or what takes about a second."""
     if asked != "auto":
         return asked
-    return int(np.clip(1.0 / (1e-7 * n_rows + 1e-3 * n_groups), 10, 99))
+    return int(np.clip(1.0 / (1e-7 * n_rows + 1e-3 * n_groups), least, 99))
 
 
 def null_levels(compared, n_permutations, generator, measures=tuple(GROUP_MEASURES)):
-    """Mean and 95 % quantile of the measures when the groups do not matter, by permuting the group codes.
+    """Mean and 95 % quantile of the measures when the groups do not matter, by permuting group codes, or shares.
 
     Weights stay with their predictions, as in :func:`fairdcov.metrics.null_distribution`.
     """
-    evaluate = _bind_measures(compared, measures, _COARSENESS)
-    values = {}
+    groups, values = compared.groups, {}
+    if groups.shares is None:
+        evaluate = _bind_measures(compared, measures, _COARSENESS)
     for _ in range(n_permutations):
-        for name, value in evaluate(generator.permutation(compared.groups.codes)).items():
+        if groups.shares is None:
+            found = evaluate(generator.permutation(groups.codes))
+        else:
+            part = compared.permuted(generator.permutation(groups.shares.shape[0]))
+            found = _bind_measures(part, measures, _COARSENESS)(part.groups.codes)
+        for name, value in found.items():
             values.setdefault(name, []).append(value)
     return {
         name: {"null_mean": np.mean(found), "null_quantile_95": np.quantile(found, 0.95)}
@@ -327,7 +360,9 @@ def group_section(sample, grouping, compared, bootstrap, settings):
     nulls, n_permutations = {}, 0
     if compared is not None and settings["n_permutations"] != 0:
         groups = compared.groups
-        n_permutations = n_null_permutations(settings["n_permutations"], len(groups.codes), groups.n_groups)
+        # Millions of shares differ little from one permutation to the next.
+        least = 10 if groups.shares is None else 5
+        n_permutations = n_null_permutations(settings["n_permutations"], len(groups.codes), groups.n_groups, least)
         nulls = null_levels(compared, n_permutations, sample.generator(f"null levels of {grouping.title}"))
     small = [row for row in rows if row["too_small"]]
     return {
@@ -379,11 +414,24 @@ def pairs_sections(sample, groupings, compared, settings):
     ]
 
 
+def _squared_differences(groups):
+    """Sum over rows of ``(q_ia - q_ib)^2``, (K, K), with the share q_ia that row i has in the weight of group a."""
+    totals = groups.totals(groups.weights)
+    if groups.shares is None:
+        own = groups.totals(groups.weights**2) / totals**2
+        return own[:, None] + own[None, :]
+    shares = groups.shares.multiply(groups.pooled.weights[:, None]).tocsr()
+    products = (shares.T @ shares).toarray() / np.outer(totals, totals)
+    own = np.diag(products)
+    return own[:, None] + own[None, :] - 2.0 * products
+
+
 def _furthest_pairs(sample, names, compared, most):
     """The pairs of groups whose predictions are furthest apart, beyond what chance makes of their sizes.
 
     ``by_chance`` is the mean of the distance between two samples of the same sizes from the pooled predictions,
-    ``E|U - U'| (1 / m_a + 1 / m_b)`` with the effective numbers of rows m.
+    ``E|U - U'| (1 / m_a + 1 / m_b)`` with the effective numbers of rows m; where rows are shared between groups,
+    ``E|U - U'|`` times the sum of squared differences of the rows' shares of the two groups' weight.
     """
     if compared is None or compared.groups.n_groups > _MOST_GROUPS:
         return {"n_pairs": 0, "pairs": []}
@@ -391,8 +439,7 @@ def _furthest_pairs(sample, names, compared, most):
     distances = np.zeros((groups.n_groups, groups.n_groups))
     if not is_constant(groups.predictions):
         distances = energy_distances(compared)
-    effective = groups.totals(groups.weights) ** 2 / groups.totals(groups.weights**2)
-    by_chance = sample.spread("y_pred") * (1.0 / effective[:, None] + 1.0 / effective[None, :])
+    by_chance = sample.spread("y_pred") * _squared_differences(groups)
     means = groups.group_means()
     first, second = np.triu_indices(groups.n_groups, 1)
     order = np.argsort(-(distances - by_chance)[first, second], kind="stable")[:most]

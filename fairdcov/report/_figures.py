@@ -164,6 +164,36 @@ def _proxies(data):
     return figure
 
 
+def _tiers(data):
+    """Share of each level of the single attributes above each threshold, with its interval."""
+    thresholds = data["tiers"]["thresholds"]
+    parts = [part for part in data["tiers"]["groups"] if part["kind"] == "attribute"]
+    levels = []
+    for part in parts:
+        for row in part["tiers"][: _MOST_LEVELS * len(thresholds) : len(thresholds)]:
+            mark = _TOO_SMALL if row["too_small"] else ""
+            level = f"{group_label([row['label']], _LONGEST_NAME - len(mark))}{mark}"
+            levels.append({"factor": part["attributes"][0], "level": level})
+    rows = level_rows(pd.DataFrame(levels))
+    figure, axes = _figure(9.0, 1.1 + 0.24 * rows.height)
+    ax = axes[0, 0]
+    for position, threshold in enumerate(thresholds):
+        found = [
+            row for part in parts for row in part["tiers"][position : _MOST_LEVELS * len(thresholds) : len(thresholds)]
+        ]
+        style = series_style(position)
+        ends = np.array([[_nan(row[f"share_{side}"]) for row in found] for side in ("lower", "upper")])
+        ax.hlines(rows.places, *ends, color=style["color"], linewidth=1.4)
+        shares = [row["share"] for row in found]
+        label = f"above {threshold:.4g}"
+        ax.plot(shares, rows.places, linestyle="", marker=style["marker"], color=style["color"], label=label)
+    ax.set_xlabel("share of the exposure, with interval")
+    ax.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=len(thresholds))
+    light_grid(ax)
+    rows.label(axes[0])
+    return figure
+
+
 def _double_lift(data):
     figure, axes = _figure(9.0, 3.6)
     table = _table(data["change"]["double_lift"])
@@ -187,6 +217,7 @@ _DRAWN = {
     "double_lift": _double_lift,
     "lift": _lift,
     "proxies": _proxies,
+    "tiers": _tiers,
 }
 
 

@@ -4,7 +4,8 @@ from functools import cache
 from importlib.resources import files
 
 from fairdcov._checks import import_optional
-from fairdcov.report._view import Items, Picture, Table, Text, view
+from fairdcov.report._blocks import Items, Picture, Table, Text
+from fairdcov.report._view import view
 
 __all__ = ["render_html"]
 

@@ -2,7 +2,8 @@
 
 import re
 
-from fairdcov.report._view import Items, Picture, Table, Text, view
+from fairdcov.report._blocks import Items, Picture, Table, Text
+from fairdcov.report._view import view
 
 __all__ = ["render_markdown"]
 

@@ -246,23 +246,30 @@ def proxies_section(sample, settings):
     """
     if sample.features is None:
         return None
+    for name in sample.probabilities:
+        sample.leave_out("proxies", [name], "screening of the features")
+    observed = sample.observed_names
+    if not observed:
+        return None
     n_features = sample.features.shape[1]
     size = settings["max_screening_rows"] or max(_LEAST_SCREENED, _SCREENED // n_features)
     rows = sample.subset("screening", size)
     attributes = sample.attributes.rows(rows)
     section = {
         "n_samples": len(rows),
-        "attributes": sample.names,
+        "attributes": observed,
         "features": [],
         "protected_features": [],
         "skipped": [],
         "prediction": None,
     }
     columns = read_columns(sample.features, rows)
+    protected = {*sample.names, *sample.attributes.names}
     if len(rows) >= 4:
-        bound = [_Attribute(attributes.select(names).profiles()) for names in sample.singles_and_all]
+        sets = [(name,) for name in observed] + ([tuple(observed)] if len(observed) > 1 else [])
+        bound = [_Attribute(attributes.select(names).profiles()) for names in sets]
         for column in columns:
-            if column.name in sample.names:
+            if column.name in protected:
                 section["protected_features"].append(column.name)
             elif column.skipped:
                 section["skipped"].append({"feature": column.name, "reason": column.skipped})
@@ -274,8 +281,8 @@ def proxies_section(sample, settings):
                         "kind": "numeric" if column.numeric else "categorical",
                         "share_missing": column.share_missing,
                         "legitimate": column.name in sample.legitimate,
-                        "distance_correlation": dict(zip(sample.names, values, strict=False)),
-                        "jointly": values[-1] if len(sample.names) > 1 else None,
+                        "distance_correlation": dict(zip(observed, values, strict=False)),
+                        "jointly": values[-1] if len(observed) > 1 else None,
                     }
                 )
     section["features"].sort(key=_strongest, reverse=True)
@@ -289,11 +296,12 @@ def _strongest(feature):
 
 def _prediction(sample, settings):
     """How well each attribute is predicted from all features but the attributes themselves."""
+    protected = {*sample.names, *sample.attributes.names}
     rows = sample.subset("learning", settings["max_learning_rows"] or _LEARNED_ROWS)
     columns = [
         column
         for column in read_columns(sample.features, rows)
-        if not column.skipped and column.name not in sample.names and not column.constant
+        if not column.skipped and column.name not in protected and not column.constant
     ]
     if not columns or len(rows) < 2 * _FOLDS:
         return []
@@ -302,7 +310,7 @@ def _prediction(sample, settings):
     # Few rows: threads would wait for each other longer than they work.
     with threadpool_limits(1, user_api="openmp"), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        for name in sample.names:
+        for name in sample.observed_names:
             column = sample.attributes.columns[name]
             values = (column.values if column.numeric else sample.groups((name,)).codes)[rows]
             result = {"attribute": name, "score": None, "value": None, "n_samples": len(rows), "folds": _FOLDS}

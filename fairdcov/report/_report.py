@@ -13,7 +13,7 @@ __all__ = ["SCHEMA", "SCHEMA_VERSION", "AuditReport"]
 
 SCHEMA = "fairdcov.audit"
 # Raised in the first place when a key changes its meaning or goes, in the second when keys are added.
-SCHEMA_VERSION = "1.2"
+SCHEMA_VERSION = "1.3"
 
 
 def _flat(row):
@@ -147,8 +147,9 @@ class AuditReport:
         Parameters
         ----------
         section : str, default="groups"
-            ``"groups"``, ``"measures"``, ``"too_small"``, ``"pairs"``, ``"dependence"``, ``"partial"``, ``"proxies"``,
-            ``"proxy_prediction"``, ``"lift"``, ``"double_lift"``, ``"premium_changes"``,
+            ``"groups"``, ``"measures"``, ``"too_small"``, ``"pairs"``, ``"tiers"``, ``"dependence"``,
+            ``"conditional"``, ``"adjusted_gaps"``, ``"partial"``, ``"proxies"``, ``"proxy_prediction"``, ``"prices"``,
+            ``"proxy_discrimination"``, ``"lift"``, ``"double_lift"``, ``"premium_changes"``,
             ``"premium_changes_by_group"``, ``"before_after"``, ``"binning"``, ``"alternatives"``, ``"equivalence"`` or
             ``"equivalence_groups"``.
 

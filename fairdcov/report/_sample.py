@@ -1,66 +1,33 @@
 """The data of an audit, checked once: what every section starts from."""
 
+import warnings
 import zlib
 from dataclasses import dataclass, field
 from itertools import combinations
 
 import numpy as np
-import pandas as pd
-from sklearn.utils import check_random_state
 
-from fairdcov._checks import check_choice, check_consistent_rows, is_constant
-from fairdcov._fitting import FAMILIES
-from fairdcov.actuarial import check_positive_baseline, exposure_bins, read_policies
-from fairdcov.dependence import bind_dependence, gini_mean_difference
-from fairdcov.encoding import (
-    DEFAULT_GROUPS,
-    MAX_NUMERIC_LEVELS,
-    Attributes,
-    column_named,
-    nearest_name,
-    read_frame,
-    warn_about_order,
-)
-from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov._checks import is_constant
+from fairdcov.actuarial import exposure_bins
+from fairdcov.dependence import Strata, bind_dependence, bind_strata, gini_mean_difference
+from fairdcov.encoding import Attributes
+from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import kernel_bandwidth
+from fairdcov.report._membership import Membership, Weighted
+from fairdcov.report._tasks import unit_deviance
 
-__all__ = [
-    "CELLS",
-    "PREDICTION_RANGES",
-    "TASKS",
-    "AuditSample",
-    "Grouping",
-    "find_task",
-    "out_of_range",
-    "read_sample",
-    "unit_deviance",
-]
+__all__ = ["CELLS", "AuditSample", "Grouping"]
 
-# What is predicted, and the deviance that goes with it: that of the first family of this task.
-TASKS: dict = {}
-for _family in FAMILIES.values():
-    TASKS.setdefault(_family.task, (_family.deviance_name, _family.loss()))
-# What the predictions of a task have to be, beside any number.
-PREDICTION_RANGES = {
-    "frequency": "predictions that are not negative, and positive where something was observed",
-    "pure_premium": "predictions that are not negative, and positive where something was observed",
-    "severity": "positive predictions",
-    "classification": "predictions between 0 and 1",
-}
-# Rows that an error names.
-_ROWS_NAMED = 5
 # Up to this many rows distribution functions are compared at every prediction; of more, between so many cells of equal
 # exposure, where they are exact. Between two of them they cannot move by more than the exposure of a cell.
 _EVERY_ROW = 20_000
 CELLS = 4096
-
-
-@dataclass(frozen=True, eq=False)
-class _Weighted:
-    """Predictions with their weights, all that a bandwidth needs."""
-
-    predictions: np.ndarray
-    weights: np.ndarray
+# Rows times squared profiles of attributes that are known as probabilities, and the fewest and the most rows.
+_SOFT_OPERATIONS = 3e9
+_SOFT_ROWS = 20_000, 200_000
+# Rows and permutations of the level of a V-statistic by chance.
+_NULL_ROWS = 20_000
+_NULL_PERMUTATIONS = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,11 +60,17 @@ class AuditSample:
     book : Policies
         Observed values (or None), predictions, exposure.
     attributes : Attributes, (n, d)
-        Protected attributes.
+        Protected attributes; several of its columns are one attribute where that is known as probabilities.
     features : DataFrame (of narwhals), (n, p), or None
         Rating factors and other columns.
     legitimate : list of str
         Features that are called legitimate.
+    strata : Strata or None
+        Strata of the control features.
+    control : DataFrame (of narwhals), (n, c), or None
+        The control features.
+    best_estimates : BestEstimates or None
+        Prices for each level of the protected attributes.
     weighted : bool
         Whether the exposures differ.
     bins : dict
@@ -110,18 +83,24 @@ class AuditSample:
         Why it was found to be that; None where it was given.
     seed : int
         Seed of everything random.
+    left_out : list of dict
+        What could not be said of attributes that are known as probabilities: ``section``, ``attributes``, ``what``.
     """
 
     book: object
     attributes: Attributes
     features: object
     legitimate: list
+    strata: Strata | None
+    control: object
+    best_estimates: object
     weighted: bool
     bins: dict
     bins_asked: dict
     task: str
     task_reason: str | None
     seed: int
+    left_out: list = field(default_factory=list)
     _known: dict = field(default_factory=dict)
 
     @property
@@ -152,7 +131,45 @@ class AuditSample:
     @property
     def names(self):
         """Names of the protected attributes."""
-        return self.attributes.names
+        attribute_of = {column: name for name, levels in self.probabilities.items() for column in levels}
+        return list(dict.fromkeys(attribute_of.get(column, column) for column in self.attributes.names))
+
+    @property
+    def probabilities(self):
+        """Attributes that are known as probabilities, and the columns of their levels."""
+        return self.attributes.probabilities
+
+    @property
+    def observed_names(self):
+        """Names of the attributes whose level is known in each row."""
+        return [name for name in self.names if name not in self.probabilities]
+
+    def is_soft(self, names):
+        """Whether some of the attributes are known as probabilities."""
+        return any(name in self.probabilities for name in names)
+
+    def select(self, names):
+        """The columns of some attributes."""
+        return self.attributes.select([column for name in names for column in self.probabilities.get(name, [name])])
+
+    def leave_out(self, section, names, what):
+        """Note that a section of the report has no ``what`` for some attributes, since they are probabilities."""
+        entry = {"section": section, "attributes": list(names), "what": what}
+        if entry not in self.left_out:
+            self.left_out.append(entry)
+
+    def attempt(self, section, names, what, compute):
+        """The result of a function, or None with a note where it is not there for attributes known as probabilities.
+
+        The one place that decides: as soon as what is called takes probabilities, the report has its figures.
+        """
+        try:
+            return compute()
+        except (TypeError, ValueError) as error:
+            if not self.is_soft(names) or "probabilities" not in str(error):
+                raise
+            self.leave_out(section, names, what)
+            return None
 
     @property
     def singles_and_all(self):
@@ -178,16 +195,35 @@ class AuditSample:
     def blocks(self, names):
         """Attributes as points, for the distance covariances."""
         if ("blocks", names) not in self._known:
-            self._known["blocks", names] = self.attributes.select(names).profiles(None, self.weights)
+            self._known["blocks", names] = self.select(names).profiles(None, self.weights)
         return self._known["blocks", names]
 
     def groups(self, names, bins=None):
-        """Groups of the rows by some of the attributes, cut by the bins of the audit or by others."""
-        bins = self.bins if bins is None else bins
-        return self.attributes.select(names).groups({name: bins[name] for name in names if name in bins}, self.weights)
+        """Groups of the rows by some of the attributes, cut by the bins of the audit or by others.
+
+        Returns
+        -------
+        Membership
+        """
+        own, names = bins is None, tuple(names)
+        bins = {name: edges for name, edges in (self.bins if own else bins).items() if name in names}
+        attributes = self.select(names)
+        if not self.is_soft(names):
+            return Membership.of_groups(attributes.groups(bins, self.weights))
+        if own and ("shares", names) in self._known:
+            return self._known["shares", names]
+        with warnings.catch_warnings():
+            # Levels without mass have been named when the attributes were read.
+            warnings.simplefilter("ignore", SensitiveFeaturesWarning)
+            found = Membership.of_shares(*attributes.memberships(bins, self.weights))
+        if own:
+            self._known["shares", names] = found
+        return found
 
     def n_levels(self, name):
-        """Distinct values of an attribute."""
+        """Distinct values of an attribute, or levels that it has probabilities of."""
+        if name in self.probabilities:
+            return len(self.probabilities[name])
         return len(np.unique(self.attributes.columns[name].level_codes()[0]))
 
     def cells(self, which):
@@ -210,23 +246,98 @@ class AuditSample:
 
         return self._once("spread", which, compute)
 
-    def dependence(self, names, measure, which="y_pred"):
+    def rows_of_dependence(self, names):
+        """Rows that a distance covariance is computed on, None for all.
+
+        Where a row has shares in K profiles it costs K^2 operations: of very many profiles a subsample does.
+        """
+        if not self.is_soft(names):
+            return None
+        rows = int(np.clip(_SOFT_OPERATIONS / self.blocks(names).n_profiles ** 2, *_SOFT_ROWS))
+        return None if rows >= self.n else self.subset("dependence on " + " × ".join(names), rows)
+
+    def _to_bind(self, names, which, rows):
+        """Attributes, predictions, weights and order of some rows, and the Gini mean difference of the predictions."""
+        if rows is None:
+            prices = self.book.predictions[which]
+            return self.blocks(names), prices, self.weights, self.order(which), self.spread(which)
+        prices = self.book.predictions[which][rows]
+        weights = None if self.weights is None else self.weights[rows]
+        order = np.argsort(prices)
+        probabilities = None if weights is None else weights / weights.sum()
+        spread = 0.0 if is_constant(prices) else gini_mean_difference(prices, probabilities, order=order)[0]
+        return self.blocks(names)[rows], prices, weights, order, spread
+
+    def by_chance(self, names, strata=None):
+        """Mean of the second figure of :meth:`dependence` when the attributes do not matter.
+
+        By permutations of predictions (within strata) on a subsample: the level of a V-statistic falls with the rows.
+        """
+        used = self.rows_of_dependence(names)
+        used = np.arange(self.n) if used is None else used
+        rows = used if len(used) <= _NULL_ROWS else used[:: len(used) // _NULL_ROWS]
+        blocks, prices, weights, _, spread = self._to_bind(names, "y_pred", rows)
+        part = None if strata is None else self._part_of(strata, rows)
+        if spread == 0 or blocks.is_constant(weights):
+            return 0.0
+        try:
+            form = self._bound(blocks, "ccdcov", weights, part)
+        except ValueError:  # no stratum of the subsample is left to vary
+            return None
+        generator = self.generator("by chance: " + " × ".join(names))
+        values = []
+        for _ in range(_NULL_PERMUTATIONS):
+            order = generator.permutation(len(rows)) if part is None else part.permutation(generator)
+            permuted = prices[order]
+            values.append(form.value_gradient(permuted, np.argsort(permuted))[0])
+        return float(np.mean(values)) / spread * len(rows) / len(used)
+
+    def _part_of(self, strata, rows):
+        keep = np.zeros(self.n, dtype=bool)
+        keep[rows] = True
+        return strata.part(keep)
+
+    def _bound(self, blocks, measure, weights, strata):
+        if strata is None:
+            return bind_dependence(blocks, measure, statistic="v", sample_weight=weights)
+        with warnings.catch_warnings():
+            # The report names strata that say nothing itself.
+            warnings.simplefilter("ignore", SensitiveFeaturesWarning)
+            return bind_strata(blocks, strata, measure, statistic="v", sample_weight=weights)
+
+    def dependence(self, names, measure, which="y_pred", strata=None):
         """Distance covariance of a tariff with some attributes, and the same over the Gini mean difference.
 
-        The V-statistic weighted by exposure; no rescaling of the tariff changes the second.
+        The V-statistic weighted by exposure; no rescaling of the tariff changes the second. Within strata where there
+        are ``strata``, in which the attributes must vary.
         """
-        spread, blocks = self.spread(which), self.blocks(names)
-        if spread == 0 or blocks.is_constant(self.weights):
+        rows = self.rows_of_dependence(names)
+        blocks, prices, weights, order, spread = self._to_bind(names, which, rows)
+        if spread == 0 or blocks.is_constant(weights):
             return 0.0, 0.0
-        form = bind_dependence(blocks, measure, statistic="v", sample_weight=self.weights)
-        value = form.value_gradient(self.book.predictions[which], self.order(which))[0]
+        if strata is not None and rows is not None:
+            strata = self._part_of(strata, rows)
+        form = self._bound(blocks, measure, weights, strata)
+        value = form.value_gradient(prices, order)[0]
         return value, value / spread
+
+    def varies_within(self, names):
+        """Whether some of the attributes vary within each of the strata, (L,) bool array."""
+        strata = self.strata
+        first = strata.rows[np.minimum(strata.starts[:-1], self.n - 1)]
+        found = np.zeros(len(strata), dtype=bool)
+        for name in names:
+            for column in self.probabilities.get(name, [name]):
+                column = self.attributes.columns[column]
+                values = column.values if name in self.probabilities else column.level_codes()[0]
+                found |= np.bincount(strata.codes, values != values[first][strata.codes], len(strata)) > 0
+        return found
 
     def bandwidth(self, which):
         """Standard deviation of the kernel of all densities of one tariff, None where the predictions are constant."""
 
         def compute(values):
-            return None if is_constant(values) else kernel_bandwidth(_Weighted(values, self.book.exposure), "silverman")
+            return None if is_constant(values) else kernel_bandwidth(Weighted(values, self.book.exposure), "silverman")
 
         return self._once("bandwidth", which, compute)
 
@@ -246,226 +357,3 @@ class AuditSample:
     def unit_deviances(self, which="y_pred"):
         """Deviance of each row (n,), or None with the reason why there is none."""
         return self._once("deviances", which, lambda values: unit_deviance(self.book.observed, values, self.task))
-
-
-def unit_deviance(observed, predicted, task):
-    """Deviance of each row of a task's family.
-
-    Parameters
-    ----------
-    observed, predicted : (n,) float64 arrays
-        Values per unit of exposure.
-    task : str
-        One of :data:`TASKS`.
-
-    Returns
-    -------
-    deviances : (n,) array or None
-        None where some value is outside the range of the family.
-    reason : str or None
-        Why there are none.
-    """
-    name, loss = TASKS[task]
-    if loss.target_range == "binary":
-        if not np.isin(observed, (0.0, 1.0)).all() or out_of_range(observed, predicted, task).any():
-            return None, f"the {name} needs outcomes 0 and 1 and {PREDICTION_RANGES[task]}"
-    elif loss.out_of_range(observed).any():
-        return None, f"the {name} needs observed values that are {loss.target_range}"
-    elif out_of_range(observed, predicted, task).any():
-        return None, f"the {name} needs {PREDICTION_RANGES[task]}"
-    if loss.link != "log":
-        return loss.deviance(observed, predicted), None
-    # Where nothing is predicted nothing is observed either, and the deviance is 0.
-    deviances, some = np.zeros(len(predicted)), predicted > 0
-    deviances[some] = loss.deviance(observed[some], predicted[some])
-    return deviances, None
-
-
-def out_of_range(observed, predicted, task):
-    """Rows whose prediction the family of a task does not have, or gives an infinite deviance, (n,) bool array."""
-    if task == "regression":
-        return np.zeros(len(predicted), dtype=bool)
-    if task == "classification":
-        return (predicted < 0) | (predicted > 1)
-    if task == "severity":
-        return predicted <= 0
-    return (predicted < 0) | ((predicted == 0) & (observed > 0))
-
-
-def find_task(observed, exposure):
-    """Task by the observed values, and why; the predictions, which are what is audited, have no say.
-
-    Parameters
-    ----------
-    observed : (n,) float64 array or None
-        Observed values per unit of exposure.
-    exposure : (n,) float64 array
-        Exposure.
-
-    Returns
-    -------
-    task : str
-        One of :data:`TASKS`.
-    reason : str
-        What the observed values are.
-    """
-    if observed is None:
-        return "regression", "nothing was observed"
-    negative = int((observed < 0).sum())
-    if negative:
-        return "regression", f"{negative:,} of {len(observed):,} observed values are negative"
-    unweighted = bool((exposure == exposure[0]).all())
-    if unweighted and np.array_equal(np.unique(observed), (0.0, 1.0)):
-        return "classification", "the observed values are 0 and 1, without an exposure"
-    counts = exposure * observed
-    values = "observed values" if unweighted and exposure[0] == 1 else "observed values times exposure"
-    broken = int((np.abs(counts - np.rint(counts)) > 1e-6 * np.maximum(1.0, counts)).sum())
-    if not broken:
-        return "frequency", f"{values} are whole numbers"
-    if (observed == 0).any():
-        return "pure_premium", f"{broken:,} of {len(observed):,} {values} are no whole numbers, and some are 0"
-    return "severity", f"{broken:,} of {len(observed):,} {values} are no whole numbers, and none is 0"
-
-
-def _check_predictions(book, task, reason):
-    """Raise for predictions that the deviance of the task cannot judge."""
-    if book.observed is None:
-        return
-    predicted = book.predictions["y_pred"]
-    wrong = np.flatnonzero(out_of_range(book.observed, predicted, task))
-    if len(wrong) == 0:
-        return
-    first = ", ".join(f"row {book.rows[row]}: {predicted[row]:g}" for row in wrong[:_ROWS_NAMED])
-    found_by = f", which task='auto' found since {reason}" if reason else ""
-    raise ValueError(
-        f"the {TASKS[task][0]} of task={task!r}{found_by}, needs {PREDICTION_RANGES[task]}: y_pred has "
-        f"{len(wrong):,} other value(s) ({first}{', ...' if len(wrong) > _ROWS_NAMED else ''}). Correct them or leave "
-        "these rows out, or pass the task that the predictions are for; task='regression' takes any"
-    )
-
-
-def _read_attributes(sensitive_features, n_samples, rows):
-    """Protected attributes of the rows that count, whatever they came in."""
-    if sensitive_features is None:
-        raise MissingSensitiveFeaturesError("audit needs sensitive_features; found None")
-    if isinstance(sensitive_features, dict):
-        sensitive_features = read_frame(sensitive_features, "sensitive_features", n_samples).to_native()
-    attributes = Attributes.read(sensitive_features)
-    attributes.require_observed("an audit")
-    attributes.warn_of_likely_probabilities()
-    for column in attributes.columns.values():
-        check_consistent_rows(n_samples, column, "sensitive_features", reference="y_pred")
-        column.warn_of_numbers_as_text()
-    return attributes if len(rows) == n_samples else attributes.rows(rows)
-
-
-def _read_bins(attributes, bins, weights):
-    """Edges of all bins; measurements that nobody has said how to cut become quantile groups."""
-    asked = bins
-    if bins is None or isinstance(bins, dict):
-        asked = {column_named(key, attributes.names, "bins"): value for key, value in (bins or {}).items()}
-        for name, column in attributes.columns.items():
-            if name not in asked and column.numeric and len(column.distinct()[1]) > MAX_NUMERIC_LEVELS:
-                asked[name] = DEFAULT_GROUPS
-    edges = attributes.edges(asked, weights)
-    if not isinstance(asked, dict):
-        asked = dict.fromkeys(edges, asked)
-    return edges, asked
-
-
-def _read_features(features, legitimate_features, n_samples, rows):
-    """Features and the names of the legitimate ones, which may come beside them."""
-    names = []
-    if legitimate_features is not None and not isinstance(legitimate_features, list | tuple | str):
-        frame = read_frame(legitimate_features, "legitimate_features", n_samples)
-        names = [str(name) for name in frame.columns]
-        if features is None:
-            return frame[rows, :], names
-        known = read_frame(features, "features", n_samples)
-        twice = sorted(set(names) & {str(name) for name in known.columns})
-        if twice:
-            raise ValueError(
-                f"legitimate_features has column(s) {twice} that features has too: name them, "
-                f"legitimate_features={twice}, instead of passing them twice"
-            )
-        pandas = [
-            pd.DataFrame({str(name): part.get_column(name).to_numpy() for name in part.columns})
-            for part in (known, frame)
-        ]
-        return read_frame(pd.concat(pandas, axis=1), "features", n_samples)[rows, :], names
-    frame = None if features is None else read_frame(features, "features", n_samples)
-    if legitimate_features is not None:
-        names = [legitimate_features] if isinstance(legitimate_features, str) else list(legitimate_features)
-        if names and frame is None:
-            raise ValueError(f"legitimate_features={names} names columns of features, and there are no features")
-        for name in names:
-            if str(name) not in {str(known) for known in frame.columns}:
-                raise ValueError(
-                    f"legitimate_features names {name!r}, which is not a column of features"
-                    f"{nearest_name(name, frame.columns)}"
-                )
-    if frame is not None and len(rows) < n_samples:
-        frame = frame[rows, :]
-    return frame, [str(name) for name in names]
-
-
-def read_sample(
-    y_true,
-    y_pred,
-    sensitive_features,
-    *,
-    sample_weight,
-    features,
-    baseline,
-    legitimate_features,
-    task,
-    bins,
-    random_state,
-):
-    """Check the arguments of an audit.
-
-    Parameters
-    ----------
-    y_true, y_pred, sensitive_features, sample_weight, features, baseline, legitimate_features, task, bins, random_state
-        See :func:`fairdcov.report.audit`.
-
-    Returns
-    -------
-    AuditSample
-    """
-    check_choice(task, "task", ("auto", *TASKS))
-    book = read_policies(y_true, sample_weight, y_pred=y_pred, baseline=baseline)
-    warn_about_order(
-        **book.row_labels,
-        sensitive_features=sensitive_features,
-        features=features,
-        legitimate_features=legitimate_features,
-    )
-    if baseline is not None:
-        check_positive_baseline(book)
-        negative = int((book.predictions["y_pred"] < 0).sum())
-        if negative:
-            raise ValueError(
-                f"y_pred must not be negative where there is a baseline, since changes are relative; found {negative} "
-                "negative value(s)"
-            )
-    reason = None
-    if task == "auto":
-        task, reason = find_task(book.observed, book.exposure)
-    _check_predictions(book, task, reason)
-    weighted = bool((book.exposure != book.exposure[0]).any())
-    attributes = _read_attributes(sensitive_features, book.n_samples, book.rows)
-    edges, asked = _read_bins(attributes, bins, book.exposure if weighted else None)
-    features, legitimate = _read_features(features, legitimate_features, book.n_samples, book.rows)
-    return AuditSample(
-        book=book,
-        attributes=attributes,
-        features=features,
-        legitimate=legitimate,
-        weighted=weighted,
-        bins=edges,
-        bins_asked=asked,
-        task=task,
-        task_reason=reason,
-        seed=int(check_random_state(random_state).randint(np.iinfo(np.int32).max)),
-    )

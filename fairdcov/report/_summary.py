@@ -4,7 +4,7 @@ import numbers
 
 from fairdcov.report._texts import MEASURE_NAMES, TASK_NAMES
 
-__all__ = ["bounds", "number", "p_value", "percent", "ratio", "summarise"]
+__all__ = ["bounds", "net_effect", "number", "p_value", "percent", "ratio", "summarise"]
 
 
 def number(value, digits=3):
@@ -79,8 +79,12 @@ def summarise(data):
         )
     found += _of_tolerance(data["equivalence"])
     found += _of_groups(full, title)
-    found += _of_tests(data["dependence"])
+    found += _of_tests(
+        data["dependence"], {part["name"] for part in rows["attributes"] if part["kind"] == "probabilities"}
+    )
+    found += _of_conditional(data["conditional"])
     found += _of_proxies(data["proxies"])
+    found += _of_proxy_discrimination(data["proxy_discrimination"])
     if data["change"] is not None:
         found.append(_of_change(data["change"]["by_attribute"][0]))
         found += _of_cost(data["change"], balance)
@@ -113,6 +117,9 @@ def _of_tolerance(equivalence):
             f"Gaps of {what} between groups, allowed from {bounds(equivalence['tolerance'])}: {test['outcome']}"
             + (f" ({'; '.join(parts)})." if parts else ".")
         )
+    if equivalence["not_judged"]:
+        names = ", ".join(equivalence["not_judged"])
+        return [*found, f"Gaps between groups of {names}, known as probabilities, were not judged."]
     return found or ["No attribute has two groups: there are no gaps to judge."]
 
 
@@ -133,15 +140,54 @@ def _of_groups(full, title):
     ]
 
 
-def _of_tests(entries):
+def _of_tests(entries, imputed):
     joint = entries[-1]
     if joint["test"] is None:
         return []
     test = joint["test"]
+    # The statistic of attributes known as probabilities is above 0 by chance.
+    effect = net_effect(test) if imputed & set(joint["attributes"]) else test["effect_size"]
     return [
         f"Independence of {' × '.join(joint['attributes'])} ({MEASURE_NAMES[joint['measure']]}): p {_p_sign(test)}, "
-        f"effect size {number(test['effect_size'])} on a scale from 0 to 1."
+        f"effect size {number(effect)} on a scale from 0 to 1."
     ]
+
+
+def _of_conditional(conditional):
+    if conditional is None:
+        return []
+    joint = conditional["results"][-1]
+    if joint["normalized"] is None:
+        return []
+    text = (
+        f"Given {', '.join(conditional['given'])} ({conditional['n_strata']} strata): scale-free distance covariance "
+        f"{number(joint['normalized'])} with {' × '.join(joint['attributes'])}, {number(joint['by_chance'])} by chance"
+        f"; without these factors {number(joint['without'])}, {number(joint['without_by_chance'])} by chance"
+    )
+    test = joint["test"]
+    if test is not None:
+        text += f"; independence within strata p {_p_sign(test)}, effect size {number(net_effect(test))}"
+    return [f"{text}."]
+
+
+def net_effect(test):
+    """Effect size of a test less what it is by chance; None without a test."""
+    if test["effect_size"] is None or not test["statistic"]:
+        return test["effect_size"]
+    return max(0.0, test["effect_size"] * (1.0 - (test["null_mean"] or 0.0) / test["statistic"]))
+
+
+def _of_proxy_discrimination(found):
+    if found is None:
+        return []
+    predictions = found["prices"][0]
+    text = (
+        f"Proxy discrimination of the predictions {number(predictions['proxy_discrimination'])} on a scale from 0 to 1"
+    )
+    if found["features"]:
+        first = found["features"][0]
+        text += f", {percent(first['share'], 0)} of it by {first['feature']}"
+    return [f"{text}."]
 
 
 def _p_sign(test):

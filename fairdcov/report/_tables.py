@@ -40,12 +40,27 @@ def _equivalence(name):
     return rows
 
 
+def _conditional(data):
+    for row in (data.get("conditional") or {"results": []})["results"]:
+        yield {key: value for key, value in row.items() if key != "test"} | {
+            name: (row["test"] or {}).get(name) for name in ("p_value", "effect_size", "n_samples", "n_permutations")
+        }
+
+
+def _adjusted(data):
+    yield from _inside("gaps", "groups")(data.get("conditional") or {"gaps": []})
+
+
+def _tiers(data):
+    yield from _inside("groups", "tiers", ("attributes", "kind"))(data.get("tiers") or {"groups": []})
+
+
 def _part(*keys):
     """Rows at a place in the data that may not be there."""
 
     def rows(data):
         for key in keys:
-            data = data[key] if data else None
+            data = data.get(key) if data else None
         for row in data or []:
             yield row if isinstance(row, dict) else {"text": row}
 
@@ -59,9 +74,14 @@ TABLES = {
     "too_small": _inside("groups", "too_small"),
     "pairs": _inside("pairs", "pairs"),
     "dependence": _part("dependence"),
+    "tiers": _tiers,
+    "conditional": _conditional,
+    "adjusted_gaps": _adjusted,
     "partial": _part("partial", "results"),
     "proxies": _part("proxies", "features"),
     "proxy_prediction": _part("proxies", "prediction"),
+    "prices": _part("proxy_discrimination", "prices"),
+    "proxy_discrimination": _part("proxy_discrimination", "features"),
     "lift": _part("lift", "table"),
     "double_lift": _part("change", "double_lift"),
     "premium_changes": _part("change", "by_attribute"),

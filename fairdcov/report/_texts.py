@@ -41,7 +41,9 @@ LIMITS = [
         "topic": "Attributes as recorded",
         "text": (
             "Everything rests on the protected attributes that were given. If they were imputed or inferred from "
-            "names or addresses, their errors are in every figure, usually towards smaller differences."
+            "names or addresses, their errors are in every figure, usually towards smaller differences. Of attributes "
+            "that are given as probabilities, figures are those of the level drawn from them: they are right for the "
+            "true level where predictions tell no more about it than the probabilities do."
         ),
     },
     {
@@ -54,9 +56,10 @@ LIMITS = [
     {
         "topic": "Given legitimate factors",
         "text": (
-            "The partial distance correlation says how much dependence is left when what the named factors explain of "
-            "the distances between predictions, and between attributes, is taken out. That it is 0 does not mean "
-            "conditional independence, and whether a factor is legitimate is a judgement that no figure makes."
+            "Figures given legitimate factors are as good as the claim that these are. A factor that is itself an "
+            "effect of unequal treatment carries it on, and with enough factors hardly anything is left to find. "
+            "Within a bin of a number it still varies. A partial distance correlation of 0 does not mean conditional "
+            "independence."
         ),
     },
     {

@@ -4,7 +4,7 @@ from fairdcov.inference import OUTCOMES, equivalence_test
 
 __all__ = ["check_tolerance", "tolerance_section"]
 
-_UNSURE = OUTCOMES[1]
+_WITHIN, _UNSURE, _ = OUTCOMES
 
 
 def check_tolerance(sample, confidence):
@@ -33,7 +33,8 @@ def tolerance_section(sample, settings):
     -------
     dict or None
         None where no tolerance was given. ``outcome`` is that of the last of the ``tests``: of mean prices, or given
-        legitimate factors where there are some.
+        control features or legitimate factors where there are some. It is not within where an attribute could not be
+        judged.
     """
     tolerance = settings["tolerance"]
     if tolerance is None:
@@ -45,28 +46,54 @@ def tolerance_section(sample, settings):
         "outcome": _UNSURE,
         "decided_by": "relative_mean",
         "tests": [],
+        "not_judged": [],
     }
     # The audit remarks on attributes that are constant.
-    names = [name for name in sample.names if len(sample.groups((name,)).labels) > 1]
+    names = [name for name in sample.names if sample.groups((name,)).n_groups > 1]
     if not names:
         return section
-    tests = [_test(sample, names, settings, section, "relative_mean", None)]
-    if sample.legitimate:
-        given = sample.features[[*sample.legitimate]].to_native()
-        try:
-            tests.append(_test(sample, names, settings, section, "given_factors", given))
-        except (TypeError, ValueError) as error:
-            # Factors that determine the attributes, or dates: a finding about the factors, not a reason for no report.
-            tests.append(_untested(sample, str(error)))
+    given = _given(sample)
+    tests = _tests(sample, names, settings, section, given)
+    if tests is None:
+        section["not_judged"] = [name for name in names if name in sample.probabilities]
+        names = [name for name in names if name not in sample.probabilities]
+        tests = _tests(sample, names, settings, section, given) if names else []
     section["tests"] = tests
-    section["outcome"], section["decided_by"] = tests[-1]["outcome"], tests[-1]["measure"]
+    if tests:
+        section["outcome"], section["decided_by"] = tests[-1]["outcome"], tests[-1]["measure"]
+    if section["not_judged"] and section["outcome"] == _WITHIN:
+        section["outcome"] = _UNSURE
     return section
+
+
+def _given(sample):
+    """The factors that the gaps are given: control features, or legitimate ones where there are none; or None."""
+    if sample.control is not None:
+        return sample.control.to_native()
+    return sample.features[[*sample.legitimate]].to_native() if sample.legitimate else None
+
+
+def _tests(sample, names, settings, section, given):
+    """The equivalence tests of some attributes, None where they are not there for probabilities."""
+
+    def compute():
+        return [_test(sample, names, settings, section, "relative_mean", None)]
+
+    tests = sample.attempt("equivalence", names, "equivalence tests of gaps", compute)
+    if tests is None or given is None:
+        return tests
+    try:
+        tests.append(_test(sample, names, settings, section, "given_factors", given))
+    except (TypeError, ValueError) as error:
+        # Factors that determine the attributes, or dates: a finding about the factors, not a reason for no report.
+        tests.append(_untested(given, str(error)))
+    return tests
 
 
 def _test(sample, names, settings, section, measure, legitimate_features):
     found = equivalence_test(
         sample.predictions,
-        sample.attributes.select(names),
+        sample.select(names),
         tolerance=section["tolerance"],
         measure=measure,
         sample_weight=sample.weights,
@@ -83,11 +110,11 @@ def _test(sample, names, settings, section, measure, legitimate_features):
     return test
 
 
-def _untested(sample, reason):
+def _untested(given, reason):
     return {
         "measure": "given_factors",
         "outcome": _UNSURE,
-        "legitimate_features": sample.legitimate,
+        "legitimate_features": [str(name) for name in given.columns],
         "n_compared": 0,
         "attributes": [],
         "groups": [],

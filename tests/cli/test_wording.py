@@ -21,8 +21,8 @@ PYTHON = re.compile(
 # What the commands cannot bring about: arguments that they never pass, and types that they always pass.
 UNREACHABLE = re.compile(
     r"found None|fit\(\.\.\.|must be a DataFrame|found shape|distinct column names|encoder was fitted|"
-    # Of attributes that are known as probabilities: the command line has none.
-    r"expected rows|columns seen in fit|fairdcov\.metrics|sensitive_columns|must be 'auto' or a sequence"
+    # The command line reads probabilities and best estimates by itself.
+    r"best_estimates|columns seen in fit|fairdcov\.metrics|sensitive_columns|must be 'auto' or a sequence"
 )
 
 
@@ -48,7 +48,8 @@ def _value(part):
 
 
 FIT = ["_fitting/_training_data", "encoding", "penalties", "calibration", "metrics/_grouped"]
-CASES = [("fit", place) for place in FIT] + [("audit", p) for p in ("metrics/_grouped", "encoding", "report/_sample")]
+AUDIT = ["metrics/_grouped", "encoding", "report/_read", "report/_tasks"]
+CASES = [("fit", place) for place in FIT] + [("audit", place) for place in AUDIT]
 
 
 @pytest.mark.parametrize(("command", "place"), CASES)

@@ -23,7 +23,8 @@ from fairdcov.metrics import (
 from fairdcov.report import audit
 from fairdcov.report._differences import ComparedGroups, compared_groups, energy_distances, measure_groups
 from fairdcov.report._proxies import table_distance_covariance
-from fairdcov.report._sample import read_sample, unit_deviance
+from fairdcov.report._read import read_sample
+from fairdcov.report._tasks import unit_deviance
 
 AGE_EDGES = [18, 30, 45, 100]
 LARGE, EVERY = {"min_group_size": 100}, {"min_group_size": 1}

@@ -34,7 +34,11 @@ SECTIONS = {
     "groups",
     "distributions",
     "pairs",
+    "tiers",
     "dependence",
+    "conditional",
+    "proxy_discrimination",
+    "left_out",
     "partial",
     "proxies",
     "change",
@@ -49,6 +53,7 @@ FRAMES = (
     "measures",
     "too_small",
     "pairs",
+    "tiers",
     "dependence",
     "partial",
     "proxies",
@@ -75,7 +80,7 @@ def small(rng, n=300):
 
 def test_the_keys_are_those_of_the_schema(data):
     assert set(data) == SECTIONS
-    assert (data["schema"], data["schema_version"]) == ("fairdcov.audit", "1.2")
+    assert (data["schema"], data["schema_version"]) == ("fairdcov.audit", "1.3")
     assert set(data["groups"][0]["groups"][0]) == {
         "label",
         "levels",
@@ -137,7 +142,7 @@ def test_every_section_is_a_table(report, section):
 def test_a_section_that_is_not_there_is_an_empty_table(rng, section):
     _, u, group = small(rng)
     table = audit(None, u, group, min_group_size=10, **QUICK).to_frame(section)
-    assert (len(table) > 0) == (section in ("groups", "measures", "pairs", "dependence"))
+    assert (len(table) > 0) == (section in ("groups", "measures", "pairs", "tiers", "dependence"))
 
 
 def test_an_unknown_section_is_named(report):
@@ -273,7 +278,8 @@ def test_attributes_are_read_once_and_crossed_once(book, prediction, monkeypatch
         min_group_size=20,
         verbose=0,
     )
-    assert all(report.to_dict()[section] for section in SECTIONS - {"metadata", "alternatives"})
+    absent = {"metadata", "alternatives", "conditional", "proxy_discrimination", "left_out"}
+    assert all(report.to_dict()[section] for section in SECTIONS - absent)
     # The legitimate factor is read for the gaps given it.
     assert read == {"gender": 1, "region": 1, "age": 1, "vehicle_power": 1}
     assert set(crossed.values()) == {1}
