@@ -9,6 +9,7 @@ from fairdcov._fitting._prediction import BinaryClassifier, DevianceRegressor, O
 from fairdcov._fitting._training_data import (
     LEAST_PENALISED_ROWS,
     TrainingData,
+    check_offset,
     encode_binary_target,
     read_evaluation_data,
     read_training_data,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.optimize import minimize_scalar
 
 __all__ = ["CoefficientObjective", "Parts", "RawObjective"]
 
@@ -34,14 +35,21 @@ class RawObjective:
         Row weights of sum 1.
     penalty : BoundPenalty or None
         A function of all predictions.
+    offset : (n,) float64 array or None
+        Known part of the raw predictions: all that takes ``raw`` adds it first, and nothing that is learnt has it.
     """
 
-    def __init__(self, loss, y, probabilities, penalty=None):
+    def __init__(self, loss, y, probabilities, penalty=None, offset=None):
         self.loss = loss
         self.y = y
         self.probabilities = probabilities
         self.penalty = penalty
+        self.offset = offset
         self._target_terms = loss.target_terms(y)
+
+    def whole(self, raw):
+        """Raw predictions with their offset."""
+        return raw if self.offset is None else raw + self.offset
 
     def terms(self, raw, strength=0.0):
         """Mean loss, penalty, and the gradient (n,) of ``loss + strength * penalty``; not finite where undefined.
@@ -58,12 +66,13 @@ class RawObjective:
         return value, penalty, gradient + strength * (slope * chain)
 
     def _loss(self, raw):
-        losses, gradient = self.loss.loss_gradient(self.y, raw, self._target_terms)
+        losses, gradient = self.loss.loss_gradient(self.y, self.whole(raw), self._target_terms)
         gradient *= self.probabilities
         return float(self.probabilities @ losses), gradient
 
     def _penalised(self, raw):
         """The prediction that the penalty takes, and its derivative with respect to ``raw``."""
+        raw = self.whole(raw)
         if self.penalty.scale == "link":
             return raw, 1.0
         response = self.loss.response(raw)
@@ -73,13 +82,41 @@ class RawObjective:
         """The prediction that the penalty takes, (n,)."""
         return self._penalised(raw)[0]
 
+    def response(self, raw):
+        """Prediction on the scale of ``y``, (n,)."""
+        return self.loss.response(self.whole(raw))
+
+    def curvature(self, raw, response=None):
+        """Fisher weights of the loss, (n,); ``response`` where it is known already."""
+        return self.loss.curvature(self.whole(raw), response)
+
     def mean_loss(self, raw):
         """Mean loss alone."""
         return self._loss(raw)[0]
 
     def constant(self):
-        """Raw prediction of the best constant model."""
-        return float(self.loss.intercept(float(self.probabilities @ self.y)))
+        """Raw prediction of the best constant model; what it adds to the offset where there is one."""
+        if self.offset is None:
+            return float(self.loss.intercept(float(self.probabilities @ self.y)))
+        shift = self.loss.best_shift(self.y, self.offset, self.probabilities)
+        return self._search_constant() if shift is None or not np.isfinite(shift) else shift
+
+    def _search_constant(self):
+        """Where the loss of all rows is lowest, between the constants that are best for one of them."""
+        with np.errstate(divide="ignore"):
+            apart = self.loss.intercept(self.y) - self.offset
+        apart = apart[np.isfinite(apart)]
+        # With an identity link and a family of positive means the lowest prediction is above 0.
+        lowest = -self.offset.min() if self.loss.link == "identity" and self.loss.target_range != "any" else -np.inf
+        lowest, highest = max(float(apart.min()), lowest), float(apart.max())
+
+        def loss(shift):
+            value = self.mean_loss(np.full(len(self.y), shift))
+            return value if np.isfinite(value) else np.finfo(float).max
+
+        if not lowest < highest:
+            return highest
+        return float(minimize_scalar(loss, bounds=(lowest, highest), method="bounded", options={"xatol": 1e-10}).x)
 
     def constant_loss(self):
         """Mean loss of the best constant model."""
@@ -103,7 +140,7 @@ class RawObjective:
 
 
 class CoefficientObjective:
-    """The objective of a linear model, ``raw = X @ coefficients + intercept``.
+    """The objective of a linear model, ``raw = X @ coefficients + intercept``, beside the offset of ``raw_objective``.
 
     Parameters
     ----------
@@ -173,4 +210,4 @@ class CoefficientObjective:
         return np.append(diagonal, weights.sum()) if self.fit_intercept else diagonal
 
     def _row_curvature(self, parameters):
-        return self.raw_objective.probabilities * self.raw_objective.loss.curvature(self.raw(parameters))
+        return self.raw_objective.probabilities * self.raw_objective.curvature(self.raw(parameters))

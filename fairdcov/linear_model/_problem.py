@@ -31,7 +31,9 @@ _KINK_WIDTHS = np.array([1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
 class LinearProblem:
     """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
 
-    def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths, *, control_features=None):
+    def __init__(
+        self, estimator, X, y, sample_weight, sensitive_features, strengths, *, control_features=None, offset=None
+    ):
         # 1. Parameters.
         self.estimator = estimator
         check_positive_number(estimator.alpha, "alpha", allow_zero=True)
@@ -52,16 +54,17 @@ class LinearProblem:
             loss,
             penalised=penalised,
             control_features=control_features,
+            offset=offset,
         )
         check_squarable(data.X)
 
         # 3. What depends on the target or on the protected attributes alone.
         penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
-        self.raw_objective = RawObjective(loss, data.y, data.probabilities, penalty)
+        self.raw_objective = RawObjective(loss, data.y, data.probabilities, penalty, data.offset)
         self.objective = CoefficientObjective(
             data.X, self.raw_objective, estimator._ridge(data.weights.sum()), estimator.fit_intercept
         )
-        # The constant model that the family has: without an intercept that of coefficients 0.
+        # The constant model that the family has: without an intercept that of coefficients 0. Both beside the offset.
         self._guard = StrengthGuard(self.raw_objective.mean_loss(self.objective.raw(self._constant_model())))
         self._unpenalised = None
         self._preconditioner = None
@@ -79,8 +82,12 @@ class LinearProblem:
                 strength, partial(self._solve_penalised, parameters), first_guess=partial(self._first_guess, parameters)
             )
             warn_of_strength(estimator, strength, effective_strength)
-            raw = partial(self.objective.raw, solution.parameters)
-            warn_of_level(estimator, self.raw_objective, raw, effective_strength)
+            warn_of_level(
+                estimator,
+                self.raw_objective,
+                lambda: self.raw_objective.whole(self.objective.raw(solution.parameters)),
+                effective_strength,
+            )
         if not solution.converged:
             warn_user(
                 f"{type(estimator).__name__} with strength={effective_strength:g} stopped before it converged "
@@ -130,7 +137,7 @@ class LinearProblem:
         """
         n_iterations, raw = solution.n_iterations, self.raw_objective
         for width in largest * _KINK_WIDTHS:
-            smoothed = RawObjective(raw.loss, raw.y, raw.probabilities, raw.penalty.smoothed(width))
+            smoothed = RawObjective(raw.loss, raw.y, raw.probabilities, raw.penalty.smoothed(width), raw.offset)
             objective = CoefficientObjective(
                 self.objective.X, smoothed, self.objective.ridge, self.objective.fit_intercept
             )
@@ -163,8 +170,7 @@ class LinearProblem:
     def _constant_model(self):
         parameters = np.zeros(self.objective.n_parameters)
         if self.estimator.fit_intercept:
-            mean = float(self.raw_objective.probabilities @ self.raw_objective.y)
-            parameters[-1] = self.raw_objective.loss.intercept(mean)
+            parameters[-1] = self.raw_objective.constant()
         return parameters
 
     def _attributes(self, solution, effective_strength, n_iterations):
