@@ -51,6 +51,10 @@ class RawObjective:
         """Raw predictions with their offset."""
         return raw if self.offset is None else raw + self.offset
 
+    def without_offset(self, whole):
+        """What :meth:`whole` makes these of."""
+        return whole if self.offset is None else whole - self.offset
+
     def terms(self, raw, strength=0.0):
         """Mean loss, penalty, and the gradient (n,) of ``loss + strength * penalty``; not finite where undefined.
 
