@@ -60,10 +60,13 @@ class LinearProblem:
 
         # 3. What depends on the target or on the protected attributes alone.
         penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
-        self.raw_objective = RawObjective(loss, data.y, data.probabilities, penalty, data.offset)
-        self.objective = CoefficientObjective(
-            data.X, self.raw_objective, estimator._ridge(data.weights.sum()), estimator.fit_intercept
-        )
+        raw_objective = RawObjective(loss, data.y, data.probabilities, penalty, data.offset)
+        ridge = estimator._ridge(data.weights.sum())
+        self._start_from(CoefficientObjective(data.X, raw_objective, ridge, estimator.fit_intercept))
+
+    def _start_from(self, objective):
+        """Take an objective whose constant model is known."""
+        self.objective, self.raw_objective = objective, objective.raw_objective
         # The constant model that the family has: without an intercept that of coefficients 0. Both beside the offset.
         self._guard = StrengthGuard(self.raw_objective.mean_loss(self.objective.raw(self._constant_model())))
         self._unpenalised = None
@@ -135,12 +138,9 @@ class LinearProblem:
         penalty, as 0 is of an absolute value: a search along the gradient stops wherever it meets one. A penalty with
         parabolas below ``width`` in the place of the kinks is minimised for smaller and smaller widths.
         """
-        n_iterations, raw = solution.n_iterations, self.raw_objective
+        n_iterations = solution.n_iterations
         for width in largest * _KINK_WIDTHS:
-            smoothed = RawObjective(raw.loss, raw.y, raw.probabilities, raw.penalty.smoothed(width), raw.offset)
-            objective = CoefficientObjective(
-                self.objective.X, smoothed, self.objective.ridge, self.objective.fit_intercept
-            )
+            objective = self.objective.smoothed(width)
             found = self._minimise(partial(objective.parts_gradient, strength=strength), parameters)
             parameters = found.parameters
             n_iterations += found.n_iterations

@@ -187,7 +187,7 @@ def test_a_metric_of_the_user_that_grows_with_fairness_and_knows_no_weights(data
     scorer = make_fairness_scorer(similarity, greater_is_better=True)
     model = Ridge().fit(X, y)
     assert scorer(model, X, y, sensitive_features=people) == similarity(y, model.predict(X), sensitive_features=people)
-    assert set(scorer.requests) == {"sensitive_features"}
+    assert set(scorer.requests) == {"sensitive_features", "offset"}
     with sklearn.config_context(enable_metadata_routing=True):
         model = Ridge().set_fit_request(sample_weight=True)
         params = {"sensitive_features": people, "sample_weight": exposure}
