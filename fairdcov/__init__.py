@@ -22,6 +22,7 @@ from fairdcov.linear_model import (
     DCovPoissonRegressor,
     DCovRidge,
     DCovTweedieRegressor,
+    FrequencySeverityRegressor,
 )
 from fairdcov.penalties import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov.reference_prices import DiscriminationFreeRegressor
@@ -46,6 +47,7 @@ __all__ = [
     "DCovTweedieRegressor",
     "DCovXGBRegressor",
     "DiscriminationFreeRegressor",
+    "FrequencySeverityRegressor",
     "JDCovPenalty",
     "JSDivergenceCalibrator",
     "SensitiveEncoder",

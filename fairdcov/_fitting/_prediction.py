@@ -105,9 +105,13 @@ class DevianceRegressor(_OffsetPrediction, RegressorMixin):
             nothing is to be explained: 1 for predictions that equal it and 0 for any others, as in
             ``sklearn.metrics.r2_score``.
         """
-        loss = self._loss()
         # Of what predict gives, whoever has put it in the place of the model's own.
         prediction = self.predict(X, **given_offset(offset))
+        return self._score(prediction, y, sample_weight, lambda: self._whole_raw(X, offset))
+
+    def _score(self, prediction, y, sample_weight, raw):
+        """D^2 of predictions; ``raw()`` gives the raw predictions for errors."""
+        loss = self._loss()
         target = check_finite_vector(column_or_1d(y, warn=True), "y")
         check_consistent_rows(len(prediction), target, "y")
         weights = check_sample_weight(sample_weight, len(prediction))
@@ -123,7 +127,7 @@ class DevianceRegressor(_OffsetPrediction, RegressorMixin):
         loss.check_target(target)
         deviances = loss.deviance(target, prediction)
         if not np.isfinite(deviances).all():
-            _check_finite(self._whole_raw(X, offset)[keep], deviances, "deviances")
+            _check_finite(raw()[keep], deviances, "deviances")
         mean = np.average(target, weights=weights)
         constant = np.average(loss.deviance(target, mean), weights=weights)
         if not np.isfinite(constant):

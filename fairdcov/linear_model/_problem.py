@@ -19,10 +19,10 @@ from fairdcov._fitting import (
 from fairdcov.exceptions import ConvergenceWarning
 from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
 
-__all__ = ["PenalisedLinearModel"]
+__all__ = ["LinearProblem", "PenalisedLinearModel"]
 
 # Tolerance of an unpenalised fit that serves as a starting point only.
-_START_TOLERANCE = 1e-2
+START_TOLERANCE = 1e-2
 # Of the penalty of a stratum at the start: one this small may have met its kink; how the kinks are smoothed then.
 _COLLAPSED = 1e-2
 _KINK_WIDTHS = np.array([1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
@@ -41,7 +41,7 @@ class LinearProblem:
         check_whole_number(estimator.max_iter, "max_iter")
         penalised = any(strengths)
         # The unpenalised model is a result when it was asked for, otherwise only a place to start from.
-        self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, _START_TOLERANCE)
+        self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, START_TOLERANCE)
 
         # 2. Data.
         loss = estimator._loss()
@@ -88,7 +88,7 @@ class LinearProblem:
             warn_of_level(
                 estimator,
                 self.raw_objective,
-                lambda: self.raw_objective.whole(self.objective.raw(solution.parameters)),
+                lambda: self.raw_objective.whole(self.objective.raw(self._published(solution.parameters))),
                 effective_strength,
             )
         if not solution.converged:
@@ -147,6 +147,10 @@ class LinearProblem:
         found = replace(found, parts=self.objective.parts_gradient(parameters, strength)[0])
         better = found if found.parts.total < solution.parts.total else solution
         return replace(better, n_iterations=n_iterations)
+
+    def _published(self, parameters):
+        """Parameters of the fitted model, of those that the solver has found."""
+        return parameters
 
     def _first_guess(self, parameters):
         raw = self.objective.raw(parameters)

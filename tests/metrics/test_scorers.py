@@ -227,7 +227,8 @@ def test_repr_tells_what_differs():
 
 def test_with_requests_leaves_the_scorer_as_it_is():
     changed = fm.neg_js_divergence_scorer.with_requests(sample_weight=False)
-    assert changed.requests == {"sensitive_features": True, "sample_weight": False, "control_features": True}
+    kept = {"sensitive_features": True, "control_features": True, "offset": True}
+    assert changed.requests == {**kept, "sample_weight": False}
     assert all(request is True for request in fm.neg_js_divergence_scorer.requests.values())
     with pytest.raises(TypeError, match="takes the metadata"):
         fm.gini_scorer.with_requests(sensitive_features=True)
