@@ -111,7 +111,7 @@ class _FrequencySeverityProblem(LinearProblem):
             penalised=penalised,
             control_features=control_features,
         )
-        n_rows = np.shape(X)[0] if hasattr(X, "shape") else len(X)
+        n_rows = len(column_or_1d(y))
         keep = check_sample_weight(sample_weight, n_rows) > 0
         if claims is not None:
             claims = check_finite_vector(claims, "claims")
