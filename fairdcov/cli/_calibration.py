@@ -7,6 +7,7 @@ import pandas as pd
 
 from fairdcov import JSDivergenceCalibrator
 from fairdcov.cli._features import level_columns
+from fairdcov.cli._models import offset_of
 from fairdcov.cli._remarks import kept_text, notes_of_warnings
 from fairdcov.exceptions import CalibrationError
 
@@ -35,6 +36,7 @@ class Rows:
     exposure: np.ndarray
     weighted: bool
     control: pd.DataFrame | None = None
+    offset: np.ndarray | None = None
 
     @property
     def weights(self):
@@ -50,6 +52,7 @@ class Rows:
             self.exposure[rows],
             self.weighted,
             None if self.control is None else self.control.iloc[rows].reset_index(drop=True),
+            None if self.offset is None else self.offset[rows],
         )
 
 
@@ -84,6 +87,7 @@ def calibrate(pipeline, rows, bins, options, **settings):
                 rows.weights,
                 sensitive_features=rows.sensitive,
                 control_features=rows.control,
+                **offset_of(rows.offset),
             )
     except CalibrationError as error:
         # What was computed shows which rule could be met.

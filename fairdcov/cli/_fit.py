@@ -24,7 +24,7 @@ from fairdcov.cli._features import is_quantity, level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, take_stock
 from fairdcov.cli._leakage import notes_on_leakage
-from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
+from fairdcov.cli._models import FAMILIES, MODELS, AddedToOffset, build_model, offset_of, response
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
@@ -39,7 +39,7 @@ __all__ = ["run_fit"]
 LEAST_ROWS = 100
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "skops")
 # What settings.json does not repeat or need.
-_UNRECORDED = {"book", "command", "control", "force", "output", "quiet", "version"}
+_UNRECORDED = {"book", "command", "control", "force", "offset", "output", "quiet", "version"}
 # Text with more levels than this, in more than every second row another one, is a name of the row.
 _LEAST_NAMES = 100
 
@@ -71,7 +71,8 @@ def _check_options(options):
 def _feature_names(source, options):
     """Columns that are features, after a check that every column has one role."""
     taken = {options.target: "--target"}
-    for option, names in (("--exposure", [options.exposure]), ("--sensitive", options.sensitive)):
+    one_each = (("--exposure", [options.exposure]), ("--offset", [options.offset]), ("--sensitive", options.sensitive))
+    for option, names in one_each:
         for name in names:
             if name in taken:
                 raise ValueError(f"{option} names {name!r}, which {taken[name]} names already")
@@ -81,6 +82,7 @@ def _feature_names(source, options):
         {
             "--target": [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
+            "--offset": [options.offset] if options.offset else [],
             "--sensitive": options.sensitive,
             "--control": options.control,
             "--features": options.features or [],
@@ -155,6 +157,7 @@ def _split(data, bins, *, test_size, seed):
 def _fit_unpenalised(pipeline, data, options):
     """The same model with strength 0, for comparison."""
     own = {} if data.weights is None else {"model__sample_weight": data.weights}
+    own |= {f"model__{name}": value for name, value in offset_of(data.offset).items()}
     with notes_of_warnings(options.command, level_columns(pipeline)):
         return clone(pipeline).set_params(model__strength=0.0).fit(data.features, data.target, **own)
 
@@ -208,6 +211,7 @@ class _ReadBook:
     bins: dict | None
     fitted_rows: np.ndarray
     held_rows: np.ndarray
+    offset: np.ndarray | None
 
     @property
     def fitted(self):
@@ -239,7 +243,7 @@ def _read_book(options, family):
     for name in _added_columns(options):
         if name in source.names:
             raise ValueError(f"{source.path} has a column {name!r} already: choose another --prediction-name")
-    used = {options.target, options.exposure, *options.sensitive, *options.control, *names} - {None}
+    used = {options.target, options.exposure, options.offset, *options.sensitive, *options.control, *names} - {None}
     table = source.read(as_text=options.categorical, used=used)
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     columns = take_stock(
@@ -247,6 +251,7 @@ def _read_book(options, family):
         {
             "--target": [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
+            "--offset": [options.offset] if options.offset else [],
             "--sensitive": options.sensitive,
             "--features": names,
             "--control": options.control,
@@ -268,18 +273,31 @@ def _read_book(options, family):
         notes += groups_without_claims(experience, sensitive, bins)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
     control = read_sensitive(table, options.control, experience.rows, "--control") if options.control else None
-    data = Rows(features, sensitive, experience.target, experience.exposure, experience.weighted, control)
+    # Every row is scored, those that are left out of the fit as well.
+    offset = table.numbers(options.offset, "--offset") if options.offset else None
+    fitted_offset = None if offset is None else offset[experience.rows]
+    data = Rows(
+        features, sensitive, experience.target, experience.exposure, experience.weighted, control, fitted_offset
+    )
     split = _split(data, bins, test_size=options.test_size, seed=options.seed)
-    return _ReadBook(source, table, columns, names, experience.rows, data, bins, *split)
+    return _ReadBook(source, table, columns, names, experience.rows, data, bins, *split, offset)
 
 
-def _describe(book, options):
+def _describe(book, options, family):
     data = book.data
     what = f"{options.target} / {options.exposure}" if data.weighted else options.target
     mean = np.average(data.target, weights=data.exposure)
     print(f"{len(book.fitted_rows):,} rows to fit, {len(book.held_rows):,} held back; target {what}, mean {mean:.5g}")
     given = f", given {', '.join(data.control)}" if data.control is not None else ""
     print(f"protected: {', '.join(data.sensitive)}{given}; {len(book.names)} feature(s)")
+    if data.offset is not None:
+        # On another scale than the link's, such as a rate for its logarithm, it would be seen here.
+        known = np.exp(data.offset) if family.log_link else data.offset
+        what = f"exp({options.offset})" if family.log_link else options.offset
+        print(
+            f"offset {options.offset}: {what} from {known.min():.4g} to {known.max():.4g}, mean "
+            f"{np.average(known, weights=data.exposure):.5g}"
+        )
 
 
 def _number(value):
@@ -299,6 +317,7 @@ def _settings(options, book, calibrator):
         "sensitive": list(book.data.sensitive),
         # As in the folders of models without any, of this version and of earlier ones.
         **({"control": options.control} if options.control else {}),
+        **({"offset": options.offset} if options.offset else {}),
         "features": _feature_settings(book.data.features),
         "columns": as_settings(book.columns),
         "bins": book.bins,
@@ -355,7 +374,11 @@ def _write_tables(folder, options, family, book, model, calibrator, comparison):
         fitted = book.fitted
         with notes_of_warnings(options.command, level_columns(model)):
             table = relativities(
-                model, fitted.features, sample_weight=fitted.weights, factors=book.names, max_levels=None
+                model if fitted.offset is None else AddedToOffset(model),
+                fitted.features,
+                sample_weight=fitted.weights,
+                factors=book.names,
+                max_levels=None,
             )
         write_csv(table, folder / "relativities.csv")
         balance = table.attrs
@@ -364,6 +387,10 @@ def _write_tables(folder, options, family, book, model, calibrator, comparison):
             f"the table predicts {balance['off_balance_before']:.4f} of the model's total, "
             f"{balance['off_balance_after']:.6f} after its base premium was rebalanced"
         )
+        if fitted.offset is not None:
+            say_notes(
+                [f"relativities.csv is what the model adds to {options.offset}: multiply by exp({options.offset})"]
+            )
 
 
 def run_fit(options):
@@ -386,7 +413,7 @@ def run_fit(options):
         model_options=options.model_option,
         random_state=options.seed,
     )
-    _describe(book, options)
+    _describe(book, options, family)
 
     # 2. The model.
     fitted, held = book.fitted, book.held
@@ -414,7 +441,7 @@ def run_fit(options):
     # 3. What it does to every row, and to those held back.
     everything = _read_features(book.table, book.names)
     with notes_of_warnings(options.command, level_columns(model)):
-        before, after = response(unpenalised, everything), response(model, everything)
+        before, after = (response(fitted, everything, book.offset) for fitted in (unpenalised, model))
     held_before, held_after = (values[book.rows[book.held_rows]] for values in (before, after))
     with notes_of_warnings(options.command):
         comparison = _compare(held, held_before, held_after, book.bins, family, options)

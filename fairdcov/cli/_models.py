@@ -221,9 +221,28 @@ def build_model(name, family, features, *, penalty, parameter, model_options, ra
     return pipeline
 
 
-def response(model, features):
+def offset_of(offset):
+    """The argument of a fit or a prediction, where there is an offset."""
+    return {} if offset is None else {"offset": offset}
+
+
+def response(model, features, offset=None):
     """Prediction of a model: the mean, or the probability of the second class."""
-    return model.predict_proba(features)[:, 1] if hasattr(model, "predict_proba") else model.predict(features)
+    if hasattr(model, "predict_proba"):
+        return model.predict_proba(features, **offset_of(offset))[:, 1]
+    return model.predict(features, **offset_of(offset))
+
+
+class AddedToOffset:
+    """What a model that was fitted with an offset adds to it, as a model of its own."""
+
+    def __init__(self, model):
+        self.model = model
+        self.feature_names_in_ = model.feature_names_in_
+
+    def predict(self, features):
+        """Prediction at an offset of 0."""
+        return self.model.predict(features, offset=0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -103,8 +103,8 @@ def _add_fit(commands):
         "exposure.\n\n"
         "DIR gets model.skops, settings.json, the scored book, calibration.csv, held_back.csv, pictures,\n"
         "relativities.csv (a GLM with log link), report.html and report.json. All columns are features but for those\n"
-        "named by --target, --exposure, --sensitive and --exclude. The protected attributes are never features:\n"
-        "predict does not need them.\n\n" + _TABLES,
+        "named by --target, --exposure, --offset, --sensitive and --exclude. The protected attributes are never\n"
+        "features: predict does not need them.\n\n" + _TABLES,
         examples="  fairdcov fit book.csv --target claims --exposure exposure --sensitive gender region age \\\n"
         "      --bins age=0,25,40,60,120 --exclude cost --model glm --family poisson --output frequency\n"
         "  fairdcov fit book.parquet --target cost --exposure claims --sensitive gender --features power mileage \\\n"
@@ -121,6 +121,12 @@ def _add_fit(commands):
     )
     fit.add_argument(
         "--exposure", metavar="COLUMN", help="weight of each row; rows of 0 are left out when their target is 0 too"
+    )
+    fit.add_argument(
+        "--offset",
+        metavar="COLUMN",
+        help="known part of the prediction on the link scale, such as the logarithm of a base rate where the family "
+        "has a log link: the model learns what is to be added, and the penalty is of the whole. predict needs it too",
     )
     _add_attribute_options(fit)
     fit.add_argument(
@@ -277,6 +283,11 @@ def _add_predict(commands):
     )
     predict.add_argument("model", metavar="MODEL_DIR", help="folder written by fairdcov fit")
     predict.add_argument("book", metavar="BOOK", help="table with a row for each policy")
+    predict.add_argument(
+        "--offset",
+        metavar="COLUMN",
+        help="offset of a model that was fitted with one; by default the column of the name that it had there",
+    )
     _add_table_options(predict)
     predict.add_argument(
         "--prediction-name", default="prediction", metavar="NAME", help="column to write (%(default)s)"
