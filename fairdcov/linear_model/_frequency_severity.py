@@ -212,8 +212,8 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         + strength * penalty(f s, S) + ridge terms
 
     with exposures ``w``, claim counts ``c``, claim amounts ``a``, and the unit deviances ``d_P`` and ``d_G`` of Poisson
-    and gamma distribution. The penalty is of the premium that is charged, for every policy: that of two penalised
-    models is not independent of anything, and each of them gives up more than it has to.
+    and gamma distribution. The penalty is of the premium that is charged, for every policy: the product of two
+    models that are independent of the attributes need not be.
 
     Parameters
     ----------
