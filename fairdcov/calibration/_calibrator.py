@@ -325,7 +325,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             :func:`fairdcov.metrics.js_divergence`, and an estimator that takes them gets them as well.
         **fit_params
             Further metadata, routed to the estimator, the scorer and the splitter. Without metadata routing ``groups``
-            goes to a splitter given as ``cv`` and the rest to the estimator's ``fit``. An estimator whose
+            goes to a splitter given as ``cv``, what the last step of a Pipeline takes in ``fit`` to that step, and the
+            rest to the estimator's ``fit``. An estimator whose
             ``strength_path`` does not take all of it is refitted at each strength. What ``predict`` of the estimator
             takes as well, such as an ``offset``, is handed to it for the rows held out, and is needed in
             :meth:`predict`.
@@ -554,7 +555,9 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         step, final = self._final_estimator()
         prefix = f"{step}__" if step else ""
         predict_params = {name: given[name] for name in _taken_in_predict(final) if name in given}
-        per_row = ("sensitive_features", "sample_weight", "control_features", *predict_params)
+        # Beside them what the last step of a Pipeline takes by name; the rest goes to ``fit`` as it is.
+        own = [name for name in for_fit if step and has_fit_parameter(final, name)]
+        per_row = {"sensitive_features", "sample_weight", "control_features", *predict_params, *own}
         params = {name: value for name, value in for_fit.items() if name not in per_row}
         for name in per_row:
             if name in for_fit and _takes_in_fit(final, name):

@@ -7,7 +7,6 @@ import pandas as pd
 
 from fairdcov import JSDivergenceCalibrator
 from fairdcov.cli._features import level_columns
-from fairdcov.cli._models import offset_of
 from fairdcov.cli._remarks import kept_text, notes_of_warnings
 from fairdcov.exceptions import CalibrationError
 
@@ -37,11 +36,18 @@ class Rows:
     weighted: bool
     control: pd.DataFrame | None = None
     offset: np.ndarray | None = None
+    claims: np.ndarray | None = None
 
     @property
     def weights(self):
         """Weights to pass on, None without an exposure."""
         return self.exposure if self.weighted else None
+
+    @property
+    def metadata(self):
+        """What a fit takes beside weights and attributes."""
+        given = {"offset": self.offset, "claims": self.claims}
+        return {name: values for name, values in given.items() if values is not None}
 
     def part(self, rows):
         """Some of the rows."""
@@ -53,6 +59,7 @@ class Rows:
             self.weighted,
             None if self.control is None else self.control.iloc[rows].reset_index(drop=True),
             None if self.offset is None else self.offset[rows],
+            None if self.claims is None else self.claims[rows],
         )
 
 
@@ -87,7 +94,7 @@ def calibrate(pipeline, rows, bins, options, **settings):
                 rows.weights,
                 sensitive_features=rows.sensitive,
                 control_features=rows.control,
-                **offset_of(rows.offset),
+                **rows.metadata,
             )
     except CalibrationError as error:
         # What was computed shows which rule could be met.

@@ -24,7 +24,7 @@ from fairdcov.cli._features import is_quantity, level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, take_stock
 from fairdcov.cli._leakage import notes_on_leakage
-from fairdcov.cli._models import FAMILIES, MODELS, AddedToOffset, build_model, offset_of, response
+from fairdcov.cli._models import FAMILIES, MODELS, AddedToOffset, build_model, response
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
@@ -39,7 +39,7 @@ __all__ = ["run_fit"]
 LEAST_ROWS = 100
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "skops")
 # What settings.json does not repeat or need.
-_UNRECORDED = {"book", "command", "control", "force", "offset", "output", "quiet", "version"}
+_UNRECORDED = {"book", "command", "control", "amount", "claims", "force", "offset", "output", "quiet", "version"}
 # Text with more levels than this, in more than every second row another one, is a name of the row.
 _LEAST_NAMES = 100
 
@@ -47,6 +47,27 @@ _LEAST_NAMES = 100
 # ---------------------------------------------------------------------------------------------------------------------
 # Input
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _choose_target(options):
+    """What --amount and --claims stand for: the target, its family and the model."""
+    if (options.amount is None) != (options.claims is None):
+        alone, other = ("--amount", "--claims") if options.claims is None else ("--claims", "--amount")
+        raise ValueError(f"{alone} needs {other}: a premium is fitted as number of claims times their mean cost")
+    if options.amount is None:
+        if options.target is None:
+            raise ValueError("name the column to be predicted with --target, or --amount and --claims")
+        return
+    for option, wrong in (
+        ("--target", options.target is not None),
+        ("--offset", options.offset is not None),
+        (f"--family {options.family}", options.family not in ("poisson", "tweedie")),
+        (f"--model {options.model}", options.model != "glm"),
+    ):
+        if wrong:
+            raise ValueError(f"{option} does not go with --amount and --claims, which fit a Poisson and a gamma GLM")
+    # Premiums are measured by the Tweedie deviance.
+    options.target, options.family, options.model = options.amount, "tweedie", "frequency_severity"
 
 
 def _check_options(options):
@@ -71,7 +92,12 @@ def _check_options(options):
 def _feature_names(source, options):
     """Columns that are features, after a check that every column has one role."""
     taken = {options.target: "--target"}
-    one_each = (("--exposure", [options.exposure]), ("--offset", [options.offset]), ("--sensitive", options.sensitive))
+    one_each = (
+        ("--exposure", [options.exposure]),
+        ("--claims", [options.claims]),
+        ("--offset", [options.offset]),
+        ("--sensitive", options.sensitive),
+    )
     for option, names in one_each:
         for name in names:
             if name in taken:
@@ -82,6 +108,7 @@ def _feature_names(source, options):
         {
             "--target": [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
+            "--claims": [options.claims] if options.claims else [],
             "--offset": [options.offset] if options.offset else [],
             "--sensitive": options.sensitive,
             "--control": options.control,
@@ -157,7 +184,7 @@ def _split(data, bins, *, test_size, seed):
 def _fit_unpenalised(pipeline, data, options):
     """The same model with strength 0, for comparison."""
     own = {} if data.weights is None else {"model__sample_weight": data.weights}
-    own |= {f"model__{name}": value for name, value in offset_of(data.offset).items()}
+    own |= {f"model__{name}": values for name, values in data.metadata.items()}
     with notes_of_warnings(options.command, level_columns(pipeline)):
         return clone(pipeline).set_params(model__strength=0.0).fit(data.features, data.target, **own)
 
@@ -243,7 +270,15 @@ def _read_book(options, family):
     for name in _added_columns(options):
         if name in source.names:
             raise ValueError(f"{source.path} has a column {name!r} already: choose another --prediction-name")
-    used = {options.target, options.exposure, options.offset, *options.sensitive, *options.control, *names} - {None}
+    used = {
+        options.target,
+        options.claims,
+        options.exposure,
+        options.offset,
+        *options.sensitive,
+        *options.control,
+        *names,
+    } - {None}
     table = source.read(as_text=options.categorical, used=used)
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     columns = take_stock(
@@ -251,6 +286,7 @@ def _read_book(options, family):
         {
             "--target": [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
+            "--claims": [options.claims] if options.claims else [],
             "--offset": [options.offset] if options.offset else [],
             "--sensitive": options.sensitive,
             "--features": names,
@@ -276,8 +312,9 @@ def _read_book(options, family):
     # Every row is scored, those that are left out of the fit as well.
     offset = table.numbers(options.offset, "--offset") if options.offset else None
     fitted_offset = None if offset is None else offset[experience.rows]
+    claims = table.numbers(options.claims, "--claims")[experience.rows] if options.claims else None
     data = Rows(
-        features, sensitive, experience.target, experience.exposure, experience.weighted, control, fitted_offset
+        features, sensitive, experience.target, experience.exposure, experience.weighted, control, fitted_offset, claims
     )
     split = _split(data, bins, test_size=options.test_size, seed=options.seed)
     return _ReadBook(source, table, columns, names, experience.rows, data, bins, *split, offset)
@@ -318,6 +355,7 @@ def _settings(options, book, calibrator):
         # As in the folders of models without any, of this version and of earlier ones.
         **({"control": options.control} if options.control else {}),
         **({"offset": options.offset} if options.offset else {}),
+        **({"claims": options.claims} if options.claims else {}),
         "features": _feature_settings(book.data.features),
         "columns": as_settings(book.columns),
         "bins": book.bins,
@@ -397,6 +435,7 @@ def run_fit(options):
     """Run the command with parsed options."""
     started = time.perf_counter()
     # 1. Everything that can be wrong before anything is computed.
+    _choose_target(options)
     _check_options(options)
     check_output_folder(options.output, force=options.force, inputs=[options.book])
     skops = import_optional("skops.io", "fairdcov fit")

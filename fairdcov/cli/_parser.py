@@ -100,7 +100,7 @@ def _add_fit(commands):
         "--target is the total of each row, such as its number or cost of claims. With --exposure it is divided by\n"
         "the exposure, which becomes the weight: claims and years give a claim frequency, cost and claims a severity\n"
         "(with --family gamma), cost and years a pure premium (with --family tweedie). Predictions are per unit of\n"
-        "exposure.\n\n"
+        "exposure. --amount and --claims are for a pure premium that is the product of frequency and severity.\n\n"
         "DIR gets model.skops, settings.json, the scored book, calibration.csv, held_back.csv, pictures,\n"
         "relativities.csv (a GLM with log link), report.html and report.json. All columns are features but for those\n"
         "named by --target, --exposure, --offset, --sensitive and --exclude. The protected attributes are never\n"
@@ -113,12 +113,14 @@ def _add_fit(commands):
         "      --max-divergence 0.02 --strengths 1 3 10 30 --output lapse",
     )
     fit.add_argument("book", metavar="BOOK", help="table with a row for each policy")
+    fit.add_argument("--target", metavar="COLUMN", help="total of each row; divided by the exposure where there is one")
     fit.add_argument(
-        "--target",
-        required=True,
+        "--amount",
         metavar="COLUMN",
-        help="total of each row; divided by the exposure where there is one",
+        help="cost of the claims of each row, with --claims and in the place of --target: a frequency and a severity "
+        "GLM with one penalty on the pure premium",
     )
+    fit.add_argument("--claims", metavar="COLUMN", help="number of claims of each row, with --amount")
     fit.add_argument(
         "--exposure", metavar="COLUMN", help="weight of each row; rows of 0 are left out when their target is 0 too"
     )
