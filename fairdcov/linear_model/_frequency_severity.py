@@ -1,5 +1,7 @@
 """Claim frequency and severity as two generalised linear models with one penalty on the premium, their product."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -153,20 +155,24 @@ class _FrequencySeverityProblem(LinearProblem):
             constants.append(parameters)
         return np.concatenate(constants)
 
+    def _solve_penalised(self, parameters, strength):
+        # Balanced at once, so that what is compared with the constants is the model that comes out.
+        solution = super()._solve_penalised(parameters, strength)
+        parameters = self._published(solution.parameters)
+        parts, _ = self.objective.parts_gradient(parameters, strength)
+        return replace(solution, parameters=parameters, parts=parts)
+
     def _published(self, parameters):
         """Parameters with intercepts that give the observed number of claims and their observed cost."""
-        if not self.estimator.balance:
+        models = self.objective.models
+        if not (self.estimator.balance and all(model.fit_intercept for model in models)):
             return parameters
         frequency, severity = (own.copy() for own in self.objective.split(parameters))
-        models = self.objective.models
-        if models[0].fit_intercept:
-            counts = models[0].raw_objective
-            expected = counts.response(models[0].raw(frequency))
-            frequency[-1] += np.log((counts.probabilities @ counts.y) / (counts.probabilities @ expected))
-        if models[1].fit_intercept:
-            raw = self.raw_objective
-            cost = np.exp(raw.whole(self.objective.raw(np.concatenate([frequency, severity]))))
-            severity[-1] += np.log((raw.probabilities @ raw.y) / (raw.probabilities @ cost))
+        counts, raw = models[0].raw_objective, self.raw_objective
+        expected = counts.response(models[0].raw(frequency))
+        frequency[-1] += np.log((counts.probabilities @ counts.y) / (counts.probabilities @ expected))
+        premium = np.exp(raw.whole(self.objective.raw(np.concatenate([frequency, severity]))))
+        severity[-1] += np.log((raw.probabilities @ raw.y) / (raw.probabilities @ premium))
         return np.concatenate([frequency, severity])
 
     def _attributes(self, solution, effective_strength, n_iterations):
@@ -231,7 +237,7 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         Columns of X that the one and the other model takes, by name (or position in an array). None: all.
     balance : bool, default=True
         Move both intercepts at the end so that expected claims and expected cost of the training rows equal the
-        observed ones. A gamma model has no such balance by itself. It changes no relativity.
+        observed ones, where both models have one. A gamma model has no such balance by itself. No relativity changes.
     power : float, default=1.5
         Of the Tweedie deviance of the premium that :meth:`score` explains a share of, above 1 and below 2.
     max_iter : int, default=500

@@ -99,6 +99,22 @@ def test_claims_and_cost_are_kept_in_balance(book, strength, penalty):
     np.testing.assert_allclose(model.predict(X), model.predict_frequency(X) * model.predict_severity(X))
 
 
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
+@pytest.mark.parametrize("strength", [1e3, 1e6])
+def test_a_fit_is_no_worse_than_two_constants(book, strength):
+    constants = joint(strength=0).fit(np.ones((1200, 1)), book["y"], **book["given"])
+    model = fit(book, joint(strength=strength))
+    assert model.loss_value_ <= constants.loss_value_ * (1 + 1e-9)
+    assert model.effective_strength_ <= strength
+
+
+def test_a_model_without_an_intercept_has_no_balance(book):
+    part = DCovPoissonRegressor(alpha=1e-3, fit_intercept=False)
+    models = [fit(book, FrequencySeverityRegressor(part, SEVERITY, strength=0, balance=b)) for b in (True, False)]
+    np.testing.assert_array_equal(models[0].predict(book["X"]), models[1].predict(book["X"]))
+    assert models[0].frequency_.intercept_ == 0
+
+
 @pytest.mark.parametrize("penalty", [CCDCovPenalty(), CCDCovPenalty(scale="link")], ids=["response", "link"])
 def test_the_penalty_is_of_the_premium(book, penalty):
     model = fit(book, joint(strength=2.0, penalty=penalty))
