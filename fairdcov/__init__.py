@@ -23,6 +23,7 @@ from fairdcov.linear_model import (
     DCovPoissonRegressor,
     DCovRidge,
     DCovTweedieRegressor,
+    FrequencySeverityRegressor,
 )
 from fairdcov.penalties import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov.reference_prices import DiscriminationFreeRegressor
@@ -47,6 +48,7 @@ __all__ = [
     "DCovTweedieRegressor",
     "DCovXGBRegressor",
     "DiscriminationFreeRegressor",
+    "FrequencySeverityRegressor",
     "JDCovPenalty",
     "JSDivergenceCalibrator",
     "SensitiveEncoder",

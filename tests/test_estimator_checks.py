@@ -27,6 +27,7 @@ from fairdcov import (
     DCovTweedieRegressor,
     DCovXGBRegressor,
     DiscriminationFreeRegressor,
+    FrequencySeverityRegressor,
     JSDivergenceCalibrator,
     SensitiveEncoder,
 )
@@ -74,6 +75,17 @@ def penalised(estimator_class, attribute=first_column):
     return Penalised
 
 
+class OneClaimEach(FrequencySeverityRegressor):
+    """Rows that cost something have one claim for each unit of weight; the checks know of no claims."""
+
+    def fit(self, X, y, sample_weight=None, *, sensitive_features=None):
+        claims = None if y is None else np.ravel(np.asarray(y) > 0).astype(float)
+        weights = np.ones(1) if sample_weight is None else np.asarray(sample_weight)
+        if y is not None and weights.shape == claims.shape:
+            claims = claims * np.ceil(weights)
+        return super().fit(X, y, sample_weight, claims=claims, sensitive_features=sensitive_features)
+
+
 TREES = {"n_estimators": 5, "n_penalised_rounds": 3, "min_child_weight": 1e-3, "n_jobs": 1}
 LIGHTGBM = {"min_child_samples": 1, **TREES}
 NETWORK = {"hidden_layer_sizes": (5,), "max_epochs": 20, "max_iter": 5, "learning_rate_init": 0.02}
@@ -113,6 +125,10 @@ CASES = {
     DCovMLPClassifier: [
         lambda: DCovMLPClassifier(strength=0, early_stopping=False, **NETWORK),
         lambda: penalised(DCovMLPClassifier)(strength=0.1, early_stopping=False, **NETWORK),
+    ],
+    FrequencySeverityRegressor: [
+        lambda: OneClaimEach(strength=0),
+        lambda: penalised(OneClaimEach)(strength=0.1, tol=1e-7),
     ],
     JSDivergenceCalibrator: [
         lambda: penalised(JSDivergenceCalibrator, halves)(DCovRidge(), **CALIBRATION),

@@ -4,11 +4,18 @@ from fairdcov._fitting._estimator import FIT_PARTS, PenalisedEstimator, check_st
 from fairdcov._fitting._families import FAMILIES, Family, regression_family
 from fairdcov._fitting._guard import StrengthGuard, largest_sensible_strength, warn_of_level, warn_of_strength
 from fairdcov._fitting._losses import HalfSquaredError, HalfTweedieLoss, PointwiseLoss
-from fairdcov._fitting._objective import CoefficientObjective, Parts, RawObjective
+from fairdcov._fitting._objective import (
+    CoefficientObjective,
+    Parts,
+    ProductCoefficientObjective,
+    ProductObjective,
+    RawObjective,
+)
 from fairdcov._fitting._prediction import BinaryClassifier, DevianceRegressor, ObjectiveRegressor
 from fairdcov._fitting._training_data import (
     LEAST_PENALISED_ROWS,
     TrainingData,
+    check_offset,
     encode_binary_target,
     read_evaluation_data,
     read_training_data,

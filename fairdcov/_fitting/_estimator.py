@@ -23,7 +23,10 @@ FIT_PARTS = {
         Protected attributes of any type, needed when ``strength > 0`` and never in ``predict``.
     control_features : DataFrame, Series or array, (n,) or (n, d), optional
         Legitimate factors of any type. The penalty then is of the dependence within their strata (conditional parity):
-        differences between strata are free. See :meth:`fairdcov.CCDCovPenalty.bind`.""",
+        differences between strata are free. See :meth:`fairdcov.CCDCovPenalty.bind`.
+    offset : (n,) array or float, optional
+        Known part of the prediction on the link scale, such as the logarithm of a base premium: the model learns what
+        is to be added to it, and the penalty is of the whole prediction. Then needed in ``predict`` as well.""",
     "evaluation": """eval_set : tuple (X, y), or list of one such tuple, optional
         <use of eval_set>
     eval_sample_weight : (m,) array, or list of one, optional
@@ -31,7 +34,9 @@ FIT_PARTS = {
     eval_sensitive_features : DataFrame, Series or array, (m,) or (m, d), or list of one, optional
         Protected attributes of ``eval_set``, needed when ``strength > 0``.
     eval_control_features : DataFrame, Series or array, (m,) or (m, d), or list of one, optional
-        Control features of ``eval_set``, needed where the fit has ``control_features``.""",
+        Control features of ``eval_set``, needed where the fit has ``control_features``.
+    eval_offset : (m,) array or float, or list of one, optional
+        Offset of ``eval_set``, needed where the fit has an ``offset``.""",
     "outcome": """Returns
     -------
     self
@@ -88,8 +93,10 @@ class PenalisedEstimator(BaseEstimator):
         "sensitive_features": True,
         "control_features": True,
         "sample_weight": True,
+        "offset": True,
     }
-    __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
+    __metadata_request__predict = {"offset": True}  # noqa: RUF012
+    __metadata_request__score = {"sample_weight": True, "offset": True}  # noqa: RUF012
 
     _problem_class: type
     _learnt: str | None = None
@@ -119,7 +126,7 @@ class PenalisedEstimator(BaseEstimator):
 
     # -- fit -----------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, control_features=None):
+    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, control_features=None, offset=None):
         """Fit the model.
 
         Parameters
@@ -137,7 +144,7 @@ class PenalisedEstimator(BaseEstimator):
         StrengthWarning
             When a model of this strength would be worse than a constant, and a smaller one was taken.
         """
-        return self._fit(X, y, sample_weight, sensitive_features, control_features=control_features)
+        return self._fit(X, y, sample_weight, sensitive_features, control_features=control_features, offset=offset)
 
     def _fit(self, X, y, sample_weight, sensitive_features, **further):
         with _unchanged_on_error(self):
@@ -166,7 +173,7 @@ class PenalisedEstimator(BaseEstimator):
         sensitive_features : DataFrame, Series or array, (n,) or (n, d), optional
             Protected attributes; needed unless all strengths are 0.
         **fit_params
-            What else :meth:`fit` takes, such as ``control_features``, or ``eval_set`` and its companions.
+            What else :meth:`fit` takes, such as ``control_features``, ``offset``, or ``eval_set`` and its companions.
 
         Returns
         -------

@@ -5,11 +5,13 @@ import warnings
 import numpy as np
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
+from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import column_or_1d
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov._fitting._families import FAMILIES, regression_family
-from fairdcov._fitting._training_data import encode_binary_target
+from fairdcov._fitting._training_data import check_offset, encode_binary_target
+from fairdcov.encoding import warn_about_order
 
 __all__ = ["BinaryClassifier", "DevianceRegressor", "ObjectiveRegressor"]
 
@@ -26,19 +28,47 @@ def _check_finite(raw, values, what):
     return values
 
 
-class DevianceRegressor(RegressorMixin):
+def given_offset(offset):
+    """The argument where there is one: predictions may be answered by others, who know of none."""
+    return {} if offset is None else {"offset": offset}
+
+
+class _OffsetPrediction:
+    """Raw predictions with the offset that a fit may have had; ``_raw_predict(X)`` of subclasses knows of none."""
+
+    def _whole_raw(self, X, offset):
+        raw = self._raw_predict(X)
+        # Models of earlier versions have none.
+        fitted_with_offset = getattr(self, "fitted_with_offset_", False)
+        if fitted_with_offset != (offset is not None):
+            name = type(self).__name__
+            raise ValueError(
+                f"this {name} was fitted with an offset and predicts what is added to it: pass the offset of these "
+                "rows, on the link scale (offset=0 gives what is added alone)"
+                if fitted_with_offset
+                else f"this {name} was fitted without an offset and predicts without: leave offset out, or fit with one"
+            )
+        if offset is None:
+            return raw
+        warn_about_order(X=X, offset=offset)
+        return raw + check_offset(offset, len(raw))
+
+
+class DevianceRegressor(_OffsetPrediction, RegressorMixin):
     """Regression with a link, scored by the share of deviance explained.
 
     Subclasses provide ``_loss()`` and ``_raw_predict(X)``.
     """
 
-    def predict(self, X):
+    def predict(self, X, offset=None):
         """Predict the mean of ``y``; no protected attribute is needed.
 
         Parameters
         ----------
         X : array, sparse matrix or DataFrame, (n, p)
             Features as in ``fit``; ``sensitive_columns`` may be there or not.
+        offset : (n,) array or float, optional
+            Offset on the link scale, of models that were fitted with one.
 
         Returns
         -------
@@ -48,12 +78,13 @@ class DevianceRegressor(RegressorMixin):
         Raises
         ------
         ValueError
-            When a prediction is not finite, such as exp of a raw prediction of 800.
+            When a prediction is not finite, such as exp of a raw prediction of 800, and for an offset that is missing
+            where the fit had one, is there where it had none, is not finite or has another number of rows.
         """
-        raw = self._raw_predict(X)
+        raw = self._whole_raw(X, offset)
         return _check_finite(raw, self._loss().response(raw), "predictions")
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y, sample_weight=None, offset=None):
         """Share of the deviance that the model explains, D^2; R^2 for the squared error.
 
         Parameters
@@ -64,16 +95,23 @@ class DevianceRegressor(RegressorMixin):
             Target.
         sample_weight : (n,) array, optional
             Row weights, such as exposure.
+        offset : (n,) array or float, optional
+            Offset on the link scale, of models that were fitted with one.
 
         Returns
         -------
         float
-            1 at best; 0 for the constant model. Where ``y`` is the same in all rows nothing is to be explained: 1 for
-            predictions that equal it and 0 for any others, as in ``sklearn.metrics.r2_score``.
+            1 at best; 0 for the mean of ``y`` in all rows, whatever the offset. Where ``y`` is the same in all rows
+            nothing is to be explained: 1 for predictions that equal it and 0 for any others, as in
+            ``sklearn.metrics.r2_score``.
         """
-        loss = self._loss()
         # Of what predict gives, whoever has put it in the place of the model's own.
-        prediction = self.predict(X)
+        prediction = self.predict(X, **given_offset(offset))
+        return self._score(prediction, y, sample_weight, lambda: self._whole_raw(X, offset))
+
+    def _score(self, prediction, y, sample_weight, raw):
+        """D^2 of predictions; ``raw()`` gives the raw predictions for errors."""
+        loss = self._loss()
         target = check_finite_vector(column_or_1d(y, warn=True), "y")
         check_consistent_rows(len(prediction), target, "y")
         weights = check_sample_weight(sample_weight, len(prediction))
@@ -89,7 +127,7 @@ class DevianceRegressor(RegressorMixin):
         loss.check_target(target)
         deviances = loss.deviance(target, prediction)
         if not np.isfinite(deviances).all():
-            _check_finite(self._raw_predict(X)[keep], deviances, "deviances")
+            _check_finite(raw()[keep], deviances, "deviances")
         mean = np.average(target, weights=weights)
         constant = np.average(loss.deviance(target, mean), weights=weights)
         if not np.isfinite(constant):
@@ -112,11 +150,15 @@ class ObjectiveRegressor(DevianceRegressor):
         return self._family().loss_of(self)
 
 
-class BinaryClassifier(ClassifierMixin):
+class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
     """Two classes by the log loss.
 
     Subclasses provide ``_raw_predict(X)``, log odds of the second of ``classes_``.
     """
+
+    __metadata_request__predict_proba = {"offset": True}  # noqa: RUF012
+    __metadata_request__predict_log_proba = {"offset": True}  # noqa: RUF012
+    __metadata_request__decision_function = {"offset": True}  # noqa: RUF012
 
     def _family(self):
         return FAMILIES["binomial"]
@@ -135,67 +177,95 @@ class BinaryClassifier(ClassifierMixin):
             raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
         return (y == self.classes_[1]).astype(np.float64)
 
-    def decision_function(self, X):
+    def decision_function(self, X, offset=None):
         """Log odds of the second class.
 
         Parameters
         ----------
         X : array, sparse matrix or DataFrame, (n, p)
             Features as in ``fit``.
+        offset : (n,) array or float, optional
+            Offset on the link scale, of models that were fitted with one.
 
         Returns
         -------
         (n,) array
         """
-        raw = self._raw_predict(X)
+        raw = self._whole_raw(X, offset)
         return _check_finite(raw, raw, "log odds")
 
-    def predict_proba(self, X):
+    def predict_proba(self, X, offset=None):
         """Probability of each class; no protected attribute is needed.
 
         Parameters
         ----------
         X : array, sparse matrix or DataFrame, (n, p)
             Features as in ``fit``; ``sensitive_columns`` may be there or not.
+        offset : (n,) array or float, optional
+            Offset on the link scale, of models that were fitted with one.
 
         Returns
         -------
         (n, 2) array
             Columns in the order of ``classes_``.
         """
-        raw = self.decision_function(X)
+        raw = self.decision_function(X, **given_offset(offset))
         loss = self._loss()
         return np.column_stack([loss.response(-raw), loss.response(raw)])
 
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X, offset=None):
         """Logarithm of :meth:`predict_proba`.
 
         Parameters
         ----------
         X : array, sparse matrix or DataFrame, (n, p)
             Features as in ``fit``.
+        offset : (n,) array or float, optional
+            Offset on the link scale, of models that were fitted with one.
 
         Returns
         -------
         (n, 2) array
         """
-        raw = self.decision_function(X)
+        raw = self.decision_function(X, **given_offset(offset))
         return np.column_stack([-np.logaddexp(0.0, raw), -np.logaddexp(0.0, -raw)])
 
-    def predict(self, X):
+    def predict(self, X, offset=None):
         """Predict the more probable class.
 
         Parameters
         ----------
         X : array, sparse matrix or DataFrame, (n, p)
             Features as in ``fit``.
+        offset : (n,) array or float, optional
+            Offset on the link scale, of models that were fitted with one.
 
         Returns
         -------
         (n,) array of class labels
         """
-        raw = self.decision_function(X)
+        raw = self.decision_function(X, **given_offset(offset))
         return self.classes_[(raw > 0).astype(int)]
+
+    def score(self, X, y, sample_weight=None, offset=None):
+        """Share of the rows whose class is predicted.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features as in ``fit``.
+        y : (n,) array
+            Class labels.
+        sample_weight : (n,) array, optional
+            Row weights.
+        offset : (n,) array or float, optional
+            Offset on the link scale, of models that were fitted with one.
+
+        Returns
+        -------
+        float
+        """
+        return accuracy_score(y, self.predict(X, **given_offset(offset)), sample_weight=sample_weight)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

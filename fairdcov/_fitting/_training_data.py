@@ -1,5 +1,6 @@
 """What every penalised estimator does with the input of ``fit``, whatever it then fits."""
 
+import numbers
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -7,21 +8,22 @@ from sklearn.base import is_regressor
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._checks import check_consistent_rows, check_sample_weight
+from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.encoding import check_sensitive_features, read_sensitive_columns, select_rows, warn_about_order
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.penalties import bind_penalty
 
-__all__ = ["TrainingData", "encode_binary_target", "read_evaluation_data", "read_training_data"]
+__all__ = ["TrainingData", "check_offset", "encode_binary_target", "read_evaluation_data", "read_training_data"]
 
 LEAST_PENALISED_ROWS = 4
-_NAMES = ("X", "y", "sample_weight", "sensitive_features", "control_features")
+_NAMES = ("X", "y", "sample_weight", "sensitive_features", "control_features", "offset")
 _EVALUATION_NAMES = (
     "X of eval_set",
     "y of eval_set",
     "eval_sample_weight",
     "eval_sensitive_features",
     "eval_control_features",
+    "eval_offset",
 )
 
 
@@ -43,6 +45,8 @@ class TrainingData:
         Whether a ``sample_weight`` was passed.
     control_features : DataFrame, Series, array or None
         What the penalty conditions on.
+    offset : (n,) float64 array or None
+        Known part of the raw predictions.
     """
 
     X: object
@@ -51,6 +55,7 @@ class TrainingData:
     sensitive_features: object
     weighted: bool
     control_features: object = None
+    offset: np.ndarray | None = None
 
     @property
     def probabilities(self):
@@ -66,6 +71,7 @@ class TrainingData:
             X=select_rows(self.X, keep),
             y=self.y[keep],
             weights=self.weights[keep],
+            offset=None if self.offset is None else self.offset[keep],
             **people,
         )
 
@@ -79,14 +85,49 @@ class TrainingData:
         )
 
 
-def read_training_data(estimator, X, y, sample_weight, sensitive_features, loss, *, penalised, control_features=None):
+def check_offset(offset, n_samples, *, name="offset", reference="X"):
+    """Return an offset as float64 (n,); a number stands for that offset on every row.
+
+    Parameters
+    ----------
+    offset : (n,) array or float
+        Known part of raw predictions.
+    n_samples : int
+        Number of rows.
+    name, reference : str
+        Of the argument and of what gives the number of rows, for errors.
+
+    Returns
+    -------
+    (n,) float64 array
+
+    Raises
+    ------
+    ValueError
+        For values that are not finite (the logarithm of 0 is not), matrices and another number of rows.
+    """
+    if isinstance(offset, numbers.Real) and not isinstance(offset, bool | np.bool_):
+        offset = np.full(n_samples, float(offset))
+    if np.ndim(offset) != 1:
+        raise ValueError(
+            f"{name} must have one dimension, (n,), or be a number; found shape {np.shape(offset)}: take a column of "
+            "it, on the link scale"
+        )
+    offset = check_finite_vector(offset, name)
+    check_consistent_rows(n_samples, offset, name, reference=reference)
+    return offset
+
+
+def read_training_data(
+    estimator, X, y, sample_weight, sensitive_features, loss, *, penalised, control_features=None, offset=None
+):
     """Check the input of a fit and leave out the rows of weight 0.
 
     Parameters
     ----------
     estimator : PenalisedEstimator
-        Estimator; it learns the number and names of features, and the classes.
-    X, y, sample_weight, sensitive_features, control_features
+        Estimator; it learns the number and names of features, the classes, and whether there is an offset.
+    X, y, sample_weight, sensitive_features, control_features, offset
         As passed to ``fit``.
     loss : PointwiseLoss
         Loss that the target is checked by.
@@ -98,7 +139,9 @@ def read_training_data(estimator, X, y, sample_weight, sensitive_features, loss,
     TrainingData
     """
     least = LEAST_PENALISED_ROWS if penalised else 1
-    data = _read_rows(estimator, (X, y, sample_weight, sensitive_features, control_features), _NAMES, least)
+    given = (X, y, sample_weight, sensitive_features, control_features, offset)
+    data = _read_rows(estimator, given, _NAMES, least)
+    estimator.fitted_with_offset_ = offset is not None
     if len(data.y) < least:
         raise ValueError(f"a penalised fit needs at least {least} rows of positive sample_weight; found {len(data.y)}")
     loss.check_target(data.y)
@@ -115,6 +158,7 @@ def read_evaluation_data(
     penalised,
     control_features=None,
     conditional=False,
+    offset=None,
 ):
     """Check the rows to watch that were passed to ``fit``; None without any.
 
@@ -124,7 +168,7 @@ def read_evaluation_data(
         Estimator that has learnt what the training rows look like.
     eval_set : tuple (X, y), or list of one, or None
         Features and target.
-    sample_weight, sensitive_features, control_features : optional
+    sample_weight, sensitive_features, control_features, offset : optional
         Theirs, each as it is or in a list of one, as LightGBM and XGBoost take weights.
     loss : PointwiseLoss
         Loss that the target is checked by.
@@ -138,9 +182,10 @@ def read_evaluation_data(
     TrainingData or None
     """
     if eval_set is None:
-        if any(given is not None for given in (sample_weight, sensitive_features, control_features)):
+        if any(given is not None for given in (sample_weight, sensitive_features, control_features, offset)):
             raise ValueError(
-                "eval_sample_weight, eval_sensitive_features and eval_control_features need an eval_set; found none"
+                "eval_sample_weight, eval_sensitive_features, eval_control_features and eval_offset need an eval_set; "
+                "found none"
             )
         return None
     pair = eval_set
@@ -149,7 +194,12 @@ def read_evaluation_data(
     if not isinstance(pair, tuple) or len(pair) != 2:
         raise ValueError(f"eval_set must be one pair (X, y), or a list of one; found {type(eval_set).__name__}")
     sample_weight, sensitive_features = _only(sample_weight), _only(sensitive_features)
-    control_features = _only(control_features)
+    control_features, offset = _only(control_features), _only(offset)
+    if estimator.fitted_with_offset_ != (offset is not None):
+        found = "the fit has an offset and the eval_set has none: pass eval_offset"
+        if not estimator.fitted_with_offset_:
+            found = "the eval_set has an eval_offset and the fit has no offset: pass one"
+        raise ValueError(f"{found}, so that both are predicted alike")
     if penalised and sensitive_features is None and estimator.sensitive_columns is None:
         raise MissingSensitiveFeaturesError(
             "eval_set needs protected attributes of its own when strength > 0: pass eval_sensitive_features, or leave "
@@ -162,7 +212,7 @@ def read_evaluation_data(
             found = "the eval_set has eval_control_features and the fit has no control_features: pass them"
         raise ValueError(f"{found}, so that both penalties are of one kind")
     try:
-        given = (*pair, sample_weight, sensitive_features, control_features)
+        given = (*pair, sample_weight, sensitive_features, control_features, offset)
         data = _read_rows(estimator, given, _EVALUATION_NAMES, 1)
         if is_regressor(estimator):
             loss.check_target(data.y)
@@ -178,7 +228,7 @@ def _only(values):
 
 def _read_rows(estimator, given, names, least):
     warn_about_order(**dict(zip(names, given, strict=True)))
-    X, y, sample_weight, sensitive_features, control_features = given
+    X, y, sample_weight, sensitive_features, control_features, offset = given
     X, sensitive_features = read_sensitive_columns(
         X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns
     )
@@ -195,7 +245,9 @@ def _read_rows(estimator, given, names, least):
                 f"{names[4]} must be a DataFrame, a Series or an array; found a {type(control_features).__name__}"
             )
         check_consistent_rows(n_samples, control_features, names[4], reference=names[0])
-    data = TrainingData(X, y, weights, sensitive_features, sample_weight is not None, control_features)
+    if offset is not None:
+        offset = check_offset(offset, n_samples, name=names[5], reference=names[0])
+    data = TrainingData(X, y, weights, sensitive_features, sample_weight is not None, control_features, offset)
     # Rows of weight 0 take no part in anything: neither in the loss nor in the penalty or its encoder.
     return data if weights.all() else data.part(weights > 0)
 

@@ -37,7 +37,7 @@ def metadata_for_fit(owner, sample_weight, fit_params):
     if sample_weight is not None and _takes_weights(final):
         given["sample_weight"] = sample_weight
     return {
-        prefix + name if name in ("sample_weight", "sensitive_features") else name: value
+        prefix + name if name in ("sample_weight", "sensitive_features", "offset") else name: value
         for name, value in given.items()
     }
 
@@ -143,7 +143,8 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         sample_weight : (n,) array, optional
             Exposure: of the balance, and of the fit where the estimator takes weights.
         **fit_params
-            Further metadata for the estimator, such as ``sensitive_features``.
+            Further metadata for the estimator, such as ``sensitive_features``. An ``offset`` is needed in
+            :meth:`predict` as well.
 
         Returns
         -------
@@ -170,7 +171,9 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         y = column_or_1d(y, warn=True)
         fitted = clone(self.estimator).fit(X, y, **metadata_for_fit(self, sample_weight, fit_params))
         observed = check_finite_vector(y, "y")
-        predicted = check_finite_vector(fitted.predict(X), "the prediction of the estimator")
+        # An offset is part of predictions.
+        offset = {name: value for name, value in fit_params.items() if name == "offset"}
+        predicted = check_finite_vector(fitted.predict(X, **offset), "the prediction of the estimator")
         weights = check_sample_weight(sample_weight, len(observed))
         factor, shift = balance_correction(self.method, observed, predicted, weights)
 
@@ -183,20 +186,24 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 delattr(self, name)
         return self
 
-    def predict(self, X):
+    def predict(self, X, **params):
         """Prediction of the estimator, in balance.
 
         Parameters
         ----------
         X : array, sparse matrix or DataFrame, (n, p)
             Features.
+        **params
+            Metadata that the estimator predicts with, such as ``offset``.
 
         Returns
         -------
         (n,) array
         """
         check_is_fitted(self, "estimator_")
-        return self.factor_ * np.asarray(self.estimator_.predict(X)) + self.shift_
+        if params and sklearn.get_config()["enable_metadata_routing"]:
+            params = process_routing(self, "predict", **params).estimator.predict
+        return self.factor_ * np.asarray(self.estimator_.predict(X, **params)) + self.shift_
 
     def score(self, X, y, **params):
         """Score of the balanced predictions, as the estimator scores: such as D^2 of a Poisson model.
@@ -233,7 +240,9 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         -------
         MetadataRouter
         """
-        methods = MethodMapping().add(caller="fit", callee="fit").add(caller="score", callee="score")
+        methods = MethodMapping()
+        for method in ("fit", "predict", "score"):
+            methods.add(caller=method, callee=method)
         return MetadataRouter(owner=self).add_self_request(self).add(estimator=self.estimator, method_mapping=methods)
 
     def __sklearn_tags__(self):

@@ -72,6 +72,8 @@ _ATTRIBUTES = """booster_ : <booster>
         target.
     feature_importances_ : (p,) array
         Importance of each feature<sum>.
+    fitted_with_offset_ : bool
+        Whether the fit had an offset, which predictions then need as well.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : (p,) array of str

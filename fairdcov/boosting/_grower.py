@@ -32,10 +32,10 @@ class Grower(ABC):
 
     @abstractmethod
     def raw(self):
-        """Raw predictions of the training rows, (n,) float64."""
+        """Raw predictions of the training rows, without their offset, (n,) float64."""
 
     def monitored_raw(self):
-        """Raw predictions of the rows of ``eval_set``, (m,) float64."""
+        """Raw predictions of the rows of ``eval_set``, without their offset, (m,) float64."""
         raise NotImplementedError(f"{type(self).__name__} watches no eval_set")
 
     def after_round(self, callbacks, n_rounds):

@@ -8,7 +8,7 @@ from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters
-from fairdcov.boosting._problem import BoostedClassifier, BoostedRegressor, own_gradients, step_bounds
+from fairdcov.boosting._problem import BoostedClassifier, BoostedRegressor, learners_loss, own_gradients, step_bounds
 
 __all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
 
@@ -42,12 +42,15 @@ class LightGBMGrower(Grower):
         Objective that the finished booster is to have, so that its own ``predict`` is on the scale of the target.
     bounds : dict
         Parameters of LightGBM for these trees alone.
+    offsets : tuple of (n,) array or None
+        Of the training rows and of the rows to watch, which LightGBM's scores have in them.
     """
 
-    def __init__(self, booster, objective, bounds):
+    def __init__(self, booster, objective, bounds, offsets=(None, None)):
         self.booster = booster
         self._objective = objective
         self._bounds = bounds
+        self._offsets = offsets
         self._learning_rate = None
         # LightGBM shows scores on the scale of the target as long as it has an objective of its own.
         booster.reset_parameter({"objective": "none"})
@@ -69,15 +72,15 @@ class LightGBMGrower(Grower):
 
     def raw(self):
         """See :meth:`Grower.raw`."""
-        return self._scores(self.booster.eval_train)
+        return self._scores(self.booster.eval_train, self._offsets[0])
 
     def monitored_raw(self):
         """See :meth:`Grower.monitored_raw`."""
-        return self._scores(self.booster.eval_valid)
+        return self._scores(self.booster.eval_valid, self._offsets[1])
 
     @staticmethod
-    def _scores(evaluate):
-        """The scores that LightGBM keeps up to date, by way of a metric, the public way to see them."""
+    def _scores(evaluate, offset):
+        """The scores that LightGBM keeps up to date, by way of a metric, the public way to see them, less an offset."""
         seen = []
 
         def look(raw, data):
@@ -85,7 +88,7 @@ class LightGBMGrower(Grower):
             return "", 0.0, True
 
         evaluate(feval=look)
-        return seen[-1]
+        return seen[-1] if offset is None else seen[-1] - offset
 
     def after_round(self, callbacks, n_rounds):
         """See :meth:`Grower.after_round`."""
@@ -182,6 +185,8 @@ def _result(data_name, metric, value):
 
 class _LightGBMModel(PassThroughParameters):
     """What the regressor and the classifier share."""
+
+    _takes_offset = True
 
     def __init__(
         self,
@@ -286,13 +291,16 @@ class _LightGBMModel(PassThroughParameters):
         finished = known if known and loss.link != "logit" else _OBJECTIVE_OF_LINK[loss.link]
         # The best constant is the same for all families of a link; without a feature LightGBM takes no gradients.
         learner_objective, metric, own = known or finished, None, known is None and not tells_nothing
-        if own:
-            # It starts from a raw score of 0 then, unless it is told another.
-            level, learner_objective = objective.constant(), own_gradients(objective, data.weights.sum())
+        level = None
+        if own or data.offset is not None:
+            # With gradients of ours, or an initial score, it starts from a raw score of 0 unless it is told another.
+            level = objective.constant()
             for rows, part in zip([train, *watched], [data, monitored], strict=False):
-                rows.set_init_score(np.full(len(part.y), level))
+                rows.set_init_score(np.full(len(part.y), level) if part.offset is None else level + part.offset)
+        if own:
+            learner_objective = own_gradients(objective, data.weights.sum())
             parameters.update(step_bounds(loss, parameters))
-            metric = lambda raw, rows: ("loss", watched_objective.mean_loss(raw), False)  # noqa: E731
+            metric = lambda raw, rows: ("loss", learners_loss(watched_objective, raw), False)  # noqa: E731
         if own or monitored is None:
             parameters.setdefault("metric", "none")
         if self.early_stopping_rounds is not None:
@@ -308,13 +316,14 @@ class _LightGBMModel(PassThroughParameters):
         )
         for _ in range(booster.current_iteration() - booster.best_iteration if booster.best_iteration > 0 else 0):
             booster.rollback_one_iter()
-        if own:
+        if level is not None:
             # The trees are to predict it too; the scores of the rows in training have it already.
             _shift(booster, level)
         if tells_nothing:
             n_monitored = 0 if monitored is None else len(monitored.y)
             return ConstantGrower(booster, finished, n_features, len(data.y), n_monitored)
-        return LightGBMGrower(booster, finished, step_bounds(loss, parameters))
+        offsets = (data.offset, None if monitored is None else monitored.offset)
+        return LightGBMGrower(booster, finished, step_bounds(loss, parameters), offsets)
 
     def __getstate__(self):
         """Attributes with the booster as LightGBM's text, so that a saved model holds no object of LightGBM."""

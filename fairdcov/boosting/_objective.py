@@ -22,10 +22,10 @@ class BalancedObjective(RawObjective):
         """
         value, gradient = self._loss(raw)
         if self.penalty is None or strength == 0 or not np.isfinite(value):
-            return value, 0.0, gradient, self.loss.curvature(raw) * self.probabilities
+            return value, 0.0, gradient, self.curvature(raw) * self.probabilities
         prediction, chain = self._penalised(raw)
         response = None if self.penalty.scale == "link" else prediction
-        curvature = self.loss.curvature(raw, response) * self.probabilities
+        curvature = self.curvature(raw, response) * self.probabilities
         if not np.isfinite(prediction).all():
             return value, np.nan, gradient, curvature
         penalty, slope, bend = self.penalty.value_gradient_curvature(prediction)
@@ -49,7 +49,7 @@ class BalancedObjective(RawObjective):
         raw = raw + shift
         value, penalty, gradient, curvature = self.terms_curvature(raw, strength)
         if shift and self._shift_moves_penalty(strength):
-            weights = self.loss.curvature(raw) * self.probabilities
+            weights = self.curvature(raw) * self.probabilities
             gradient -= gradient.sum() / weights.sum() * weights
         return shift, (value, penalty, gradient, curvature)
 
@@ -59,7 +59,7 @@ class BalancedObjective(RawObjective):
         It keeps totals in balance however far the penalty moves predictions, also where the penalty would gain from
         lower ones.
         """
-        shift = self.loss.best_shift(self.y, raw, self.probabilities)
+        shift = self.loss.best_shift(self.y, self.whole(raw), self.probabilities)
         return shift if shift is not None and np.isfinite(shift) else 0.0
 
     def _shift_moves_penalty(self, strength):

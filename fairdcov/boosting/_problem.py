@@ -30,7 +30,15 @@ from fairdcov.boosting._objective import BalancedObjective
 from fairdcov.boosting._penalised_rounds import Monitor, PenalisedRounds
 from fairdcov.exceptions import ConvergenceWarning
 
-__all__ = ["BoostedClassifier", "BoostedRegressor", "PenalisedBooster", "as_features", "own_gradients", "step_bounds"]
+__all__ = [
+    "BoostedClassifier",
+    "BoostedRegressor",
+    "PenalisedBooster",
+    "as_features",
+    "learners_loss",
+    "own_gradients",
+    "step_bounds",
+]
 
 # Both learners hold targets and weights in single precision.
 _LEAST_NUMBER, _LARGEST_NUMBER = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
@@ -85,11 +93,17 @@ def own_gradients(objective, total_weight):
     Learners apply no row weights to the gradients of a custom objective, and their thresholds mean sums over rows.
     """
 
+    # An offset is in the learner's raw scores.
     def gradients(raw, rows):
-        _, _, gradient, curvature = objective.terms_curvature(raw.astype(np.float64))
+        _, _, gradient, curvature = objective.terms_curvature(objective.without_offset(raw.astype(np.float64)))
         return total_weight * gradient, total_weight * curvature
 
     return gradients
+
+
+def learners_loss(objective, raw):
+    """Mean loss at a learner's raw scores, which have an offset in them."""
+    return objective.mean_loss(objective.without_offset(raw.astype(np.float64)))
 
 
 class BoostingProblem:
@@ -109,6 +123,8 @@ class BoostingProblem:
         eval_sample_weight=None,
         eval_sensitive_features=None,
         eval_control_features=None,
+        offset=None,
+        eval_offset=None,
         callbacks=None,
     ):
         # 1. Parameters.
@@ -139,7 +155,10 @@ class BoostingProblem:
             loss,
             penalised=penalised,
             control_features=control_features,
+            offset=offset,
         )
+        if data.offset is not None and not estimator._takes_offset:
+            raise ValueError(f"{type(estimator).__name__} takes no offset: its unpenalised rounds would not see it")
         monitored = read_evaluation_data(
             estimator,
             eval_set,
@@ -149,6 +168,7 @@ class BoostingProblem:
             penalised=penalised,
             control_features=eval_control_features,
             conditional=control_features is not None,
+            offset=eval_offset,
         )
         for part, names in ((data, ("y", "sample_weight")), (monitored, ("y of eval_set", "eval_sample_weight"))):
             if part is not None:
@@ -157,10 +177,10 @@ class BoostingProblem:
 
         # 3. What depends on the protected attributes alone.
         bind = partial(TrainingData.bind, penalty=estimator.penalty, penalised=penalised, n_threads=estimator.n_jobs)
-        self.objective = BalancedObjective(loss, data.y, data.probabilities, bind(data))
+        self.objective = BalancedObjective(loss, data.y, data.probabilities, bind(data), data.offset)
         monitor = None
         if monitored is not None:
-            objective = RawObjective(loss, monitored.y, monitored.probabilities, bind(monitored))
+            objective = RawObjective(loss, monitored.y, monitored.probabilities, bind(monitored), monitored.offset)
             monitor = Monitor(objective, estimator.early_stopping_rounds)
 
         # 4. The unpenalised booster.
@@ -178,9 +198,9 @@ class BoostingProblem:
         target = data.y
         if penalised and estimator.penalised_target == "unpenalised":
             raw = self.grower.raw()
-            target = loss.response(raw + self.objective.best_shift(raw))
+            target = self.objective.response(raw + self.objective.best_shift(raw))
         self.rounds = PenalisedRounds(
-            BalancedObjective(loss, target, self.objective.probabilities, self.objective.penalty),
+            BalancedObjective(loss, target, self.objective.probabilities, self.objective.penalty, data.offset),
             self.grower,
             data.weights.sum(),
             float(estimator.penalised_learning_rate),
@@ -232,7 +252,7 @@ class BoostingProblem:
             )
         effective = self.rounds.effective_strength(strength) if strength > 0 else 0.0
         warn_of_strength(estimator, strength, effective)
-        warn_of_level(estimator, self.objective, lambda: raw, effective)
+        warn_of_level(estimator, self.objective, lambda: self.objective.whole(raw), effective)
         if estimator.verbose:
             print(
                 f"strength {strength:g}: {self._n_penalised} penalised rounds, loss {loss:.8g}, penalty {penalty:.4g}",
@@ -256,7 +276,7 @@ def _slack(objective):
     if link == "identity":
         size = float(objective.probabilities @ objective.y**2)
     elif link == "log":
-        size = float(objective.loss.curvature(np.array([level]))[0])
+        size = float(objective.probabilities @ objective.curvature(np.full(len(objective.y), level)))
     return size * _SHARE_MISSED**2 / 2
 
 
@@ -271,11 +291,14 @@ class PenalisedBooster(PenalisedEstimator):
         "eval_sample_weight": True,
         "eval_sensitive_features": True,
         "eval_control_features": True,
+        "eval_offset": True,
         "callbacks": True,
     }
 
     _problem_class = BoostingProblem
     _learnt = "booster_"
+    # Whether ``_start`` reckons with the offset of its rows, and ``raw`` of its grower leaves it out.
+    _takes_offset = False
     # What the learners read beside data frames: numbers that may be missing.
     _input = {  # noqa: RUF012
         "accept_sparse": "csr",
@@ -310,6 +333,8 @@ class PenalisedBooster(PenalisedEstimator):
         eval_sample_weight=None,
         eval_sensitive_features=None,
         eval_control_features=None,
+        offset=None,
+        eval_offset=None,
         callbacks=None,
     ):
         """Fit the unpenalised booster and, for ``strength > 0``, the penalised rounds.
@@ -346,6 +371,8 @@ class PenalisedBooster(PenalisedEstimator):
             eval_sample_weight=eval_sample_weight,
             eval_sensitive_features=eval_sensitive_features,
             eval_control_features=eval_control_features,
+            offset=offset,
+            eval_offset=eval_offset,
             callbacks=callbacks,
         )
 
@@ -379,7 +406,7 @@ class PenalisedBooster(PenalisedEstimator):
         return _as_matrix(super()._validate_features(X))
 
     def _raw_predict(self, X):
-        """Raw (link-scale) predictions, the initial score of the training included, (n,)."""
+        """Raw (link-scale) predictions, the initial score of the training included, the offset not, (n,)."""
         raise NotImplementedError
 
     def __sklearn_tags__(self):

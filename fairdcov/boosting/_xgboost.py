@@ -9,7 +9,7 @@ from fairdcov._checks import import_optional, resolve_n_threads
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._parameters import PassThroughParameters
-from fairdcov.boosting._problem import BoostedRegressor, own_gradients, step_bounds
+from fairdcov.boosting._problem import BoostedRegressor, learners_loss, own_gradients, step_bounds
 
 __all__ = ["DCovXGBRegressor"]
 
@@ -42,10 +42,13 @@ class XGBoostGrower(Grower):
         Name of the link function.
     bounds : dict
         Parameters of XGBoost for these trees alone.
+    offsets : tuple of (n,) array or None
+        Of the training rows and of the rows to watch, which their margins have in them.
     """
 
-    def __init__(self, booster, train, monitored, link, bounds):
+    def __init__(self, booster, train, monitored, link, bounds, offsets=(None, None)):
         self.booster = booster
+        self._offsets = offsets
         self._link = link
         self._bounds = bounds
         self._train = train
@@ -70,11 +73,15 @@ class XGBoostGrower(Grower):
 
     def raw(self):
         """See :meth:`Grower.raw`."""
-        return self.booster.predict(self._train, output_margin=True).astype(np.float64)
+        return self._margins(self._train, self._offsets[0])
 
     def monitored_raw(self):
         """See :meth:`Grower.monitored_raw`."""
-        return self.booster.predict(self._monitored, output_margin=True).astype(np.float64)
+        return self._margins(self._monitored, self._offsets[1])
+
+    def _margins(self, rows, offset):
+        margins = self.booster.predict(rows, output_margin=True).astype(np.float64)
+        return margins if offset is None else margins - offset
 
     def after_round(self, callbacks, n_rounds):
         """See :meth:`Grower.after_round`."""
@@ -214,6 +221,8 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         self.verbose = verbose
         self._set_further(xgboost_parameters)
 
+    _takes_offset = True
+
     def _check_learner(self):
         further = self._further_parameters()
         if further.get("booster", "gbtree") != "gbtree":
@@ -240,16 +249,22 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         if seed is not None:
             parameters["seed"] = seed
         bounds, custom = step_bounds(loss, parameters), {}
+        if family.xgboost is None or data.offset is not None:
+            # XGBoost starts anywhere with gradients of ours, and from base margins alone where there are some.
+            start = float(loss.response(np.array([objective.constant()]))[0])
+            parameters = {"base_score": start, **parameters}
         if family.xgboost is None:
-            # XGBoost starts anywhere with gradients of ours, and would stop by the metric of the objective above.
-            mean = float(objective.probabilities @ objective.y)
-            parameters = {"base_score": mean, "disable_default_eval_metric": True, **bounds, **parameters}
+            # It would stop by the metric of the objective above.
+            parameters = {"disable_default_eval_metric": True, **bounds, **parameters}
             custom["obj"] = own_gradients(objective, data.weights.sum())
-            custom["custom_metric"] = lambda raw, rows: ("loss", watched_objective.mean_loss(raw.astype(np.float64)))
+            custom["custom_metric"] = lambda raw, rows: ("loss", learners_loss(watched_objective, raw))
 
         def rows_of(part):
-            weights = part.weights if part.weighted else None
-            return xgboost.DMatrix(part.X, part.y, weight=weights, enable_categorical=True)
+            weights, margins = part.weights if part.weighted else None, None
+            if part.offset is not None:
+                # They stand in the place of the base score, which predictions of other rows begin with.
+                margins = part.offset + loss.intercept(parameters["base_score"])
+            return xgboost.DMatrix(part.X, part.y, weight=weights, base_margin=margins, enable_categorical=True)
 
         train = rows_of(data)
         watched = None if monitored is None else rows_of(monitored)
@@ -265,7 +280,8 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         )
         if self.early_stopping_rounds is not None:
             booster = booster[: booster.best_iteration + 1]
-        return XGBoostGrower(booster, train, watched, loss.link, bounds)
+        offsets = (data.offset, None if monitored is None else monitored.offset)
+        return XGBoostGrower(booster, train, watched, loss.link, bounds, offsets)
 
     def _rows(self, X):
         """Features for predictions; XGBoost itself would read numbers as positions of categories."""

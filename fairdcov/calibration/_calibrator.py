@@ -82,6 +82,21 @@ def _takes_in_fit(estimator, name):
     return inspect.Parameter.VAR_KEYWORD in kinds and _takes_in_fit(inner, name)
 
 
+def _taken_in_predict(estimator):
+    """Names of the metadata that ``predict`` takes beside ``X``."""
+    parameters = list(inspect.signature(estimator.predict).parameters.values())[1:] if _predicts(estimator) else []
+    return [parameter.name for parameter in parameters if parameter.kind is not inspect.Parameter.VAR_KEYWORD]
+
+
+def _predicts(estimator):
+    return callable(getattr(estimator, "predict", None))
+
+
+def _without(params, others):
+    """Metadata of a scorer without those that predictions have already been made with."""
+    return {name: value for name, value in params.items() if name not in others}
+
+
 def _warn(message):
     warnings.warn(message, CalibrationWarning, stacklevel=4)
 
@@ -314,8 +329,11 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             :func:`fairdcov.metrics.js_divergence`, and an estimator that takes them gets them as well.
         **fit_params
             Further metadata, routed to the estimator, the scorer and the splitter. Without metadata routing ``groups``
-            goes to a splitter given as ``cv`` and the rest to the estimator's ``fit``. An estimator whose
-            ``strength_path`` does not take all of it is refitted at each strength.
+            goes to a splitter given as ``cv``, what the last step of a Pipeline takes in ``fit`` to that step, and the
+            rest to the estimator's ``fit``. An estimator whose
+            ``strength_path`` does not take all of it is refitted at each strength. What ``predict`` of the estimator
+            takes as well, such as an ``offset``, is handed to it for the rows held out, and is needed in
+            :meth:`predict`.
 
         Returns
         -------
@@ -393,11 +411,11 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             "control_features": control,
             **fit_params,
         }
-        params, score_params, split_params = self._route(scorer, given)
+        params, score_params, split_params, predict_params = self._route(scorer, given)
         sweep = Sweep(self.estimator, param_name, params)
         if self.scoring is None:
             score_params = sweep.own_score_params(score_params)
-        data = CalibrationData(X, y, attributes, weights, params, score_params, control)
+        data = CalibrationData(X, y, attributes, weights, params, score_params, control, predict_params)
 
         if splitter is None:
             # Folds mix the strata as they mix the groups.
@@ -526,7 +544,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     # -- routing ------------------------------------------------------------------------------------------------------
 
     def _route(self, scorer, given):
-        """Metadata for fit, score and split."""
+        """Metadata for fit, score, split and predict."""
         given = {name: value for name, value in given.items() if value is not None}
         for_fit = given
         if self._sensitive_columns() is not None:
@@ -535,10 +553,15 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         if sklearn.get_config()["enable_metadata_routing"]:
             routed = process_routing(self, "fit", **given)
             own = routed if for_fit is given else process_routing(self, "fit", **for_fit)
-            return dict(own["estimator"]["fit"]), dict(routed["scorer"]["score"]), dict(routed["splitter"]["split"])
+            predict_params = dict(own["estimator"]["predict"])
+            score_params = _without(dict(routed["scorer"]["score"]), predict_params)
+            return dict(own["estimator"]["fit"]), score_params, dict(routed["splitter"]["split"]), predict_params
         step, final = self._final_estimator()
         prefix = f"{step}__" if step else ""
-        per_row = ("sensitive_features", "sample_weight", "control_features")
+        predict_params = {name: given[name] for name in _taken_in_predict(final) if name in given}
+        # Beside them what the last step of a Pipeline takes by name; the rest goes to ``fit`` as it is.
+        own = [name for name in for_fit if step and has_fit_parameter(final, name)]
+        per_row = {"sensitive_features", "sample_weight", "control_features", *predict_params, *own}
         params = {name: value for name, value in for_fit.items() if name not in per_row}
         for name in per_row:
             if name in for_fit and _takes_in_fit(final, name):
@@ -551,7 +574,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             score_params = {name: given[name] for name in ("sample_weight",) if name in given and name in accepted}
         else:
             names = get_routing_for_object(scorer).consumes("score", given.keys())
-            score_params = {name: given[name] for name in names}
+            score_params = _without({name: given[name] for name in names}, predict_params)
         if "sample_weight" in given and "sample_weight" not in score_params:
             warnings.warn(
                 f"the score is not weighted by sample_weight, the divergence is: without metadata routing {scorer!r} "
@@ -559,7 +582,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 UserWarning,
                 stacklevel=3,
             )
-        return params, score_params, split_params
+        return params, score_params, split_params, predict_params
 
     # -- folds --------------------------------------------------------------------------------------------------------
 
@@ -714,52 +737,61 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     # -- the fitted model ---------------------------------------------------------------------------------------------
 
     @available_if(_fitted_has("predict"))
-    def predict(self, X):
+    def predict(self, X, **params):
         """Prediction of the chosen model; no protected attribute is needed.
 
         Parameters
         ----------
         X : array, sparse matrix or DataFrame, (n, p)
             Features.
+        **params
+            Metadata that the model predicts with, such as ``offset``.
 
         Returns
         -------
         (n,) array
         """
-        check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_.predict(X)
+        return self._predict("predict", X, params)
 
     @available_if(_fitted_has("predict_proba"))
-    def predict_proba(self, X):
+    def predict_proba(self, X, **params):
         """Class probabilities of the chosen model.
 
         Parameters
         ----------
         X : array, sparse matrix or DataFrame, (n, p)
             Features.
+        **params
+            Metadata that the model predicts with, such as ``offset``.
 
         Returns
         -------
         (n, 2) array
         """
-        check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_.predict_proba(X)
+        return self._predict("predict_proba", X, params)
 
     @available_if(_fitted_has("decision_function"))
-    def decision_function(self, X):
+    def decision_function(self, X, **params):
         """Decision function of the chosen model.
 
         Parameters
         ----------
         X : array, sparse matrix or DataFrame, (n, p)
             Features.
+        **params
+            Metadata that the model predicts with, such as ``offset``.
 
         Returns
         -------
         (n,) array
         """
+        return self._predict("decision_function", X, params)
+
+    def _predict(self, method, X, params):
         check_is_fitted(self, "best_estimator_")
-        return self.best_estimator_.decision_function(X)
+        if params and sklearn.get_config()["enable_metadata_routing"]:
+            params = process_routing(self, method, **params)["estimator"][method]
+        return getattr(self.best_estimator_, method)(X, **params)
 
     def score(self, X, y, **params):
         """Score of the chosen model by the scorer that was used to choose it.
@@ -791,10 +823,13 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         """
         scorer = check_scoring(self.estimator, scoring=self.scoring)
         splitter = check_cv(5 if self.cv is None else self.cv)
+        methods = MethodMapping().add(caller="fit", callee="fit").add(caller="fit", callee="predict")
+        for method in ("predict", "predict_proba", "decision_function"):
+            methods.add(caller=method, callee=method)
         return (
             MetadataRouter(owner=self)
             .add_self_request(self)
-            .add(estimator=self.estimator, method_mapping=MethodMapping().add(caller="fit", callee="fit"))
+            .add(estimator=self.estimator, method_mapping=methods)
             .add(
                 scorer=scorer,
                 method_mapping=MethodMapping().add(caller="fit", callee="score").add(caller="score", callee="score"),

@@ -71,15 +71,18 @@ def _constant_copy(model, dummy, asked):
     return _copy_that_answers(model, answer)
 
 
-def predicting_once(model, X):
-    """Copy of a fitted model that computes each kind of prediction of ``X`` once, whoever asks for it."""
-    known = {}
+def predicting_once(model, X, params=None):
+    """Copy of a fitted model that computes each kind of prediction of ``X`` once, whoever asks for it.
+
+    ``params`` are metadata that predictions of ``X`` need, such as an offset; those who ask need not know of them.
+    """
+    known, params = {}, params or {}
 
     def answer(method, rows, *arguments, **options):
         if rows is not X or arguments or options:
             return getattr(model, method)(rows, *arguments, **options)
         if method not in known:
-            known[method] = getattr(model, method)(X)
+            known[method] = getattr(model, method)(X, **params)
         return known[method]
 
     return _copy_that_answers(model, answer)

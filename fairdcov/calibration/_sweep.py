@@ -7,7 +7,7 @@ is fitted once in each fold.
 import inspect
 import time
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import sklearn
@@ -64,7 +64,7 @@ def _handed_to(function, params):
 
 @dataclass(frozen=True)
 class CalibrationData:
-    """Rows with their metadata, for ``fit`` and for the scorer."""
+    """Rows with their metadata, for ``fit``, for the scorer and for ``predict``."""
 
     X: object
     y: object
@@ -73,6 +73,7 @@ class CalibrationData:
     fit_params: dict
     score_params: dict
     control: object = None
+    predict_params: dict = field(default_factory=dict)
 
     def part(self, rows):
         """Some of the rows."""
@@ -85,6 +86,7 @@ class CalibrationData:
             take_metadata(self.fit_params, rows, n_samples),
             take_metadata(self.score_params, rows, n_samples),
             None if self.control is None else self.control.rows(rows),
+            take_metadata(self.predict_params, rows, n_samples),
         )
 
 
@@ -230,7 +232,7 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
                 constant_score = score_of_constant(
                     model, scorer, fitted.y, fitted.sample_weight, (prepared, held.y), score_params
                 )
-            model = predicting_once(model, prepared)
+            model = predicting_once(model, prepared, held.predict_params)
             null = null_distribution(
                 js_divergence,
                 None,

@@ -37,6 +37,8 @@ class Rows:
     weighted: bool
     control: pd.DataFrame | None = None
     control_bins: dict | int | None = None
+    offset: np.ndarray | None = None
+    claims: np.ndarray | None = None
 
     @property
     def sensitive(self):
@@ -48,6 +50,12 @@ class Rows:
         """Weights to pass on, None without an exposure."""
         return self.exposure if self.weighted else None
 
+    @property
+    def metadata(self):
+        """What a fit takes beside weights and attributes."""
+        given = {"offset": self.offset, "claims": self.claims}
+        return {name: values for name, values in given.items() if values is not None}
+
     def part(self, rows):
         """Some of the rows."""
         return Rows(
@@ -58,6 +66,8 @@ class Rows:
             self.weighted,
             None if self.control is None else self.control.iloc[rows].reset_index(drop=True),
             self.control_bins,
+            None if self.offset is None else self.offset[rows],
+            None if self.claims is None else self.claims[rows],
         )
 
 
@@ -94,6 +104,7 @@ def calibrate(pipeline, rows, bins, options, **settings):
                 rows.weights,
                 sensitive_features=rows.sensitive,
                 control_features=rows.control,
+                **rows.metadata,
             )
     except CalibrationError as error:
         # What was computed shows which rule could be met.

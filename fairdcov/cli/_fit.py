@@ -41,7 +41,19 @@ __all__ = ["run_fit"]
 LEAST_ROWS = 100
 _PACKAGES = ("numpy", "scipy", "scikit-learn", "pandas", "pyarrow", "skops")
 # What settings.json does not repeat or need.
-_UNRECORDED = {"book", "command", "control", "force", "output", "probabilities", "quiet", "version"}
+_UNRECORDED = {
+    "amount",
+    "book",
+    "claims",
+    "command",
+    "control",
+    "force",
+    "offset",
+    "output",
+    "probabilities",
+    "quiet",
+    "version",
+}
 # Text with more levels than this, in more than every second row another one, is a name of the row.
 _LEAST_NAMES = 100
 
@@ -49,6 +61,27 @@ _LEAST_NAMES = 100
 # ---------------------------------------------------------------------------------------------------------------------
 # Input
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _choose_target(options):
+    """What --amount and --claims stand for: the target, its family and the model."""
+    if (options.amount is None) != (options.claims is None):
+        alone, other = ("--amount", "--claims") if options.claims is None else ("--claims", "--amount")
+        raise ValueError(f"{alone} needs {other}: a premium is fitted as number of claims times their mean cost")
+    if options.amount is None:
+        if options.target is None:
+            raise ValueError("name the column to be predicted with --target, or --amount and --claims")
+        return
+    for option, wrong in (
+        ("--target", options.target is not None),
+        ("--offset", options.offset is not None),
+        (f"--family {options.family}", options.family not in ("poisson", "tweedie")),
+        (f"--model {options.model}", options.model != "glm"),
+    ):
+        if wrong:
+            raise ValueError(f"{option} does not go with --amount and --claims, which fit a Poisson and a gamma GLM")
+    # Premiums are measured by the Tweedie deviance.
+    options.target, options.family, options.model = options.amount, "tweedie", "frequency_severity"
 
 
 def _check_options(options):
@@ -74,11 +107,14 @@ def _feature_names(source, options, probabilities):
     """Columns that are features, after a check that every column has one role."""
     taken = {options.target: "--target"}
     shares = [column for columns in probabilities.values() for column in columns]
-    for option, names in (
+    one_each = (
         ("--exposure", [options.exposure]),
+        ("--claims", [options.claims]),
+        ("--offset", [options.offset]),
         ("--sensitive", options.sensitive),
         ("--probabilities", shares),
-    ):
+    )
+    for option, names in one_each:
         for name in names:
             if name in taken:
                 raise ValueError(f"{option} names {name!r}, which {taken[name]} names already")
@@ -88,6 +124,8 @@ def _feature_names(source, options, probabilities):
         {
             "--target": [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
+            "--claims": [options.claims] if options.claims else [],
+            "--offset": [options.offset] if options.offset else [],
             "--sensitive": options.sensitive,
             "--probabilities": shares,
             "--control": options.control,
@@ -165,6 +203,7 @@ def _split(data, bins, *, test_size, seed):
 def _fit_unpenalised(pipeline, data, options):
     """The same model with strength 0, for comparison."""
     own = {} if data.weights is None else {"model__sample_weight": data.weights}
+    own |= {f"model__{name}": values for name, values in data.metadata.items()}
     with notes_of_warnings(options.command, level_columns(pipeline)):
         return clone(pipeline).set_params(model__strength=0.0).fit(data.features, data.target, **own)
 
@@ -219,6 +258,7 @@ class _ReadBook:
     bins: dict | None
     fitted_rows: np.ndarray
     held_rows: np.ndarray
+    offset: np.ndarray | None
 
     @property
     def fitted(self):
@@ -253,7 +293,16 @@ def _read_book(options, family):
     for name in _added_columns(options):
         if name in source.names:
             raise ValueError(f"{source.path} has a column {name!r} already: choose another --prediction-name")
-    used = {options.target, options.exposure, *options.sensitive, *shares, *options.control, *names} - {None}
+    used = {
+        options.target,
+        options.claims,
+        options.exposure,
+        options.offset,
+        *options.sensitive,
+        *shares,
+        *options.control,
+        *names,
+    } - {None}
     table = source.read(as_text=options.categorical, used=used)
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     columns = take_stock(
@@ -261,6 +310,8 @@ def _read_book(options, family):
         {
             "--target": [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
+            "--claims": [options.claims] if options.claims else [],
+            "--offset": [options.offset] if options.offset else [],
             "--sensitive": options.sensitive,
             "--probabilities": shares,
             "--features": names,
@@ -286,18 +337,39 @@ def _read_book(options, family):
         notes += groups_without_claims(experience, protected.observed, bins)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
     control = read_control(table, options.control, options.control_bins, experience.rows)
-    data = Rows(features, protected, experience.target, experience.exposure, experience.weighted, *control)
+    # Every row is scored, those that are left out of the fit as well.
+    offset = table.numbers(options.offset, "--offset") if options.offset else None
+    fitted_offset = None if offset is None else offset[experience.rows]
+    claims = table.numbers(options.claims, "--claims")[experience.rows] if options.claims else None
+    data = Rows(
+        features,
+        protected,
+        experience.target,
+        experience.exposure,
+        experience.weighted,
+        *control,
+        fitted_offset,
+        claims,
+    )
     split = _split(data, bins, test_size=options.test_size, seed=options.seed)
-    return _ReadBook(source, table, columns, names, experience.rows, data, bins, *split)
+    return _ReadBook(source, table, columns, names, experience.rows, data, bins, *split, offset)
 
 
-def _describe(book, options):
+def _describe(book, options, family):
     data = book.data
     what = f"{options.target} / {options.exposure}" if data.weighted else options.target
     mean = np.average(data.target, weights=data.exposure)
     print(f"{len(book.fitted_rows):,} rows to fit, {len(book.held_rows):,} held back; target {what}, mean {mean:.5g}")
     given = f", given {', '.join(data.control)}" if data.control is not None else ""
     print(f"protected: {', '.join(data.protected.names)}{given}; {len(book.names)} feature(s)")
+    if data.offset is not None:
+        # On another scale than the link's, such as a rate for its logarithm, it would be seen here.
+        known = np.exp(data.offset) if family.log_link else data.offset
+        what = f"exp({options.offset})" if family.log_link else options.offset
+        print(
+            f"offset {options.offset}: {what} from {known.min():.4g} to {known.max():.4g}, mean "
+            f"{np.average(known, weights=data.exposure):.5g}"
+        )
 
 
 def _number(value):
@@ -318,6 +390,8 @@ def _settings(options, book, calibrator):
         # As in the folders of models without any, of this version and of earlier ones.
         **({"probabilities": book.data.protected.probabilities} if options.probabilities else {}),
         **({"control": options.control} if options.control else {}),
+        **({"offset": options.offset} if options.offset else {}),
+        **({"claims": options.claims} if options.claims else {}),
         "features": _feature_settings(book.data.features),
         "columns": as_settings(book.columns),
         "bins": book.bins,
@@ -385,6 +459,7 @@ def run_fit(options):
     """Run the command with parsed options."""
     started = time.perf_counter()
     # 1. Everything that can be wrong before anything is computed.
+    _choose_target(options)
     _check_options(options)
     check_output_folder(options.output, force=options.force, inputs=[options.book])
     skops = import_optional("skops.io", "fairdcov fit")
@@ -402,7 +477,7 @@ def run_fit(options):
         random_state=options.seed,
         control_bins=book.data.control_bins,
     )
-    _describe(book, options)
+    _describe(book, options, family)
 
     # 2. The model.
     fitted, held = book.fitted, book.held
@@ -430,7 +505,7 @@ def run_fit(options):
     # 3. What it does to every row, and to those held back.
     everything = _read_features(book.table, book.names)
     with notes_of_warnings(options.command, level_columns(model)):
-        before, after = response(unpenalised, everything), response(model, everything)
+        before, after = (response(fitted, everything, book.offset) for fitted in (unpenalised, model))
     held_before, held_after = (values[book.rows[book.held_rows]] for values in (before, after))
     with notes_of_warnings(options.command):
         comparison = _compare(held, held_before, held_after, book.bins, family, options)

@@ -109,6 +109,13 @@ def _glm(family, features, *, parameter, random_state):
     return Pipeline([("features", feature_columns(features)), ("model", model)])
 
 
+def _frequency_severity(family, features, *, parameter, random_state):
+    """The same for frequency and severity of a premium."""
+    parts = {name: getattr(fairdcov, _FAMILIES[family].glm)(alpha=1e-5) for name, family in _PARTS.items()}
+    model = fairdcov.FrequencySeverityRegressor(**parts, power=parameter)
+    return Pipeline([("features", feature_columns(features)), ("model", model)])
+
+
 def _lightgbm(family, features, *, parameter, random_state):
     """Boosted trees on numbers and categories as they are."""
     import_optional("lightgbm", "--model lightgbm")
@@ -156,12 +163,23 @@ class Model:
     levels_of_numbers: bool = False
 
 
+# Families of the two models of a premium.
+_PARTS = {"frequency": "poisson", "severity": "gamma"}
+
 MODELS = {
     "glm": Model(
         _glm,
         rating_table=True,
         module="fairdcov.linear_model",
         estimators=tuple(sorted({family.glm for family in _FAMILIES.values()})),
+        levels_of_numbers=True,
+    ),
+    # What --amount and --claims ask for.
+    "frequency_severity": Model(
+        _frequency_severity,
+        rating_table=True,
+        module="fairdcov.linear_model",
+        estimators=("FrequencySeverityRegressor", *(_FAMILIES[name].glm for name in _PARTS.values())),
         levels_of_numbers=True,
     ),
     # A booster is kept as LightGBM's own text, which its estimator checks before LightGBM reads it.
@@ -224,9 +242,28 @@ def build_model(name, family, features, *, penalty, parameter, model_options, ra
     return pipeline
 
 
-def response(model, features):
+def offset_of(offset):
+    """The argument of a fit or a prediction, where there is an offset."""
+    return {} if offset is None else {"offset": offset}
+
+
+def response(model, features, offset=None):
     """Prediction of a model: the mean, or the probability of the second class."""
-    return model.predict_proba(features)[:, 1] if hasattr(model, "predict_proba") else model.predict(features)
+    if hasattr(model, "predict_proba"):
+        return model.predict_proba(features, **offset_of(offset))[:, 1]
+    return model.predict(features, **offset_of(offset))
+
+
+class AddedToOffset:
+    """What a model that was fitted with an offset adds to it, as a model of its own."""
+
+    def __init__(self, model):
+        self.model = model
+        self.feature_names_in_ = model.feature_names_in_
+
+    def predict(self, features):
+        """Prediction at an offset of 0."""
+        return self.model.predict(features, offset=0)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -121,12 +121,12 @@ def _add_fit(commands):
         "--target is the total of each row, such as its number or cost of claims. With --exposure it is divided by\n"
         "the exposure, which becomes the weight: claims and years give a claim frequency, cost and claims a severity\n"
         "(with --family gamma), cost and years a pure premium (with --family tweedie). Predictions are per unit of\n"
-        "exposure.\n\n"
+        "exposure. --amount and --claims are for a pure premium that is the product of frequency and severity.\n\n"
         "DIR gets model.skops, settings.json, the scored book, calibration.csv, held_back.csv, cost.csv (what the\n"
         "penalty costs), pictures, relativities.csv (a rating table of a model with log link: exact for a GLM, close\n"
-        "for trees), report.html and report.json. All columns are features but for those\n"
-        "named by --target, --exposure, --sensitive, --probabilities and --exclude. The protected attributes are\n"
-        "never features: predict does not need them.\n\n" + _TABLES,
+        "for trees), report.html and report.json. All columns are features but for those named by --target,\n"
+        "--exposure, --offset, --sensitive, --probabilities and --exclude. The protected attributes are never\n"
+        "features: predict does not need them.\n\n" + _TABLES,
         examples="  fairdcov fit book.csv --target claims --exposure exposure --sensitive gender region age \\\n"
         "      --bins age=0,25,40,60,120 --exclude cost --model glm --family poisson --output frequency\n"
         "  fairdcov fit book.parquet --target cost --exposure claims --sensitive gender --features power mileage \\\n"
@@ -135,14 +135,22 @@ def _add_fit(commands):
         "      --max-divergence 0.02 --strengths 1 3 10 30 --output lapse",
     )
     fit.add_argument("book", metavar="BOOK", help="table with a row for each policy")
+    fit.add_argument("--target", metavar="COLUMN", help="total of each row; divided by the exposure where there is one")
     fit.add_argument(
-        "--target",
-        required=True,
+        "--amount",
         metavar="COLUMN",
-        help="total of each row; divided by the exposure where there is one",
+        help="cost of the claims of each row, with --claims and in the place of --target: a frequency and a severity "
+        "GLM with one penalty on the pure premium",
     )
+    fit.add_argument("--claims", metavar="COLUMN", help="number of claims of each row, with --amount")
     fit.add_argument(
         "--exposure", metavar="COLUMN", help="weight of each row; rows of 0 are left out when their target is 0 too"
+    )
+    fit.add_argument(
+        "--offset",
+        metavar="COLUMN",
+        help="known part of the prediction on the link scale, such as the logarithm of a base rate where the family "
+        "has a log link: the model learns what is to be added, and the penalty is of the whole. predict needs it too",
     )
     _add_attribute_options(
         fit,
@@ -308,6 +316,11 @@ def _add_predict(commands):
     )
     predict.add_argument("model", metavar="MODEL_DIR", help="folder written by fairdcov fit")
     predict.add_argument("book", metavar="BOOK", help="table with a row for each policy")
+    predict.add_argument(
+        "--offset",
+        metavar="COLUMN",
+        help="offset of a model that was fitted with one; by default the column of the name that it had there",
+    )
     _add_table_options(predict)
     predict.add_argument(
         "--prediction-name", default="prediction", metavar="NAME", help="column to write (%(default)s)"

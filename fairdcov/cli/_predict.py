@@ -35,6 +35,22 @@ def _check_columns(source, features):
     raise ValueError(f"{source.path} lacks {len(absent)} columns that the model needs: {hints}")
 
 
+def _offset_name(source, settings, options):
+    """Column of the offset; None for a model that was fitted without one."""
+    fitted = settings.get("offset")
+    if fitted is None:
+        if options.offset is not None:
+            raise ValueError(f"--offset names {options.offset!r}, but the model was fitted without an offset")
+        return None
+    name = options.offset or fitted
+    if name not in source.names:
+        raise ValueError(
+            f"{source.path} has no column {name!r}, the offset that the model was fitted with: name another column of "
+            f"it with --offset{nearest_name(name, source.names)}"
+        )
+    return name
+
+
 def _did_you_mean(name, names):
     hint = nearest_name(name, names)
     return f" ({hint.removeprefix('; ')})" if "did you mean" in hint else ""
@@ -88,20 +104,22 @@ def run_predict(options):
 
     source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
     _check_columns(source, settings["features"])
+    offset_name = _offset_name(source, settings, options)
     if options.prediction_name in source.names:
         raise ValueError(
             f"{source.path} has a column {options.prediction_name!r} already: choose another --prediction-name"
         )
     categories = [name for name, feature in settings["features"].items() if feature["kind"] == "category"]
-    table = source.read(as_text=categories, used=set(settings["features"]))
+    table = source.read(as_text=categories, used={*settings["features"], offset_name} - {None})
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     features, notes = _read_features(table, settings)
     print_columns([column_read(features[name], "feature") for name in features])
     say_notes([*table.remarks, *notes])
+    offset = None if offset_name is None else table.numbers(offset_name, "--offset")
     try:
         # Levels that it does not know have been named.
         with notes_of_warnings(options.command, level_columns(model)):
-            prediction = response(model, features)
+            prediction = response(model, features, offset)
     except Exception as error:  # a model that somebody has made by hand fails anywhere
         raise ValueError(f"the model of {folder} cannot score {source.path}: {error}") from error
     write_table(table, {options.prediction_name: prediction}, output)

@@ -8,6 +8,7 @@ from fairdcov.linear_model._estimators import (
     DCovRidge,
     DCovTweedieRegressor,
 )
+from fairdcov.linear_model._frequency_severity import FrequencySeverityRegressor
 
 __all__ = [
     "DCovGammaRegressor",
@@ -16,4 +17,5 @@ __all__ = [
     "DCovPoissonRegressor",
     "DCovRidge",
     "DCovTweedieRegressor",
+    "FrequencySeverityRegressor",
 ]

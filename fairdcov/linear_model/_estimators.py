@@ -62,6 +62,8 @@ _ATTRIBUTES = """coef_ : <coef>
         Algorithm the penalty used.
     penalty_error_bound_ : float or None
         Bound on the error of the normalised penalty; 0 unless ``penalty_method_`` is ``"approximate"``.
+    fitted_with_offset_ : bool
+        Whether the fit had an offset, which predictions then need as well.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : (p,) array of str

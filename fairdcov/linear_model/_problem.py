@@ -19,10 +19,10 @@ from fairdcov._fitting import (
 from fairdcov.exceptions import ConvergenceWarning
 from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
 
-__all__ = ["PenalisedLinearModel"]
+__all__ = ["LinearProblem", "PenalisedLinearModel"]
 
 # Tolerance of an unpenalised fit that serves as a starting point only.
-_START_TOLERANCE = 1e-2
+START_TOLERANCE = 1e-2
 # Of the penalty of a stratum at the start: one this small may have met its kink; how the kinks are smoothed then.
 _COLLAPSED = 1e-2
 _KINK_WIDTHS = np.array([1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
@@ -31,7 +31,9 @@ _KINK_WIDTHS = np.array([1e-1, 1e-2, 1e-3, 1e-4, 1e-5])
 class LinearProblem:
     """All of a fit that does not depend on the strength: checked data, bound penalty, start and preconditioner."""
 
-    def __init__(self, estimator, X, y, sample_weight, sensitive_features, strengths, *, control_features=None):
+    def __init__(
+        self, estimator, X, y, sample_weight, sensitive_features, strengths, *, control_features=None, offset=None
+    ):
         # 1. Parameters.
         self.estimator = estimator
         check_positive_number(estimator.alpha, "alpha", allow_zero=True)
@@ -39,7 +41,7 @@ class LinearProblem:
         check_whole_number(estimator.max_iter, "max_iter")
         penalised = any(strengths)
         # The unpenalised model is a result when it was asked for, otherwise only a place to start from.
-        self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, _START_TOLERANCE)
+        self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, START_TOLERANCE)
 
         # 2. Data.
         loss = estimator._loss()
@@ -52,16 +54,20 @@ class LinearProblem:
             loss,
             penalised=penalised,
             control_features=control_features,
+            offset=offset,
         )
         check_squarable(data.X)
 
         # 3. What depends on the target or on the protected attributes alone.
         penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
-        self.raw_objective = RawObjective(loss, data.y, data.probabilities, penalty)
-        self.objective = CoefficientObjective(
-            data.X, self.raw_objective, estimator._ridge(data.weights.sum()), estimator.fit_intercept
-        )
-        # The constant model that the family has: without an intercept that of coefficients 0.
+        raw_objective = RawObjective(loss, data.y, data.probabilities, penalty, data.offset)
+        ridge = estimator._ridge(data.weights.sum())
+        self._start_from(CoefficientObjective(data.X, raw_objective, ridge, estimator.fit_intercept))
+
+    def _start_from(self, objective):
+        """Take an objective whose constant model is known."""
+        self.objective, self.raw_objective = objective, objective.raw_objective
+        # The constant model that the family has: without an intercept that of coefficients 0. Both beside the offset.
         self._guard = StrengthGuard(self.raw_objective.mean_loss(self.objective.raw(self._constant_model())))
         self._unpenalised = None
         self._preconditioner = None
@@ -79,8 +85,12 @@ class LinearProblem:
                 strength, partial(self._solve_penalised, parameters), first_guess=partial(self._first_guess, parameters)
             )
             warn_of_strength(estimator, strength, effective_strength)
-            raw = partial(self.objective.raw, solution.parameters)
-            warn_of_level(estimator, self.raw_objective, raw, effective_strength)
+            warn_of_level(
+                estimator,
+                self.raw_objective,
+                lambda: self.raw_objective.whole(self.objective.raw(self._published(solution.parameters))),
+                effective_strength,
+            )
         if not solution.converged:
             warn_user(
                 f"{type(estimator).__name__} with strength={effective_strength:g} stopped before it converged "
@@ -128,18 +138,19 @@ class LinearProblem:
         penalty, as 0 is of an absolute value: a search along the gradient stops wherever it meets one. A penalty with
         parabolas below ``width`` in the place of the kinks is minimised for smaller and smaller widths.
         """
-        n_iterations, raw = solution.n_iterations, self.raw_objective
+        n_iterations = solution.n_iterations
         for width in largest * _KINK_WIDTHS:
-            smoothed = RawObjective(raw.loss, raw.y, raw.probabilities, raw.penalty.smoothed(width))
-            objective = CoefficientObjective(
-                self.objective.X, smoothed, self.objective.ridge, self.objective.fit_intercept
-            )
+            objective = self.objective.smoothed(width)
             found = self._minimise(partial(objective.parts_gradient, strength=strength), parameters)
             parameters = found.parameters
             n_iterations += found.n_iterations
         found = replace(found, parts=self.objective.parts_gradient(parameters, strength)[0])
         better = found if found.parts.total < solution.parts.total else solution
         return replace(better, n_iterations=n_iterations)
+
+    def _published(self, parameters):
+        """Parameters of the fitted model, of those that the solver has found."""
+        return parameters
 
     def _first_guess(self, parameters):
         raw = self.objective.raw(parameters)
@@ -163,8 +174,7 @@ class LinearProblem:
     def _constant_model(self):
         parameters = np.zeros(self.objective.n_parameters)
         if self.estimator.fit_intercept:
-            mean = float(self.raw_objective.probabilities @ self.raw_objective.y)
-            parameters[-1] = self.raw_objective.loss.intercept(mean)
+            parameters[-1] = self.raw_objective.constant()
         return parameters
 
     def _attributes(self, solution, effective_strength, n_iterations):

@@ -59,8 +59,8 @@ def _is_classifier(estimator):
         return getattr(estimator, "_estimator_type", None) == "classifier"
 
 
-def predictions_of(estimator, X, response_method="auto"):
-    """Predictions (n,) of a fitted estimator: for a classifier the probability of ``classes_[1]``."""
+def predictions_of(estimator, X, response_method="auto", **params):
+    """Predictions (n,) of a fitted estimator, with metadata; for a classifier the probability of ``classes_[1]``."""
     if response_method == "auto":
         response_method = "predict_proba" if _is_classifier(estimator) else "predict"
     method = getattr(estimator, response_method, None)
@@ -69,7 +69,7 @@ def predictions_of(estimator, X, response_method="auto"):
             f"{type(estimator).__name__} has no {response_method}: choose another response_method for the "
             "scorer, one of " + ", ".join(map(repr, RESPONSE_METHODS))
         )
-    predictions = np.asarray(method(X))
+    predictions = np.asarray(method(X, **params))
     if response_method == "predict_proba":
         if predictions.ndim != 2 or predictions.shape[1] != 2:
             raise ValueError(
@@ -80,9 +80,9 @@ def predictions_of(estimator, X, response_method="auto"):
     return predictions
 
 
-def _response(estimator, X, y_true, response_method):
+def _response(estimator, X, y_true, response_method, offset=None):
     """Observed values and predictions: for a binary classifier 0/1 and the probability of ``classes_[1]``."""
-    predictions = predictions_of(estimator, X, response_method)
+    predictions = predictions_of(estimator, X, response_method, **({} if offset is None else {"offset": offset}))
     if response_method == "auto":
         response_method = "predict_proba" if _is_classifier(estimator) else "predict"
     if response_method != "predict" and y_true is not None and hasattr(estimator, "classes_"):
@@ -133,7 +133,7 @@ class _MetricScorer:
         Parameters
         ----------
         **requests : bool or str
-            For ``sample_weight`` (``sensitive_features``, ``control_features``): True to take it, False to ignore it,
+            For ``sample_weight`` (``sensitive_features``, ``offset``, ...): True to take it, False to ignore it,
             or the name under which it is passed to the search, for example ``sample_weight="exposure"``.
 
         Returns
@@ -204,7 +204,7 @@ class FairnessScorer(_MetricScorer):
         if isinstance(sensitive_columns, str):
             raise TypeError(f"sensitive_columns must be a list of column names; found {sensitive_columns!r}")
         self.sensitive_columns = None if sensitive_columns is None else list(sensitive_columns)
-        requests = {"sensitive_features": True}
+        requests = {"sensitive_features": True, "offset": True}
         if callable(metric) and _accepts(metric, "sample_weight"):
             requests["sample_weight"] = True
         if callable(metric) and _accepts(metric, "control_features"):
@@ -212,14 +212,22 @@ class FairnessScorer(_MetricScorer):
         super().__init__(metric, greater_is_better, response_method, dict(options), requests)
 
     def __call__(
-        self, estimator, X, y_true=None, *, sensitive_features=None, sample_weight=None, control_features=None
+        self,
+        estimator,
+        X,
+        y_true=None,
+        *,
+        sensitive_features=None,
+        sample_weight=None,
+        control_features=None,
+        offset=None,
     ):
         """Score a fitted estimator on (X, y).
 
         Parameters
         ----------
         estimator : fitted estimator
-            Asked for its predictions; metadata are not passed on to it.
+            Asked for its predictions; no metadata but ``offset`` are passed on to it.
         X : (n, p) array or DataFrame
             Features.
         y_true : (n,) array, optional
@@ -230,6 +238,8 @@ class FairnessScorer(_MetricScorer):
             Row weights such as exposure.
         control_features : DataFrame, Series or array, (n,) or (n, d), optional
             Legitimate factors of the rows, for metrics that take them.
+        offset : (n,) array, optional
+            Offset of the rows, for estimators that predict with one.
 
         Returns
         -------
@@ -246,7 +256,7 @@ class FairnessScorer(_MetricScorer):
                 raise MissingSensitiveFeaturesError(self._missing_message())
             sensitive_features = self._columns_of(X)
         sensitive_features = given_to(self.metric, sensitive_features)
-        y_true, predictions = _response(estimator, X, y_true, self.response_method)
+        y_true, predictions = _response(estimator, X, y_true, self.response_method, offset)
         given = {"sample_weight": sample_weight, "control_features": control_features}
         given = {name: value for name, value in given.items() if value is not None}
         return self._sign(
@@ -310,28 +320,32 @@ class WeightedScorer(_MetricScorer):
                 f"{getattr(metric, '__name__', metric)!r} has no argument {weight_argument!r} to take the weights"
             )
         self.weight_argument = weight_argument
-        super().__init__(metric, greater_is_better, response_method, dict(options), {"sample_weight": True})
+        super().__init__(
+            metric, greater_is_better, response_method, dict(options), {"sample_weight": True, "offset": True}
+        )
 
-    def __call__(self, estimator, X, y_true, *, sample_weight=None):
+    def __call__(self, estimator, X, y_true, *, sample_weight=None, offset=None):
         """Score a fitted estimator on (X, y).
 
         Parameters
         ----------
         estimator : fitted estimator
-            Asked for its predictions; metadata are not passed on to it.
+            Asked for its predictions; no metadata but ``offset`` are passed on to it.
         X : (n, p) array or DataFrame
             Features.
         y_true : (n,) array
             Observed values.
         sample_weight : (n,) array, optional
             Row weights such as exposure.
+        offset : (n,) array, optional
+            Offset of the rows, for estimators that predict with one.
 
         Returns
         -------
         float
             Larger is better.
         """
-        y_true, predictions = _response(estimator, X, y_true, self.response_method)
+        y_true, predictions = _response(estimator, X, y_true, self.response_method, offset)
         weights = {} if sample_weight is None else {self.weight_argument: sample_weight}
         return self._sign(self.metric(y_true, predictions, **weights, **self.options))
 

@@ -240,7 +240,7 @@ def _settle_offset(raw, raw_objective, strength, max_iterations=30):
     loss, penalty, gradient = raw_objective.terms(raw, strength)
     total = loss + strength * penalty
     for _ in range(max_iterations):
-        curvature = float(raw_objective.probabilities @ raw_objective.loss.curvature(raw + offset))
+        curvature = float(raw_objective.probabilities @ raw_objective.curvature(raw + offset))
         move = -float(gradient.sum()) / curvature if curvature > 0 else 0.0
         # Far from the minimum the curvature says little: no step of more than a factor of e.
         move = float(np.clip(move, -1.0, 1.0)) if raw_objective.loss.link != "identity" else move

@@ -6,6 +6,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import expit
 
+from fairdcov._fitting import RawObjective
+
 __all__ = ["ACTIVATIONS", "Layers", "Units", "check_hidden_layer_sizes", "raw_predictions"]
 
 # Rows that pass through the layers at a time, a bound on the memory for activations.
@@ -73,7 +75,7 @@ class Units:
         The raw prediction is ``shift + spread * output``: an output of 0 is the constant model.
     """
 
-    def __init__(self, X, y, probabilities, loss):
+    def __init__(self, X, y, probabilities, loss, offset=None):
         self.mean = probabilities @ X
         self.scale = np.sqrt(probabilities @ (X - self.mean) ** 2)
         # A column that is constant up to rounding stays as it is. So do indicators: divided by its standard deviation,
@@ -82,9 +84,13 @@ class Units:
         self.scale[constant | ((X == 0) | (X == 1)).all(axis=0)] = 1.0
         average = float(probabilities @ y)
         self.shift = float(loss.intercept(average))
+        residual = y - average
+        if offset is not None:
+            self.shift = RawObjective(loss, y, probabilities, offset=offset).constant()
+            residual = y - offset - self.shift
         self.spread = 1.0
         if loss.link == "identity":
-            self.spread = float(np.sqrt(probabilities @ (y - average) ** 2)) or 1.0
+            self.spread = float(np.sqrt(probabilities @ residual**2)) or 1.0
 
     def standardise(self, X):
         """Features as the network takes them."""

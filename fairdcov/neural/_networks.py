@@ -19,6 +19,7 @@ class PenalisedNetwork(PenalisedEstimator):
         "eval_sample_weight": True,
         "eval_sensitive_features": True,
         "eval_control_features": True,
+        "eval_offset": True,
     }
 
     _problem_class = NetworkProblem
@@ -79,6 +80,8 @@ class PenalisedNetwork(PenalisedEstimator):
         eval_sample_weight=None,
         eval_sensitive_features=None,
         eval_control_features=None,
+        offset=None,
+        eval_offset=None,
     ):
         """Fit the network.
 
@@ -112,6 +115,8 @@ class PenalisedNetwork(PenalisedEstimator):
             eval_sample_weight=eval_sample_weight,
             eval_sensitive_features=eval_sensitive_features,
             eval_control_features=eval_control_features,
+            offset=offset,
+            eval_offset=eval_offset,
         )
 
     fill_docstring(fit, **FIT_PARTS, **{"use of eval_set": "Rows to stop early by, instead of a part of ``X``."})

@@ -63,6 +63,8 @@ class NetworkProblem:
         All strengths that will be asked for.
     control_features, eval_set, eval_sample_weight, eval_sensitive_features, eval_control_features : optional
         As passed to ``fit``.
+    offset, eval_offset : optional
+        As passed to ``fit``.
     """
 
     def __init__(
@@ -79,6 +81,8 @@ class NetworkProblem:
         eval_sample_weight=None,
         eval_sensitive_features=None,
         eval_control_features=None,
+        offset=None,
+        eval_offset=None,
     ):
         # 1. Parameters, and PyTorch, before any work is done.
         self.estimator = estimator
@@ -100,6 +104,7 @@ class NetworkProblem:
             loss,
             penalised=penalised,
             control_features=control_features,
+            offset=offset,
         )
         check_squarable(data.X)
         self._random_state = check_random_state(estimator.random_state)
@@ -113,6 +118,7 @@ class NetworkProblem:
             penalised=penalised,
             control_features=eval_control_features,
             conditional=control_features is not None,
+            offset=eval_offset,
         )
         if evaluated is None and estimator.early_stopping:
             held = self._hold_back(data)
@@ -120,12 +126,12 @@ class NetworkProblem:
         # 3. What depends on the target or on the protected attributes alone.
         threads = {"n_threads": estimator.n_threads}
         penalty = data.bind(estimator.penalty, penalised=penalised, **threads)
-        self._whole = RawObjective(loss, data.y, data.probabilities, penalty)
+        self._whole = RawObjective(loss, data.y, data.probabilities, penalty, data.offset)
         self._train, self._watched = self._whole, None
 
         def part_objective(part):
             penalty = part.bind(estimator.penalty, penalised=True, **threads) if penalised else None
-            return RawObjective(loss, part.y, part.probabilities, penalty)
+            return RawObjective(loss, part.y, part.probabilities, penalty, part.offset)
 
         with warnings.catch_warnings():
             # A part may well hold people of one kind only; the whole has been looked at.
@@ -133,13 +139,13 @@ class NetworkProblem:
             if held.any():
                 self._train = part_objective(data.part(~held))
                 part = data.part(held)
-                self._watched = RawObjective(loss, part.y, part.probabilities)
+                self._watched = RawObjective(loss, part.y, part.probabilities, offset=part.offset)
             elif evaluated is not None:
                 self._watched = part_objective(evaluated)
 
         # 4. Units and layers.
         self._X = data.X
-        self._units = units = Units(data.X, data.y, data.probabilities, loss)
+        self._units = units = Units(data.X, data.y, data.probabilities, loss, data.offset)
         self._layers = Layers(data.X.shape[1], check_hidden_layer_sizes(estimator.hidden_layer_sizes))
         standardised = units.standardise(data.X)
         self._held = held
@@ -153,7 +159,8 @@ class NetworkProblem:
         if len(self._train.y) * len(self._layers.is_weight) < _THREADED_PRODUCTS:
             self._n_threads = 1
         # The objective in units in which the constant model has curvature 1, whatever the target is counted in.
-        curvature = float(loss.curvature(np.array([units.shift]))[0]) * units.spread**2
+        constant = self._whole.curvature(np.full(len(data.y), units.shift))
+        curvature = float(data.probabilities @ constant) * units.spread**2
         self._unit = curvature if np.isfinite(curvature) and curvature > 0 else 1.0
         self._shrinkage = float(estimator.alpha) / data.weights.sum()
         self._guard = StrengthGuard(self._constant_loss(self._whole))
@@ -207,7 +214,7 @@ class NetworkProblem:
                     strength, partial(self._solve_penalised, parameters), first_guess=partial(self._guess, parameters)
                 )
                 warn_of_strength(estimator, strength, effective_strength)
-                warn_of_level(estimator, self._whole, lambda: solution.raw, effective_strength)
+                warn_of_level(estimator, self._whole, lambda: self._whole.whole(solution.raw), effective_strength)
             else:
                 effective_strength, solution = 0.0, self._settle(parameters, 0.0, unpenalised.converged, 0, _curves())
         if not solution.converged:
@@ -252,7 +259,8 @@ class NetworkProblem:
             def slope_of(rows, output):
                 # A batch stands for the whole: its weights are enlarged to the sum that they have there on average.
                 probabilities = objective.probabilities[rows] * (n_rows / len(rows))
-                batch = RawObjective(objective.loss, objective.y[rows], probabilities)
+                offset = None if objective.offset is None else objective.offset[rows]
+                batch = RawObjective(objective.loss, objective.y[rows], probabilities, offset=offset)
                 _, _, gradient = batch.terms(self._raw(output))
                 return gradient * (self._units.spread / self._unit)
 
@@ -378,8 +386,7 @@ class NetworkProblem:
 
     def _constant_loss(self, objective):
         """Loss of the constant model on the rows of an objective."""
-        losses, _ = objective.loss.loss_gradient(objective.y, np.full(len(objective.y), self._units.shift))
-        return float(objective.probabilities @ losses)
+        return objective.mean_loss(np.full(len(objective.y), self._units.shift))
 
     def _ridge(self, parameters):
         weights = parameters[self._layers.is_weight]

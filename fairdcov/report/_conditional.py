@@ -176,12 +176,11 @@ def _divergence(sample, names, settings):
         }
 
     try:
-        found = sample.attempt("conditional", names, "Jensen–Shannon divergence within strata", compute)
+        return compute()
     except ValueError as error:
         if "min_group_size" not in str(error) and "determine" not in str(error):
             raise
         return {"reason": "no stratum has two groups that are large enough for a divergence"}
-    return found or {}
 
 
 # --- gaps ----------------------------------------------------------------------------------------------------------

@@ -117,9 +117,6 @@ def _of_tolerance(equivalence):
             f"Gaps of {what} between groups, allowed from {bounds(equivalence['tolerance'])}: {test['outcome']}"
             + (f" ({'; '.join(parts)})." if parts else ".")
         )
-    if equivalence["not_judged"]:
-        names = ", ".join(equivalence["not_judged"])
-        return [*found, f"Gaps between groups of {names}, known as probabilities, were not judged."]
     return found or ["No attribute has two groups: there are no gaps to judge."]
 
 

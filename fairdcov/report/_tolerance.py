@@ -4,7 +4,7 @@ from fairdcov.inference import OUTCOMES, equivalence_test
 
 __all__ = ["check_tolerance", "tolerance_section"]
 
-_WITHIN, _UNSURE, _ = OUTCOMES
+_UNSURE = OUTCOMES[1]
 
 
 def check_tolerance(sample, confidence):
@@ -33,8 +33,7 @@ def tolerance_section(sample, settings):
     -------
     dict or None
         None where no tolerance was given. ``outcome`` is that of the last of the ``tests``: of mean prices, or given
-        control features or legitimate factors where there are some. It is not within where an attribute could not be
-        judged.
+        control features or legitimate factors where there are some.
     """
     tolerance = settings["tolerance"]
     if tolerance is None:
@@ -46,23 +45,21 @@ def tolerance_section(sample, settings):
         "outcome": _UNSURE,
         "decided_by": "relative_mean",
         "tests": [],
-        "not_judged": [],
     }
     # The audit remarks on attributes that are constant.
     names = [name for name in sample.names if sample.groups((name,)).n_groups > 1]
     if not names:
         return section
     given = _given(sample)
-    tests = _tests(sample, names, settings, section, given)
-    if tests is None:
-        section["not_judged"] = [name for name in names if name in sample.probabilities]
-        names = [name for name in names if name not in sample.probabilities]
-        tests = _tests(sample, names, settings, section, given) if names else []
+    tests = [_test(sample, names, settings, section, "relative_mean", None)]
+    if given is not None:
+        try:
+            tests.append(_test(sample, names, settings, section, "given_factors", given))
+        except (TypeError, ValueError) as error:
+            # Factors that determine the attributes, or dates: a finding about the factors, not a reason for no report.
+            tests.append(_untested(given, str(error)))
     section["tests"] = tests
-    if tests:
-        section["outcome"], section["decided_by"] = tests[-1]["outcome"], tests[-1]["measure"]
-    if section["not_judged"] and section["outcome"] == _WITHIN:
-        section["outcome"] = _UNSURE
+    section["outcome"], section["decided_by"] = tests[-1]["outcome"], tests[-1]["measure"]
     return section
 
 
@@ -71,23 +68,6 @@ def _given(sample):
     if sample.control is not None:
         return sample.control.to_native()
     return sample.features[[*sample.legitimate]].to_native() if sample.legitimate else None
-
-
-def _tests(sample, names, settings, section, given):
-    """The equivalence tests of some attributes, None where they are not there for probabilities."""
-
-    def compute():
-        return [_test(sample, names, settings, section, "relative_mean", None)]
-
-    tests = sample.attempt("equivalence", names, "equivalence tests of gaps", compute)
-    if tests is None or given is None:
-        return tests
-    try:
-        tests.append(_test(sample, names, settings, section, "given_factors", given))
-    except (TypeError, ValueError) as error:
-        # Factors that determine the attributes, or dates: a finding about the factors, not a reason for no report.
-        tests.append(_untested(given, str(error)))
-    return tests
 
 
 def _test(sample, names, settings, section, measure, legitimate_features):

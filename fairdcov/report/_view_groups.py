@@ -50,14 +50,6 @@ def tolerance_part(data):
     blocks = [Text(f"{found['outcome'].capitalize()}."), Text(words)]
     if len(found["tests"]) > 1:
         blocks.append(Text("Legitimate factors were named: the gaps given these factors decide."))
-    # Reports of schema 1.2 do not say.
-    if found.get("not_judged"):
-        blocks.append(
-            Text(
-                f"Not judged, as known as probabilities: {', '.join(found['not_judged'])}. The whole is within "
-                "tolerance only where every attribute is."
-            )
-        )
     for test in found["tests"]:
         blocks += _tolerance_test(test, found)
     return Section("tolerance", "Within tolerance?", blocks)

@@ -19,6 +19,7 @@ from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from fairdcov import DCovGammaRegressor
 from fairdcov.actuarial import Rebalancer, balance_table
 
 
@@ -299,3 +300,17 @@ def test_negative_predictions_of_rows_that_do_not_count(sample):
 def test_without_target(sample):
     with pytest.raises(ValueError, match="Rebalancer requires y to be passed, but the target y is None"):
         Rebalancer(FrozenEstimator(PoissonRegressor().fit(sample[0], sample[1]))).fit(sample[0], None)
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_an_offset_is_part_of_what_is_balanced(rng, pipeline):
+    X, offset, exposure = rng.normal(size=(300, 2)), rng.normal(size=300), rng.uniform(0.5, 1.0, 300)
+    y = rng.gamma(2.0, np.exp(offset + X[:, 0]) / 2)
+    model = DCovGammaRegressor(strength=0)
+    model = Rebalancer(make_pipeline(StandardScaler(), model) if pipeline else model)
+    model.fit(X, y, sample_weight=exposure, offset=offset)
+    assert model.predict(X, offset=offset) @ exposure == pytest.approx(y @ exposure)
+    if not pipeline:
+        assert model.score(X, y, offset=offset) > 0
+    with pytest.raises(ValueError, match="was fitted with an offset"):
+        model.predict(X)

@@ -98,7 +98,7 @@ def test_what_is_refused(make, data):
     if make is not network:
         patient.set_params(early_stopping_rounds=None)
     for alone in ("eval_sample_weight", "eval_sensitive_features", "eval_control_features"):
-        with pytest.raises(ValueError, match="eval_sensitive_features and eval_control_features need an eval_set"):
+        with pytest.raises(ValueError, match="eval_control_features and eval_offset need an eval_set"):
             patient.fit(**data["fit"], **{alone: data["weights"]})
     for wrong in ([data["set"], data["set"]], (X,), [1, 2], X):
         with pytest.raises(ValueError, match=r"eval_set must be one pair \(X, y\), or a list of one; found"):

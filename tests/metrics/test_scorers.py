@@ -187,7 +187,7 @@ def test_a_metric_of_the_user_that_grows_with_fairness_and_knows_no_weights(data
     scorer = make_fairness_scorer(similarity, greater_is_better=True)
     model = Ridge().fit(X, y)
     assert scorer(model, X, y, sensitive_features=people) == similarity(y, model.predict(X), sensitive_features=people)
-    assert set(scorer.requests) == {"sensitive_features"}
+    assert set(scorer.requests) == {"sensitive_features", "offset"}
     with sklearn.config_context(enable_metadata_routing=True):
         model = Ridge().set_fit_request(sample_weight=True)
         params = {"sensitive_features": people, "sample_weight": exposure}
@@ -227,7 +227,8 @@ def test_repr_tells_what_differs():
 
 def test_with_requests_leaves_the_scorer_as_it_is():
     changed = fm.neg_js_divergence_scorer.with_requests(sample_weight=False)
-    assert changed.requests == {"sensitive_features": True, "sample_weight": False, "control_features": True}
+    kept = {"sensitive_features": True, "control_features": True, "offset": True}
+    assert changed.requests == {**kept, "sample_weight": False}
     assert all(request is True for request in fm.neg_js_divergence_scorer.requests.values())
     with pytest.raises(TypeError, match="takes the metadata"):
         fm.gini_scorer.with_requests(sensitive_features=True)

@@ -9,6 +9,7 @@ import pytest
 
 from fairdcov import DCovPoissonRegressor, DiscriminationFreeRegressor, with_probabilities
 from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.inference import equivalence_test
 from fairdcov.metrics import ccdcov, js_divergence, null_distribution, proxy_discrimination, tier_summary
 from fairdcov.report import AuditReport, audit
 
@@ -122,7 +123,7 @@ def test_probabilities_0_and_1_give_the_figures_of_the_observed_attribute(book):
 
 
 def test_what_is_not_there_for_probabilities_is_said(soft, soft_data):
-    assert {entry["section"] for entry in soft_data["left_out"]} >= {"equivalence", "groups", "tiers", "proxies"}
+    assert {entry["section"] for entry in soft_data["left_out"]} >= {"groups", "tiers", "proxies"}
     text = soft.to_markdown()
     for words in ("no screening of the features for race", "no bootstrap intervals of actual to expected for race"):
         assert words in text
@@ -133,18 +134,24 @@ def test_what_is_not_there_for_probabilities_is_said(soft, soft_data):
     assert row["share"] > 0
 
 
-def test_the_whole_is_not_within_where_an_attribute_was_not_judged(soft, soft_data):
+def test_gaps_of_probabilities_are_judged(book, soft_data):
     found = soft_data["equivalence"]
-    assert [part["outcome"] for part in found["tests"][-1]["attributes"]] == ["within tolerance"]
-    assert (found["outcome"], found["not_judged"]) == ("not enough evidence", ["race"])
-    assert "Gaps between groups of race, known as probabilities, were not judged." in soft.summary
+    judged = found["tests"][0]
+    assert [part["attributes"] for part in judged["attributes"]] == [["gender"], ["race"], ["gender", "race"]]
+    given = with_probabilities(book["people"], RACE)
+    expected = equivalence_test(
+        book["price"], given, tolerance=found["tolerance"], sample_weight=book["exposure"], min_group_size=4
+    )
+    assert [row["gap"] for row in judged["groups"]] == pytest.approx([row["gap"] for row in expected.groups])
+    assert judged["outcome"] == expected.outcome
 
 
 def test_declared_attributes_do_as_well_and_so_does_race_alone(book):
     people = with_probabilities(book["people"][LEVELS], RACE)
     found = audit(None, book["price"], people, features=book["features"], tolerance=0.1, **QUICK).to_dict()
     assert [part["attributes"] for part in found["groups"]] == [["race"]]
-    assert found["equivalence"]["outcome"] == "not enough evidence"
+    assert found["equivalence"]["outcome"] in ("within tolerance", "not enough evidence", "outside tolerance")
+    assert [part["attributes"] for part in found["equivalence"]["tests"][0]["attributes"]] == [["race"]]
     assert found["proxies"] is None
 
 
@@ -185,7 +192,8 @@ def test_dependence_within_strata_is_that_of_the_metrics(book, soft_data):
     assert race["normalized"] == pytest.approx(ccdcov(None, book["price"], normalize=True, **given))
     assert race["test"]["p_value"] == 0.1
     assert race["test"]["n_strata"] == 5
-    assert race["js_divergence"] is None
+    soft_divergence = js_divergence(None, book["price"], min_group_size=4, **given)
+    assert race["js_divergence"] == pytest.approx(soft_divergence)
     assert both["normalized"] > 0
 
 

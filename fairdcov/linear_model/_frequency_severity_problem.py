@@ -1,0 +1,183 @@
+"""The fit of frequency and severity with one penalty, in numbered stages."""
+
+from dataclasses import replace
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import column_or_1d
+
+from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._fitting import ProductCoefficientObjective, ProductObjective, check_offset, read_training_data
+from fairdcov.encoding import warn_about_order
+from fairdcov.linear_model._problem import START_TOLERANCE, LinearProblem
+
+__all__ = ["PARTS", "FrequencySeverityProblem"]
+
+PARTS = ("frequency", "severity")
+
+
+def _first_rows(wrong):
+    """How many rows, and which is the first."""
+    return f"{int(wrong.sum())} row(s), first in row {int(np.flatnonzero(wrong)[0])}"
+
+
+def _check_claims(claims, amounts):
+    """Claim counts of rows with these claim costs, (n,) float64, or raise."""
+    if claims is None:
+        raise ValueError(
+            "FrequencySeverityRegressor needs the number of claims of each row beside their cost: pass "
+            "fit(..., claims=counts)"
+        )
+    claims = check_finite_vector(claims, "claims")
+    check_consistent_rows(len(amounts), claims, "claims")
+    if (claims < 0).any():
+        raise ValueError(f"claims must not be negative; found {_first_rows(claims < 0)}")
+    broken = claims != np.round(claims)
+    if broken.any():
+        raise ValueError(
+            f"claims must be whole numbers, the claims of each row and not per unit of exposure; found "
+            f"{claims[broken][0]:g} among {_first_rows(broken)}"
+        )
+    without = (amounts > 0) & (claims == 0)
+    if without.any():
+        raise ValueError(
+            f"y has an amount without claims in {_first_rows(without)}: put claims right, or set y to 0 there"
+        )
+    free = (claims > 0) & (amounts <= 0)
+    if free.any():
+        raise ValueError(
+            f"claims have no amount (y is 0) in {_first_rows(free)}: a gamma severity is above 0. Count only claims "
+            "with a cost, or put y right"
+        )
+    return claims
+
+
+class FrequencySeverityProblem(LinearProblem):
+    """All of a fit that does not depend on the strength: both designs, the bound penalty, start and preconditioner."""
+
+    def __init__(
+        self,
+        estimator,
+        X,
+        y,
+        sample_weight,
+        sensitive_features,
+        strengths,
+        *,
+        claims=None,
+        control_features=None,
+        frequency_offset=None,
+        severity_offset=None,
+    ):
+        # 1. Parameters.
+        self.estimator = estimator
+        estimator._check_parameters()
+        penalised = any(strengths)
+        self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, START_TOLERANCE)
+
+        # 2. Data: rows of positive exposure, their claims and what these cost.
+        warn_about_order(X=X, y=y, claims=claims, frequency_offset=frequency_offset, severity_offset=severity_offset)
+        data = read_training_data(
+            estimator,
+            X,
+            y,
+            sample_weight,
+            sensitive_features,
+            estimator._loss(),
+            penalised=penalised,
+            control_features=control_features,
+        )
+        n_rows = len(column_or_1d(y))
+        keep = check_sample_weight(sample_weight, n_rows) > 0
+        if claims is not None:
+            claims = check_finite_vector(claims, "claims")
+            check_consistent_rows(n_rows, claims, "claims")
+            claims = claims[keep]
+        self.claims = claims = _check_claims(claims, data.y)
+        offsets = [
+            None if offset is None else check_offset(offset, n_rows, name=f"{part}_offset")[keep]
+            for part, offset in zip(PARTS, (frequency_offset, severity_offset), strict=True)
+        ]
+
+        # 3. The two models, each of its own features, target and weights.
+        some = claims > 0
+        amounts = data.y * data.weights
+        targets = (claims / data.weights, np.where(some, amounts / np.where(some, claims, 1.0), 1.0))
+        self.parts, models = [], []
+        for part, target, weights, offset in zip(PARTS, targets, (data.weights, claims), offsets, strict=True):
+            fitted, model = estimator._prepare_part(part, data.X, target, weights, offset)
+            self.parts.append(fitted)
+            models.append(model)
+
+        # 4. What depends on the target or on the protected attributes alone.
+        penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
+        raw_objective = ProductObjective(
+            [model.raw_objective for model in models],
+            (1.0, float(claims.sum() / data.weights.sum())),
+            data.y,
+            data.probabilities,
+            penalty,
+        )
+        self._start_from(ProductCoefficientObjective(models, raw_objective))
+
+    def _constant_model(self):
+        constants = []
+        for model in self.objective.models:
+            parameters = np.zeros(model.n_parameters)
+            if model.fit_intercept:
+                parameters[-1] = model.raw_objective.constant()
+            constants.append(parameters)
+        return np.concatenate(constants)
+
+    def _solve_penalised(self, parameters, strength):
+        # Balanced at once, so that what is compared with the constants is the model that comes out.
+        solution = super()._solve_penalised(parameters, strength)
+        parameters = self._published(solution.parameters)
+        parts, _ = self.objective.parts_gradient(parameters, strength)
+        return replace(solution, parameters=parameters, parts=parts)
+
+    def _published(self, parameters):
+        """Parameters with intercepts that give the observed number of claims and their observed cost."""
+        models = self.objective.models
+        if not (self.estimator.balance and all(model.fit_intercept for model in models)):
+            return parameters
+        frequency, severity = (own.copy() for own in self.objective.split(parameters))
+        counts, raw = models[0].raw_objective, self.raw_objective
+        expected = counts.response(models[0].raw(frequency))
+        frequency[-1] += np.log((counts.probabilities @ counts.y) / (counts.probabilities @ expected))
+        premium = np.exp(raw.whole(self.objective.raw(np.concatenate([frequency, severity]))))
+        severity[-1] += np.log((raw.probabilities @ raw.y) / (raw.probabilities @ premium))
+        return np.concatenate([frequency, severity])
+
+    def _attributes(self, solution, effective_strength, n_iterations):
+        raw_objective, parameters = self.raw_objective, self._published(solution.parameters)
+        parts, _ = self.objective.parts_gradient(parameters, effective_strength)
+        penalty = raw_objective.penalty_value(self.objective.raw(parameters))
+        attributes = {
+            **raw_objective.attributes(parts.loss, penalty, parts.total),
+            "n_iter_": max(1, n_iterations),
+            "converged_": solution.converged,
+            "effective_strength_": effective_strength,
+        }
+        named = zip(PARTS, self.parts, self.objective.models, self.objective.split(parameters), strict=True)
+        for name, (head, final), model, own in named:
+            attributes[f"{name}_"] = _finished(head, final, model, own, attributes)
+        return attributes
+
+
+def _finished(head, final, model, parameters, attributes):
+    """A fitted part with these parameters."""
+    coefficients, intercept = parameters, 0.0
+    if model.fit_intercept:
+        coefficients, intercept = parameters[:-1].copy(), float(parameters[-1])
+    finished = clone(final)
+    learnt = {name: value for name, value in vars(final).items() if name.endswith("_")}
+    finished.__dict__.update(learnt, **final._publish(coefficients, intercept))
+    loss = model.raw_objective.mean_loss(model.raw(parameters))
+    finished.__dict__.update(
+        model.raw_objective.attributes(loss, float("nan"), loss + model.ridge_term(parameters)),
+        **{name: attributes[name] for name in ("n_iter_", "converged_", "effective_strength_")},
+    )
+    # Its own penalty and strength had no part in the fit.
+    return finished if head is None else Pipeline([*head.steps[:-1], (head.steps[-1][0], finished)])

@@ -1,0 +1,78 @@
+"""``--offset``: a known part of the prediction that fit and predict read from a column."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from .conftest import QUICK, check_refused, portfolio
+
+COLUMNS = ["mileage", "density", "vehicle_type", "gender", "exposure", "claims", "log_base"]
+
+
+@pytest.fixture
+def book():
+    book = portfolio(1_000)
+    return book.assign(log_base=np.log(0.1) + 0.02 * (book["bonus_malus"] - 100))[COLUMNS]
+
+
+ARGUMENTS = ["--target", "claims", "--exposure", "exposure", "--sensitive", "gender", *QUICK]
+
+
+@pytest.mark.parametrize("model", ["glm", "lightgbm"])
+def test_fit_and_predict_with_an_offset(run, save, tmp_path, book, model):
+    if model == "lightgbm":
+        pytest.importorskip("lightgbm")
+    path = save(book)
+    options = [] if model == "glm" else ["--model-option", "n_estimators=20", "n_penalised_rounds=10", "num_leaves=4"]
+    result = run(
+        "fit", path, *ARGUMENTS, "--offset", "log_base", "--model", model, *options, "--output", tmp_path / "o"
+    )
+    assert result.code == 0, result.err
+    if model == "glm":
+        assert (
+            "relativities.csv is what the model adds to log_base: multiply by exp(log_base)" in result.out + result.err
+        )
+    base = np.exp(book["log_base"])
+    assert f"offset log_base: exp(log_base) from {base.min():.4g} to {base.max():.4g}" in result.out
+    settings = json.loads((tmp_path / "o" / "settings.json").read_text(encoding="utf-8"))
+    assert settings["offset"] == "log_base"
+    assert set(settings["features"]) == {"mileage", "density", "vehicle_type"}
+    scored = pd.read_parquet(tmp_path / "o" / "scored.parquet")
+    fitted = scored["prediction_rows"] == "fitted"
+    total = (scored["prediction"] * scored["exposure"])[fitted].sum()
+    assert total == pytest.approx(scored["claims"][fitted].sum(), rel=0.02)
+    # The column of the same name, or another one, and never none.
+    new = book.drop(columns=["gender", "claims", "exposure"])
+    assert run("predict", tmp_path / "o", save(new, "new.parquet"), "--output", tmp_path / "n.parquet").code == 0
+    again = pd.read_parquet(tmp_path / "n.parquet")["prediction"]
+    np.testing.assert_allclose(again, scored["prediction"])
+    renamed = save(new.rename(columns={"log_base": "log_bass"}), "renamed.parquet")
+    result = run("predict", tmp_path / "o", renamed, "--output", tmp_path / "r.parquet")
+    check_refused(result, "has no column 'log_base', the offset that the model was fitted with")
+    result = run("predict", tmp_path / "o", renamed, "--offset", "log_bass", "--output", tmp_path / "r.parquet")
+    assert result.code == 0, result.err
+    np.testing.assert_allclose(pd.read_parquet(tmp_path / "r.parquet")["prediction"], again)
+    assert (tmp_path / "o" / "relativities.csv").is_file() == (model == "glm")
+
+
+def test_offsets_that_are_refused(run, save, tmp_path, book):
+    output = ["--output", tmp_path / "out"]
+    result = run("fit", save(book), *ARGUMENTS, "--offset", "claims", *output)
+    check_refused(result, "--offset names 'claims', which --target names already")
+    result = run("fit", save(book), *ARGUMENTS, "--offset", "log_bas", *output)
+    check_refused(result, "did you mean 'log_base'?")
+    result = run("fit", save(book), *ARGUMENTS, "--offset", "log_base", "--features", "log_base", "mileage", *output)
+    check_refused(result, "--features names 'log_base', which --offset names already")
+    result = run(
+        "fit", save(book.assign(log_base=[None, *book["log_base"][1:]])), *ARGUMENTS, "--offset", "log_base", *output
+    )
+    check_refused(result, "log_base")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_model_without_an_offset_takes_none(run, save, tmp_path, book):
+    assert run("fit", save(book), *ARGUMENTS, "--exclude", "log_base", "--output", tmp_path / "out").code == 0
+    result = run("predict", tmp_path / "out", save(book), "--offset", "log_base", "--output", tmp_path / "s.parquet")
+    check_refused(result, "the model was fitted without an offset")
