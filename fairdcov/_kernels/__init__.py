@@ -7,15 +7,20 @@ tile.
 :mod:`fairdcov._kernels._reference` holds the short NumPy definitions that the kernels are tested against.
 """
 
-import os
-
 import numpy as np
 
 from fairdcov._kernels import _features, _order, _profiles, _scan, _soft, _tiles, _univariate
+from fairdcov._kernels._lattice import GridRows, Lattice, extent, grid_gradient, grid_masses
+from fairdcov._kernels._threads import usable_threads
 
 __all__ = [
+    "GridRows",
+    "Lattice",
     "ascending_order",
+    "extent",
     "feature_signed_products",
+    "grid_gradient",
+    "grid_masses",
     "pad_columns",
     "profile_signed_products",
     "profile_values",
@@ -37,27 +42,6 @@ _RADIX = (6, 2048)
 _FEW_ROWS = 1024
 # Assignments that go through one sweep of profile_values together.
 _GROUP = 4
-
-
-_forked = False
-
-
-def _mark_as_forked():
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_mark_as_forked)
-
-
-def _usable_threads(n_threads):
-    """Threads that a tile kernel can use: no more than it has stripes, and one alone in a forked child.
-
-    GNU OpenMP keeps the threads of the first parallel loop for the next; a fork copies its books but not the threads,
-    and the child would wait for them for ever.
-    """
-    return 1 if _forked else max(1, min(int(n_threads), _tiles.STRIPES))
 
 
 def _float(array):
@@ -417,7 +401,7 @@ def _tile_sums(blocks, half, scale, partners, own_sign, weights, n_threads):
     dims = np.array([block.shape[1] for block in blocks], dtype=np.intp)
     accumulators = np.zeros((_tiles.STRIPES, n))
     scratch = np.empty((_tiles.STRIPES, 2 * _tiles.TILE_COLUMNS))
-    n_threads = _usable_threads(n_threads)
+    n_threads = usable_threads(n_threads)
     _tiles.pair_sums(points, dims, half, scale, partners, own_sign, _float(weights), n_threads, scratch, accumulators)
     return accumulators.sum(axis=0)
 
