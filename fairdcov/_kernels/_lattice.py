@@ -18,6 +18,8 @@ _EVEN_BELOW = 3
 # Nodes that a table may have, over those asked for: the least ratio is half of that.
 _MOST_NODES = math.sqrt(2.0)
 _MOST_DIGITS = 40
+# Entries of the tables of all threads together (256 MiB).
+_MOST_ENTRIES = 2**25
 _NO_NUMBERS, _NO_STARTS = np.empty(0), np.empty(0, dtype=np.int64)
 
 
@@ -194,8 +196,9 @@ def grid_masses(u, rows, lattice, total, largest_excess=0.0, *, n_threads=1):
         ``sum_i w_i^2 m_i I_ii`` and ``sum_i w_i^2 I_ii``, with the interpolant I of the distance of a row to itself
         and ``m_i = p_i' N p_i + 2 e_i``.
     """
-    n_threads = max(1, min(usable_threads(n_threads), _blocks(len(u))))
-    tables = np.zeros((n_threads, len(rows.matrix) + rows.has_excess, lattice.n_cells + 1), dtype=np.int64)
+    shape = len(rows.matrix) + rows.has_excess, lattice.n_cells + 1
+    n_threads = max(1, min(usable_threads(n_threads), _blocks(len(u)), _MOST_ENTRIES // (shape[0] * shape[1])))
+    tables = np.zeros((n_threads, *shape), dtype=np.int64)
     scale = _WHOLE / power_of_two_beyond(total)
     excess_scale = _WHOLE / power_of_two_beyond(total * largest_excess) if largest_excess else 0.0
     own = np.zeros((_blocks(len(u)), 2))
