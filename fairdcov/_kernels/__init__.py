@@ -40,6 +40,8 @@ _NOTHING = np.empty(0)
 # Counts for up to six passes of a radix sort over 2,048 buckets; it pays from about as many rows as buckets.
 _RADIX = (6, 2048)
 _FEW_ROWS = 1024
+# Sorted rows are cut into parts of so many at least, each a sweep of its own.
+_ROWS_OF_A_PART = 8192
 # Assignments that go through one sweep of profile_values together.
 _GROUP = 4
 
@@ -122,7 +124,7 @@ def pad_columns(matrix):
     return padded
 
 
-def profile_signed_products(u, codes, matrix, *, weights=None, order=None, return_signed_weights=False):
+def profile_signed_products(u, codes, matrix, *, weights=None, order=None, return_signed_weights=False, n_threads=1):
     """``w_i sum_j w_j sign(u_i - u_j) matrix[k(i), k(j)]`` for rows with profiles ``k = codes``.
 
     Parameters
@@ -139,6 +141,8 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None, retur
         ``np.argsort(u)`` when it is known already.
     return_signed_weights : bool
         Whether to return :func:`signed_sums` of the weights as well, a by-product.
+    n_threads : int
+        Threads to use; the result does not depend on it.
 
     Returns
     -------
@@ -149,8 +153,13 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None, retur
     matrix = _padded(matrix)
     out, signed = np.empty_like(u), np.empty_like(u) if return_signed_weights else _NOTHING
     weights = _NOTHING if weights is None else _rows(weights, u, "weights")
-    balance, products = _aligned_zeros(2, matrix.shape[1])
-    _profiles.sweep(u, _given_order(u, order), codes, weights, matrix, balance, products, out, signed)
+    n_parts = max(1, min(_profiles.PARTS, len(u) // _ROWS_OF_A_PART))
+    ends = np.empty(n_parts + 1, dtype=np.int64)
+    scratch = _aligned_zeros(2 * n_parts + 1, matrix.shape[1])
+    balances, products = scratch[: n_parts + 1], scratch[n_parts + 1 :]
+    n_threads = min(usable_threads(n_threads), n_parts)
+    order = _given_order(u, order)
+    _profiles.sweep(u, order, codes, weights, matrix, n_threads, ends, balances, products, out, signed)
     return (out, signed) if return_signed_weights else out
 
 

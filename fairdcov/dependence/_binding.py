@@ -216,7 +216,7 @@ def _bind_distance(blocks, sample, options):
     if method == "nodes":
         return _node_form(sample, -distances(points, points), blocks.distance_error(0, _row_weights(sample)))
     if method == "profiles":
-        return ProfileForm(sample, -distances(points, points))
+        return ProfileForm(sample, -distances(points, points), options.n_threads)
     if method == "univariate":
         return UnivariateForm(sample, points[:, 0])
     if method == "tiles":
@@ -240,7 +240,7 @@ def _bind_summed(blocks, sample, options):
         method = options.method if options.method == "grid" else "auto"
         method = _choose_method(blocks, replace(options, method=method), univariate=False)
         if method == "profiles":
-            return ProfileForm(sample, -sum(distances(points, points) for points in blocks.points))
+            return ProfileForm(sample, -sum(distances(points, points) for points in blocks.points), options.n_threads)
     forms = []
     for b in range(n_blocks):
         block = blocks.single(b)
@@ -282,7 +282,7 @@ def _bind_joint(blocks, sample, c, scale_invariant, options):
         pair_sum = weights @ matrix @ weights
         if sample.statistic == "u":
             pair_sum -= weights @ np.diag(matrix)
-        form = ProfileForm(sample, matrix)
+        form = ProfileForm(sample, matrix, options.n_threads)
     else:
         if method == "tiles":
             form = TileForm(sample, factors, options.n_threads)
@@ -401,7 +401,7 @@ def bind_dependence(
         takes profiles when they are few and fit scikit-learn's ``working_memory``, the univariate sweep for a single
         continuous attribute, and otherwise tiles or (when allowed, beyond 20,000 rows) an approximation.
     n_threads : int, optional
-        Threads of the tile kernels; results do not depend on it.
+        Threads of the sweep over profiles, the tiles and the grid; results do not depend on it.
     approximate : bool, default=True
         Whether ``"auto"`` may choose the approximation.
     n_components : int, default=256

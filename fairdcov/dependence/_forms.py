@@ -125,8 +125,9 @@ class ProfileForm(DependenceForm):
 
     method = "profiles"
 
-    def __init__(self, sample, matrix):
+    def __init__(self, sample, matrix, n_threads=1):
         """``matrix`` is W between two different rows of each pair of profiles."""
+        self._n_threads = n_threads
         centred = sample.centred_profile_matrix(matrix)
         self.n_samples = len(sample.codes)
         self._codes = sample.codes
@@ -142,7 +143,13 @@ class ProfileForm(DependenceForm):
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""
         return _kernels.profile_signed_products(
-            u, self._codes, self._matrix, weights=self._row_weights, order=order, return_signed_weights=True
+            u,
+            self._codes,
+            self._matrix,
+            weights=self._row_weights,
+            order=order,
+            return_signed_weights=True,
+            n_threads=self._n_threads,
         )
 
     def grid_rows(self):
