@@ -496,7 +496,7 @@ class DependencePenalty(Penalty):
             ``sum_l pi_l psi(u, S | L = l)`` with the shares pi_l of the weight. Several are crossed; numbers are cut as
             ``control_bins`` says.
         n_threads : int, optional
-            Threads that the penalty may use, those of tiles and grids.
+            Threads that the penalty may use; its numbers do not depend on it.
         reduction : fairdcov.dependence.Reduction, optional
             With ``method="grid"``: the processes that share the rows, of which each binds and evaluates its own with
             the same profiles in the same order. Value and gradient are then those of all rows together.
@@ -562,7 +562,7 @@ class DependencePenalty(Penalty):
                 options["sample_weight"] = weights = given_weights
             options["reduction"] = reduction
         if strata is None:
-            form = bind_dependence(blocks, self._measure, attribute_nodes=True, **options)
+            form = bind_dependence(blocks, self._measure, attribute_nodes=True, parallel_sweep=True, **options)
         else:
             form = bind_strata(blocks, strata, self._measure, **options)
         total = self.scale == "total"

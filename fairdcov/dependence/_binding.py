@@ -133,6 +133,7 @@ class _Options:
     random_state: int
     many_rows: float = MANY_ROWS
     attribute_nodes: bool = False
+    sweep_threads: int = 1
 
 
 def _n_components(n_components, n_profiles):
@@ -216,7 +217,7 @@ def _bind_distance(blocks, sample, options):
     if method == "nodes":
         return _node_form(sample, -distances(points, points), blocks.distance_error(0, _row_weights(sample)))
     if method == "profiles":
-        return ProfileForm(sample, -distances(points, points), options.n_threads)
+        return ProfileForm(sample, -distances(points, points), options.sweep_threads)
     if method == "univariate":
         return UnivariateForm(sample, points[:, 0])
     if method == "tiles":
@@ -240,7 +241,9 @@ def _bind_summed(blocks, sample, options):
         method = options.method if options.method == "grid" else "auto"
         method = _choose_method(blocks, replace(options, method=method), univariate=False)
         if method == "profiles":
-            return ProfileForm(sample, -sum(distances(points, points) for points in blocks.points), options.n_threads)
+            return ProfileForm(
+                sample, -sum(distances(points, points) for points in blocks.points), options.sweep_threads
+            )
     forms = []
     for b in range(n_blocks):
         block = blocks.single(b)
@@ -282,7 +285,7 @@ def _bind_joint(blocks, sample, c, scale_invariant, options):
         pair_sum = weights @ matrix @ weights
         if sample.statistic == "u":
             pair_sum -= weights @ np.diag(matrix)
-        form = ProfileForm(sample, matrix, options.n_threads)
+        form = ProfileForm(sample, matrix, options.sweep_threads)
     else:
         if method == "tiles":
             form = TileForm(sample, factors, options.n_threads)
@@ -375,6 +378,7 @@ def bind_dependence(
     random_state=0,
     many_rows=MANY_ROWS,
     attribute_nodes=False,
+    parallel_sweep=False,
     grid_size=GRID_SIZE,
     reduction=None,
 ):
@@ -401,7 +405,7 @@ def bind_dependence(
         takes profiles when they are few and fit scikit-learn's ``working_memory``, the univariate sweep for a single
         continuous attribute, and otherwise tiles or (when allowed, beyond 20,000 rows) an approximation.
     n_threads : int, optional
-        Threads of the sweep over profiles, the tiles and the grid; results do not depend on it.
+        Threads of the tiles and the grid; results do not depend on it.
     approximate : bool, default=True
         Whether ``"auto"`` may choose the approximation.
     n_components : int, default=256
@@ -413,6 +417,8 @@ def bind_dependence(
     attribute_nodes : bool, default=False
         Whether ``"auto"`` prefers nodes of the attributes to the approximation, beyond 400,000 shares of rows
         in profiles together with nodes of the predictions.
+    parallel_sweep : bool, default=False
+        Whether the sweep over profiles uses the threads as well: where forms are evaluated one after the other.
     grid_size : int, default=4096
         Nodes of ``method="grid"``, about.
     reduction : Reduction, optional
@@ -462,7 +468,10 @@ def bind_dependence(
             probabilities = row_probabilities(weights)
             blocks = _counted_profiles(blocks, weights)
     threads = resolve_n_threads(n_threads)
-    options = _Options(method, threads, approximate, n_components, random_state, many_rows, attribute_nodes)
+    sweep_threads = threads if parallel_sweep else 1
+    options = _Options(
+        method, threads, approximate, n_components, random_state, many_rows, attribute_nodes, sweep_threads
+    )
     if measure == "ccdcov":
         blocks = blocks.concatenated()
     blocks, options = _with_nodes(blocks, probabilities, measure, options)

@@ -90,7 +90,9 @@ def _evaluate(x, blocks, sample_weight, return_gradient, measure, **options):
     """Value of a measure with its constant, or value and gradient."""
     x, matrices, sample_weight = _check_arguments(x, blocks, sample_weight)
     blocks = SensitiveBlocks.from_arrays(matrices)
-    form = bind_dependence(blocks, measure, sample_weight=sample_weight, approximate=False, **options)
+    form = bind_dependence(
+        blocks, measure, sample_weight=sample_weight, approximate=False, parallel_sweep=True, **options
+    )
     value, gradient = form.value_gradient(x)
     return _result(value + form.constant, gradient, return_gradient)
 
@@ -132,7 +134,7 @@ def distance_covariance(
     return_gradient : bool, default=False
         Return the gradient as well.
     n_threads : int, optional
-        Threads of tiles and grids; all available for None. The result does not depend on it.
+        Threads; all available for None. The result does not depend on it.
 
     Returns
     -------
@@ -192,7 +194,7 @@ def concatenated_distance_covariance(
     return_gradient : bool, default=False
         Return the gradient as well.
     n_threads : int, optional
-        Threads of tiles and grids; all available for None. The result does not depend on it.
+        Threads; all available for None. The result does not depend on it.
 
     Returns
     -------
@@ -272,7 +274,7 @@ def joint_distance_covariance(
         Replace every column by its empirical distribution function first, so that no increasing transformation of a
         column matters. Excludes ``return_gradient``: ranks are piecewise constant in ``x``.
     n_threads : int, optional
-        Threads of tiles and grids; all available for None. The result does not depend on it.
+        Threads; all available for None. The result does not depend on it.
 
     Returns
     -------
