@@ -102,6 +102,20 @@ def rows(quick, repeat):
         + ratio(lambda: scale_free.value_gradient(u), argsort, repeat)
         + ("",)
     )
+    for threads, bar in ((1, ""), (2, "<= 0.10")):
+        on_grid = CCDCovPenalty(method="grid").bind(S, n_threads=threads)
+        yield (
+            (f"scale-free on a grid of 4,096 nodes, {threads} thread(s) / np.argsort(u)",)
+            + ratio(partial(on_grid.value_gradient, u), argsort, repeat)
+            + (bar,)
+        )
+    age = S.assign(age=np.round(365 * np.clip(rng.gamma(9.0, 5.0, n) + 10, 18, 95)))
+    with_age = CCDCovPenalty().bind(age, n_threads=2)
+    yield (
+        (f"age in days beside the 20 profiles, {with_age.method}, 2 threads / np.argsort(u)",)
+        + ratio(lambda: with_age.value_gradient(u), argsort, max(1, repeat // 2))
+        + ("(1 second)",)
+    )
     imputed = pd.DataFrame(rng.dirichlet(np.ones(20), n), columns=[f"level {level}" for level in range(20)])
     soft = CCDCovPenalty(normalize=False).bind(with_probabilities(imputed, {"level": list(imputed)}))
     yield (

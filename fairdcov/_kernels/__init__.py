@@ -7,15 +7,20 @@ tile.
 :mod:`fairdcov._kernels._reference` holds the short NumPy definitions that the kernels are tested against.
 """
 
-import os
-
 import numpy as np
 
 from fairdcov._kernels import _features, _order, _profiles, _scan, _soft, _tiles, _univariate
+from fairdcov._kernels._lattice import GridRows, Lattice, extent, grid_gradient, grid_masses
+from fairdcov._kernels._threads import usable_threads
 
 __all__ = [
+    "GridRows",
+    "Lattice",
     "ascending_order",
+    "extent",
     "feature_signed_products",
+    "grid_gradient",
+    "grid_masses",
     "pad_columns",
     "profile_signed_products",
     "profile_values",
@@ -35,29 +40,10 @@ _NOTHING = np.empty(0)
 # Counts for up to six passes of a radix sort over 2,048 buckets; it pays from about as many rows as buckets.
 _RADIX = (6, 2048)
 _FEW_ROWS = 1024
+# Sorted rows are cut into parts of so many at least, each a sweep of its own.
+_ROWS_OF_A_PART = 8192
 # Assignments that go through one sweep of profile_values together.
 _GROUP = 4
-
-
-_forked = False
-
-
-def _mark_as_forked():
-    global _forked
-    _forked = True
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_mark_as_forked)
-
-
-def _usable_threads(n_threads):
-    """Threads that a tile kernel can use: no more than it has stripes, and one alone in a forked child.
-
-    GNU OpenMP keeps the threads of the first parallel loop for the next; a fork copies its books but not the threads,
-    and the child would wait for them for ever.
-    """
-    return 1 if _forked else max(1, min(int(n_threads), _tiles.STRIPES))
 
 
 def _float(array):
@@ -138,7 +124,7 @@ def pad_columns(matrix):
     return padded
 
 
-def profile_signed_products(u, codes, matrix, *, weights=None, order=None, return_signed_weights=False):
+def profile_signed_products(u, codes, matrix, *, weights=None, order=None, return_signed_weights=False, n_threads=1):
     """``w_i sum_j w_j sign(u_i - u_j) matrix[k(i), k(j)]`` for rows with profiles ``k = codes``.
 
     Parameters
@@ -155,6 +141,8 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None, retur
         ``np.argsort(u)`` when it is known already.
     return_signed_weights : bool
         Whether to return :func:`signed_sums` of the weights as well, a by-product.
+    n_threads : int
+        Threads to use; the result does not depend on it.
 
     Returns
     -------
@@ -165,8 +153,13 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None, retur
     matrix = _padded(matrix)
     out, signed = np.empty_like(u), np.empty_like(u) if return_signed_weights else _NOTHING
     weights = _NOTHING if weights is None else _rows(weights, u, "weights")
-    balance, products = _aligned_zeros(2, matrix.shape[1])
-    _profiles.sweep(u, _given_order(u, order), codes, weights, matrix, balance, products, out, signed)
+    n_parts = max(1, min(_profiles.PARTS, len(u) // _ROWS_OF_A_PART))
+    ends = np.empty(n_parts + 1, dtype=np.int64)
+    scratch = _aligned_zeros(2 * n_parts + 1, matrix.shape[1])
+    balances, products = scratch[: n_parts + 1], scratch[n_parts + 1 :]
+    n_threads = min(usable_threads(n_threads), n_parts)
+    order = _given_order(u, order)
+    _profiles.sweep(u, order, codes, weights, matrix, n_threads, ends, balances, products, out, signed)
     return (out, signed) if return_signed_weights else out
 
 
@@ -417,7 +410,7 @@ def _tile_sums(blocks, half, scale, partners, own_sign, weights, n_threads):
     dims = np.array([block.shape[1] for block in blocks], dtype=np.intp)
     accumulators = np.zeros((_tiles.STRIPES, n))
     scratch = np.empty((_tiles.STRIPES, 2 * _tiles.TILE_COLUMNS))
-    n_threads = _usable_threads(n_threads)
+    n_threads = usable_threads(n_threads)
     _tiles.pair_sums(points, dims, half, scale, partners, own_sign, _float(weights), n_threads, scratch, accumulators)
     return accumulators.sum(axis=0)
 

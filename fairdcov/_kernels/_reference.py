@@ -127,3 +127,37 @@ def pair_sum(u, matrix):
 def gini_mean_difference(u, probabilities):
     """``sum_ij p_i p_j |u_i - u_j|``."""
     return probabilities @ distances(u) @ probabilities
+
+
+def hats(values, nodes):
+    """Share of each value in each node, linear in between and of sum 1, (n, nodes)."""
+    cell = np.clip(np.searchsorted(nodes, values, side="right") - 1, 0, len(nodes) - 2)
+    position = (values - nodes[cell]) / (nodes[cell + 1] - nodes[cell])
+    shares = np.zeros((len(values), len(nodes)))
+    shares[np.arange(len(values)), cell] = 1 - position
+    shares[np.arange(len(values)), cell + 1] += position
+    return shares
+
+
+def interpolated_distances(u, nodes):
+    """Distances of ``u`` interpolated between nodes in both arguments; 0 for a row with itself."""
+    shares = hats(u, nodes)
+    interpolated = shares @ distances(nodes) @ shares.T
+    np.fill_diagonal(interpolated, 0.0)
+    return interpolated
+
+
+def interpolated_gradient(u, nodes, matrix):
+    """Gradient of ``sum_{i != j} I(u_i, u_j) M_ij`` with the interpolated distances I."""
+    cell = np.clip(np.searchsorted(nodes, u, side="right") - 1, 0, len(nodes) - 2)
+    slopes = np.diff(distances(nodes), axis=0) / np.diff(nodes)[:, None]
+    of_pairs = slopes[cell] @ hats(u, nodes).T
+    np.fill_diagonal(of_pairs, 0.0)
+    return 2 * (of_pairs * matrix).sum(axis=1)
+
+
+def interpolated_form(shares, matrix, diagonal):
+    """W between rows that have shares in nodes; ``diagonal`` is that of a row with itself."""
+    interpolated = shares @ matrix @ shares.T
+    np.fill_diagonal(interpolated, diagonal)
+    return interpolated

@@ -7,7 +7,7 @@ view of the same thing. This is the only package that calls the kernels.
 """
 
 from fairdcov._kernels import ascending_order
-from fairdcov.dependence._binding import MEASURES, METHODS, bind_dependence
+from fairdcov.dependence._binding import GRID_SIZE, MEASURES, METHODS, bind_dependence
 from fairdcov.dependence._curvature import local_density
 from fairdcov.dependence._forms import DependenceForm
 from fairdcov.dependence._functions import (
@@ -16,15 +16,20 @@ from fairdcov.dependence._functions import (
     gini_mean_difference,
     joint_distance_covariance,
 )
+from fairdcov.dependence._grid import GridForm
 from fairdcov.dependence._permutation import PermutableDependence
+from fairdcov.dependence._reduction import Reduction
 from fairdcov.dependence._strata import PermutableStrata, Strata, bind_strata, permutable_dependence
 
 __all__ = [
+    "GRID_SIZE",
     "MEASURES",
     "METHODS",
     "DependenceForm",
+    "GridForm",
     "PermutableDependence",
     "PermutableStrata",
+    "Reduction",
     "Strata",
     "ascending_order",
     "bind_dependence",

@@ -17,6 +17,9 @@ from fairdcov._checks import (
     within_range,
 )
 from fairdcov.dependence._forms import ROUNDING, FeatureForm, ProfileForm, SumForm, TileForm, UnivariateForm
+from fairdcov.dependence._grid import GridForm
+from fairdcov.dependence._nodes import ATTRIBUTE_NODES, NodeBlocks, NodeForm, NodeSample
+from fairdcov.dependence._reduction import Reduction
 from fairdcov.dependence._sample import (
     FEW_PROFILES,
     STATISTICS,
@@ -29,10 +32,13 @@ from fairdcov.dependence._sample import (
 from fairdcov.dependence._soft import SoftForm, SoftSample
 from fairdcov.encoding import SoftBlocks, combine_codes, factorise
 
-__all__ = ["MANY_ROWS", "MEASURES", "METHODS", "bind_dependence"]
+__all__ = ["GRID_SIZE", "MANY_ROWS", "MEASURES", "METHODS", "bind_dependence"]
 
 MEASURES = ("dcov", "jdcov", "ccdcov")
 METHODS = ("auto", "profiles", "univariate", "tiles", "approximate")
+# For many rows and one evaluation after the other: what is interpolated has no closed form to be permuted.
+GRID_METHODS = ("nodes", "grid")
+GRID_SIZE = 4096
 
 # Up to this many profiles the plain definition is quicker than anything clever.
 _HANDFUL = 64
@@ -40,6 +46,10 @@ _HANDFUL = 64
 _MANY_PROFILES = 2048
 # Beyond this many rows a penalised fit no longer pays O(n^2) tiles for every evaluation.
 MANY_ROWS = 20_000
+# Shares of rows in profiles from which on nodes of the attributes go with nodes of the predictions, so many: a sweep
+# over the profiles for every share takes longer than the matrix product over the profiles for every node.
+_SHARES_OF_A_GRID = 400_000
+_FEWER_NODES = 1024
 
 
 def _distance_sums(points, weights, n_threads):
@@ -75,6 +85,10 @@ def _choose_method(blocks, options, *, univariate):
         if not affordable:
             _reject_many_soft_profiles(blocks)
         return "memberships"
+    if isinstance(blocks, NodeBlocks):
+        return "nodes"
+    if method == "grid":
+        return "profiles"
     if method == "profiles" and not affordable:
         raise ValueError(
             f"method='profiles' needs a {n_profiles} x {n_profiles} matrix, about "
@@ -118,6 +132,8 @@ class _Options:
     n_components: int
     random_state: int
     many_rows: float = MANY_ROWS
+    attribute_nodes: bool = False
+    sweep_threads: int = 1
 
 
 def _n_components(n_components, n_profiles):
@@ -133,6 +149,8 @@ def _counted_profiles(blocks, weights):
 
 def _within_range(blocks):
     """Blocks with their coordinates divided by one power of two, and its exponent: 0 but for extreme coordinates."""
+    if isinstance(blocks, NodeBlocks):
+        return blocks, 0
     points, exponent = within_range(*blocks.points)
     return blocks.with_points(points), exponent
 
@@ -143,9 +161,51 @@ def _rescale(form, factor):
     return form
 
 
-def _sample_of(blocks, statistic, probabilities):
-    kind = SoftSample if isinstance(blocks, SoftBlocks) else Sample
-    return kind(blocks, statistic, probabilities)
+def _sample_of(blocks, statistic, probabilities, reduction=None):
+    kind = SoftSample if isinstance(blocks, SoftBlocks) else NodeSample if isinstance(blocks, NodeBlocks) else Sample
+    return kind(blocks, statistic, probabilities, reduction)
+
+
+def _node_form(sample, matrix, error, diagonal=0.0):
+    form = NodeForm(sample, matrix, diagonal)
+    form.error_bound = error
+    return form
+
+
+def _with_nodes(blocks, weights, measure, options):
+    """The blocks by nodes of their columns of many values where the method is that, and the method that remains."""
+    method = options.method
+    if isinstance(blocks, SoftBlocks) or method not in ("auto", "nodes", "grid"):
+        return blocks, options
+    if method == "grid" and blocks.n_profiles <= _MANY_PROFILES and _is_affordable(blocks):
+        return blocks, options
+    if method == "auto" and not (options.attribute_nodes and measure != "dcov" and _would_approximate(blocks, options)):
+        return blocks, options
+    found = NodeBlocks.of(blocks, weights, most_bytes=_working_memory_bytes())
+    if found is not None:
+        return found, options
+    if method == "auto":
+        return blocks, options
+    raise ValueError(
+        f"method={method!r} needs attributes of few profiles, up to {_MANY_PROFILES:,} together, or one or two columns "
+        f"of more than {ATTRIBUTE_NODES} values beside few profiles of the others; found {blocks.n_profiles:,} "
+        "profiles: round attributes, use method='auto', or raise sklearn.set_config(working_memory=...)"
+    )
+
+
+def _is_affordable(blocks):
+    return _profile_bytes(blocks.n_profiles) <= _working_memory_bytes()
+
+
+def _would_approximate(blocks, options):
+    univariate = len(blocks.points) == 1 and blocks.points[0].shape[1] == 1
+    return _choose_method(blocks, options, univariate=univariate) == "approximate"
+
+
+def _on_a_grid(form, sample, options, size, reduction):
+    """The form on nodes of the predictions."""
+    forms = form.parts() if isinstance(form, SumForm) else [form]
+    return GridForm(forms, sample.statistic, size, options.n_threads, reduction)
 
 
 def _bind_distance(blocks, sample, options):
@@ -154,8 +214,10 @@ def _bind_distance(blocks, sample, options):
     method = _choose_method(blocks, options, univariate=points.shape[1] == 1)
     if method == "memberships":
         return SoftForm(sample, -distances(points, points))
+    if method == "nodes":
+        return _node_form(sample, -distances(points, points), blocks.distance_error(0, _row_weights(sample)))
     if method == "profiles":
-        return ProfileForm(sample, -distances(points, points))
+        return ProfileForm(sample, -distances(points, points), options.sweep_threads)
     if method == "univariate":
         return UnivariateForm(sample, points[:, 0])
     if method == "tiles":
@@ -170,16 +232,22 @@ def _bind_summed(blocks, sample, options):
     if n_blocks == 1:
         return _bind_distance(blocks, sample, options)
     soft = isinstance(blocks, SoftBlocks)
+    if isinstance(blocks, NodeBlocks):
+        error = sum(blocks.distance_error(b, _row_weights(sample)) for b in range(n_blocks))
+        return _node_form(sample, -sum(distances(points, points) for points in blocks.points), error)
     if soft and _profile_bytes(blocks.n_profiles) <= _working_memory_bytes():
         return SoftForm(sample, -sum(distances(points, points) for points in blocks.points))
-    if options.method in ("auto", "profiles") and not soft:
-        method = _choose_method(blocks, replace(options, method="auto"), univariate=False)
+    if options.method in ("auto", "profiles", "grid") and not soft:
+        method = options.method if options.method == "grid" else "auto"
+        method = _choose_method(blocks, replace(options, method=method), univariate=False)
         if method == "profiles":
-            return ProfileForm(sample, -sum(distances(points, points) for points in blocks.points))
+            return ProfileForm(
+                sample, -sum(distances(points, points) for points in blocks.points), options.sweep_threads
+            )
     forms = []
     for b in range(n_blocks):
         block = blocks.single(b)
-        block_sample = _sample_of(block, sample.statistic, None if sample.uniform else sample.q)
+        block_sample = _sample_of(block, sample.statistic, None if sample.uniform else sample.q, sample.reduction)
         forms.append(_bind_distance(block, block_sample, options))
     return SumForm(forms, sample)
 
@@ -206,13 +274,18 @@ def _bind_joint(blocks, sample, c, scale_invariant, options):
     if method == "memberships":
         form = SoftForm(sample, product_of_factors(factors))
         pair_sum = form.grand_mean
+    elif method == "nodes":
+        diagonal = np.prod([2 * blocks.interpolated(factor.half) for factor in factors], axis=0)
+        error = _product_error(blocks, sample, factors)
+        form = _node_form(sample, product_of_factors(factors), error, diagonal)
+        pair_sum = form.grand_mean * ((n - 1) * (n - 2) if sample.statistic == "u" else 1.0)
     elif method == "profiles":
         matrix = product_of_factors(factors)
         weights = sample.profile_weights
         pair_sum = weights @ matrix @ weights
         if sample.statistic == "u":
             pair_sum -= weights @ np.diag(matrix)
-        form = ProfileForm(sample, matrix)
+        form = ProfileForm(sample, matrix, options.sweep_threads)
     else:
         if method == "tiles":
             form = TileForm(sample, factors, options.n_threads)
@@ -226,6 +299,22 @@ def _bind_joint(blocks, sample, c, scale_invariant, options):
     else:
         form.constant = c * pair_sum - power
     return form
+
+
+def _row_weights(sample):
+    return None if sample.uniform else sample.q
+
+
+def _product_error(blocks, sample, factors):
+    """Bound on the operator norm of the error of a product of interpolated factors.
+
+    With the bound e for the distances of a block, those on the error of its row means and of its grand mean are e as
+    well, so that the centred factor is off by 4 e, which the largest of the other factors multiply.
+    """
+    largest = [float(np.abs(factor.between()).max()) for factor in factors]
+    total = float(np.prod(largest))
+    errors = (4 * abs(f.scale) * blocks.distance_error(b, _row_weights(sample)) for b, f in enumerate(factors))
+    return sum(error * total / most for error, most in zip(errors, largest, strict=True) if error > 0)
 
 
 def _inverse_deviation(block, sample, options):
@@ -267,7 +356,7 @@ def _check_soft_options(blocks, statistic, scale_invariant, method):
         raise ValueError(f"the U-statistic is not defined for {attributes}: use statistic='v'")
     if scale_invariant:
         raise ValueError(f"scale_invariant is not defined for {attributes}: leave it out")
-    if method not in ("auto", "profiles"):
+    if method not in ("auto", "profiles", "grid"):
         raise ValueError(f"method={method!r} is not there for {attributes}: use method='auto'")
 
 
@@ -288,6 +377,10 @@ def bind_dependence(
     n_components=256,
     random_state=0,
     many_rows=MANY_ROWS,
+    attribute_nodes=False,
+    parallel_sweep=False,
+    grid_size=GRID_SIZE,
+    reduction=None,
 ):
     """Compute once all that a measure needs of the protected attributes.
 
@@ -306,12 +399,13 @@ def bind_dependence(
         Divide each attribute's centred distances by its distance standard deviation (``"jdcov"`` only).
     sample_weight : (n,) array, optional
         Row weights of the V-statistic; they are normalised to sum 1 here.
-    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
-        Representation of M. ``"auto"`` takes profiles when they are few and fit scikit-learn's ``working_memory``,
-        the univariate sweep for a single continuous attribute, and otherwise tiles or (when allowed, beyond
-        20,000 rows) the approximation.
+    method : {"auto", "profiles", "univariate", "tiles", "approximate", "nodes", "grid"}, default="auto"
+        Representation of M; ``"nodes"`` is that of :class:`fairdcov.dependence._nodes.NodeForm`, ``"grid"`` that of
+        :class:`fairdcov.dependence._grid.GridForm` on profiles, or on nodes where the profiles are many. ``"auto"``
+        takes profiles when they are few and fit scikit-learn's ``working_memory``, the univariate sweep for a single
+        continuous attribute, and otherwise tiles or (when allowed, beyond 20,000 rows) an approximation.
     n_threads : int, optional
-        Threads of the tile kernels; results do not depend on it.
+        Threads of the tiles and the grid; results do not depend on it.
     approximate : bool, default=True
         Whether ``"auto"`` may choose the approximation.
     n_components : int, default=256
@@ -320,6 +414,16 @@ def bind_dependence(
         Seed of the approximation's pivots.
     many_rows : float, default=20_000
         Rows beyond which ``"auto"`` approximates; fewer where several forms share the time of one.
+    attribute_nodes : bool, default=False
+        Whether ``"auto"`` prefers nodes of the attributes to the approximation, beyond 400,000 shares of rows
+        in profiles together with nodes of the predictions.
+    parallel_sweep : bool, default=False
+        Whether the sweep over profiles uses the threads as well: where forms are evaluated one after the other.
+    grid_size : int, default=4096
+        Nodes of ``method="grid"``, about.
+    reduction : Reduction, optional
+        Over the processes that share the rows, of which each has some; for ``method="grid"``. ``blocks`` then have the
+        same profiles in the same order in all processes.
 
     Returns
     -------
@@ -338,25 +442,49 @@ def bind_dependence(
     """
     check_choice(measure, "measure", MEASURES)
     check_choice(statistic, "statistic", STATISTICS)
-    check_choice(method, "method", METHODS)
+    check_choice(method, "method", METHODS + GRID_METHODS)
     c = check_positive_number(c, "c", allow_zero=True)
     check_whole_number(n_components, "n_components")
+    check_whole_number(grid_size, "grid_size")
+    if reduction is not None and (method != "grid" or scale_invariant):
+        raise ValueError("rows in several processes need method='grid', without scale_invariant")
+    shared = reduction is not None
+    reduction = Reduction() if reduction is None else reduction
     try:
         np.random.default_rng(random_state)
     except (TypeError, ValueError) as error:
         raise ValueError(f"random_state must be a whole number >= 0; found {random_state!r}") from error
-    blocks = blocks.observed()
+    if not shared:
+        # Whether all rows are certain of their profiles may be otherwise in another process.
+        blocks = blocks.observed()
     if isinstance(blocks, SoftBlocks):
         _check_soft_options(blocks, statistic, scale_invariant, method)
     probabilities = None
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, blocks.n_samples, reference="sensitive_features")
-        probabilities = row_probabilities(weights)
-        blocks = _counted_profiles(blocks, weights)
-    options = _Options(method, resolve_n_threads(n_threads), approximate, n_components, random_state, many_rows)
+        if shared:
+            probabilities = weights / reduction.add(np.array([weights.sum()]))[0]
+        else:
+            probabilities = row_probabilities(weights)
+            blocks = _counted_profiles(blocks, weights)
+    threads = resolve_n_threads(n_threads)
+    sweep_threads = threads if parallel_sweep else 1
+    options = _Options(
+        method, threads, approximate, n_components, random_state, many_rows, attribute_nodes, sweep_threads
+    )
     if measure == "ccdcov":
         blocks = blocks.concatenated()
-    sample = _sample_of(blocks, statistic, probabilities)
+    blocks, options = _with_nodes(blocks, probabilities, measure, options)
+    sample = _sample_of(blocks, statistic, probabilities, reduction)
+    form = _bind(blocks, sample, measure, c, scale_invariant, options)
+    if method == "grid":
+        return _on_a_grid(form, sample, options, grid_size, reduction)
+    if method == "auto" and isinstance(form, NodeForm) and form.n_shares > _SHARES_OF_A_GRID:
+        return _on_a_grid(form, sample, options, _FEWER_NODES, reduction)
+    return form
+
+
+def _bind(blocks, sample, measure, c, scale_invariant, options):
     if measure == "jdcov":
         return _bind_joint(blocks, sample, c, scale_invariant, options)
     blocks, exponent = _within_range(blocks)

@@ -4,7 +4,7 @@ import numpy as np
 
 from fairdcov import _kernels
 
-__all__ = ["LEAST_DENSITY", "local_density"]
+__all__ = ["LEAST_DENSITY", "grid_density", "local_density"]
 
 # Of the inverse Gini mean difference: the least density of predictions that a curvature reckons with.
 LEAST_DENSITY = 0.02
@@ -49,3 +49,27 @@ def local_density(u, probabilities=None, *, order=None):
         probabilities = np.full(n, 1.0 / n)
     least = _LEAST_WINDOW * (u[order[-1]] - u[order[0]])
     return _kernels.window_density(u, probabilities, _HALF_WINDOW, least=least, order=order)
+
+
+def grid_density(nodes, weights):
+    """Density of the predictions in each cell of a grid, as :func:`local_density` has it for rows, (cells,).
+
+    Parameters
+    ----------
+    nodes : (cells + 1,) array
+        Ascending positions.
+    weights : (cells + 1,) array
+        Share of the weight at each, of sum 1.
+    """
+    # The weight of a node stands half on either side of it, and the share of the weight runs linearly in between.
+    upto = np.concatenate([[0.0], np.cumsum(weights)[:-1]]) + 0.5 * weights
+    middle = 0.5 * (upto[:-1] + upto[1:])
+    positions = np.arange(len(nodes), dtype=np.float64)
+    first = np.interp(middle - _HALF_WINDOW, upto, positions)
+    last = np.interp(middle + _HALF_WINDOW, upto, positions)
+    # A window reaches to whole cells at least: its own.
+    own = np.arange(len(nodes) - 1, dtype=np.float64)
+    first, last = np.minimum(first, own), np.maximum(last, own + 1.0)
+    width = np.interp(last, positions, nodes) - np.interp(first, positions, nodes)
+    found = np.interp(last, positions, upto) - np.interp(first, positions, upto)
+    return found / np.maximum(width, _LEAST_WINDOW * (nodes[-1] - nodes[0]))

@@ -135,14 +135,15 @@ class ProfileForm(DependenceForm):
 
     method = "profiles"
 
-    def __init__(self, sample, matrix):
+    def __init__(self, sample, matrix, n_threads=1):
         """``matrix`` is W between two different rows of each pair of profiles."""
+        self._n_threads = n_threads
         centred = sample.centred_profile_matrix(matrix)
-        self.n_samples = sample.n_samples
+        self.n_samples = len(sample.codes)
         self._codes = sample.codes
         if sample.uniform:
             # Unit weights in the sweep make its running counts whole numbers, exact to the last digit.
-            self._row_weights, centred = None, centred * sample.q[0] ** 2
+            self._row_weights, centred = None, centred * sample.unit**2
         else:
             self._row_weights = sample.q
         self._matrix = _kernels.pad_columns(centred)
@@ -152,19 +153,29 @@ class ProfileForm(DependenceForm):
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""
         return _kernels.profile_signed_products(
-            u, self._codes, self._matrix, weights=self._row_weights, order=order, return_signed_weights=True
+            u,
+            self._codes,
+            self._matrix,
+            weights=self._row_weights,
+            order=order,
+            return_signed_weights=True,
+            n_threads=self._n_threads,
         )
 
     def profile_terms(self):
         """See :meth:`DependenceForm.profile_terms`."""
         return self._codes, self.factor * self._matrix[:, : len(self._matrix)], self._row_weights
 
+    def grid_rows(self):
+        """The rows as :class:`fairdcov.dependence._grid.GridForm` takes them."""
+        return _kernels.GridRows(*self.profile_terms())
+
     def norm(self):
         """See :meth:`DependenceForm.norm`."""
         sample = self._sample
         centred = self._matrix[:, : len(self._matrix)] / sample.scale
         if sample.uniform:
-            centred = centred / sample.q[0] ** 2
+            centred = centred / sample.unit**2
         squares, weights = centred**2, sample.profile_weights
         total = weights @ squares @ weights
         if sample.statistic == "u":
@@ -175,7 +186,7 @@ class ProfileForm(DependenceForm):
     def between(self, rows):
         """See :meth:`DependenceForm.between`."""
         codes, sample = self._codes[rows], self._sample
-        return self._matrix[np.ix_(codes, codes)] / (-sample.scale * (sample.q[0] ** 2 if sample.uniform else 1.0))
+        return self._matrix[np.ix_(codes, codes)] / (-sample.scale * (sample.unit**2 if sample.uniform else 1.0))
 
     def pull_bounds(self, random_state=0):
         """See :meth:`DependenceForm.pull_bounds`."""
@@ -202,7 +213,8 @@ class ProfileForm(DependenceForm):
         sample = self._sample
         matrix = np.abs(self._matrix[:, : len(self._matrix)])
         if sample.uniform:
-            return abs(self.factor) * (matrix @ np.bincount(self._codes, minlength=len(matrix)))[self._codes]
+            counts = np.round(sample.profile_weights / sample.unit)
+            return abs(self.factor) * (matrix @ counts)[self._codes]
         return abs(self.factor) * self._row_weights * (matrix @ sample.profile_weights)[self._codes]
 
 
@@ -384,6 +396,13 @@ class SumForm(DependenceForm):
         self.error_bound = sum(form.error_bound for form in forms)
         self.method = " + ".join(dict.fromkeys(form.method for form in forms))
         self._forms = forms
+
+    def parts(self):
+        """Copies of the forms with the factor of the sum."""
+        parts = [copy(form) for form in self._forms]
+        for part in parts:
+            part.factor *= self.factor
+        return parts
 
     def signed_sums(self, u, order):
         """See :meth:`DependenceForm.signed_sums`."""

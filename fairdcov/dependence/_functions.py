@@ -90,7 +90,9 @@ def _evaluate(x, blocks, sample_weight, return_gradient, measure, **options):
     """Value of a measure with its constant, or value and gradient."""
     x, matrices, sample_weight = _check_arguments(x, blocks, sample_weight)
     blocks = SensitiveBlocks.from_arrays(matrices)
-    form = bind_dependence(blocks, measure, sample_weight=sample_weight, approximate=False, **options)
+    form = bind_dependence(
+        blocks, measure, sample_weight=sample_weight, approximate=False, parallel_sweep=True, **options
+    )
     value, gradient = form.value_gradient(x)
     return _result(value + form.constant, gradient, return_gradient)
 
@@ -124,13 +126,15 @@ def distance_covariance(
         Unbiased U-statistic (may be negative, needs 4 rows) or V-statistic (not negative).
     sample_weight : (n,) array, optional
         Row weights of the V-statistic, such as exposure; whole numbers act as repetition.
-    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
-        Algorithm; all but ``"approximate"`` are exact and ``"auto"`` chooses among the exact ones: profiles
-        O(n log n + n K) for K distinct rows of the blocks, univariate O(n log n), tiles O(n^2) time and O(n) memory.
+    method : {"auto", "profiles", "univariate", "tiles", "approximate", "nodes", "grid"}, default="auto"
+        Algorithm; the first four are exact and ``"auto"`` chooses among them: profiles O(n log n + n K) for K distinct
+        rows of the blocks, univariate O(n log n), tiles O(n^2) time and O(n) memory. ``"nodes"`` interpolates between
+        values of continuous attributes, ``"grid"`` between values of ``x`` (and of attributes where profiles are many)
+        and takes O(n): the errors are quadratic in the distances of the nodes.
     return_gradient : bool, default=False
         Return the gradient as well.
     n_threads : int, optional
-        Threads of the tiles; all available for None. The result does not depend on it.
+        Threads; all available for None. The result does not depend on it.
 
     Returns
     -------
@@ -185,12 +189,12 @@ def concatenated_distance_covariance(
         Unbiased U-statistic (may be negative, needs 4 rows) or V-statistic (not negative).
     sample_weight : (n,) array, optional
         Row weights of the V-statistic, such as exposure; whole numbers act as repetition.
-    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
+    method : {"auto", "profiles", "univariate", "tiles", "approximate", "nodes", "grid"}, default="auto"
         Algorithm, see :func:`distance_covariance`.
     return_gradient : bool, default=False
         Return the gradient as well.
     n_threads : int, optional
-        Threads of the tiles; all available for None. The result does not depend on it.
+        Threads; all available for None. The result does not depend on it.
 
     Returns
     -------
@@ -258,7 +262,7 @@ def joint_distance_covariance(
         U-statistic (needs 4 rows) or V-statistic.
     sample_weight : (n,) array, optional
         Row weights of the V-statistic, such as exposure; whole numbers act as repetition.
-    method : {"auto", "profiles", "univariate", "tiles", "approximate"}, default="auto"
+    method : {"auto", "profiles", "univariate", "tiles", "approximate", "nodes", "grid"}, default="auto"
         Algorithm, see :func:`distance_covariance`; ``"univariate"`` needs a single block.
     return_gradient : bool, default=False
         Return the gradient as well.
@@ -270,7 +274,7 @@ def joint_distance_covariance(
         Replace every column by its empirical distribution function first, so that no increasing transformation of a
         column matters. Excludes ``return_gradient``: ranks are piecewise constant in ``x``.
     n_threads : int, optional
-        Threads of the tiles; all available for None. The result does not depend on it.
+        Threads; all available for None. The result does not depend on it.
 
     Returns
     -------

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.spatial.distance import cdist
 
+from fairdcov.dependence._reduction import Reduction
 from fairdcov.encoding import SensitiveBlocks
 
 __all__ = ["Factor", "Sample", "distance_factor", "distances", "pivoted_cholesky", "product_of_factors"]
@@ -45,10 +46,15 @@ def distances(left, right):
 
 
 class Sample:
-    """Profiles of the rows with their weights, in the units of one statistic."""
+    """Profiles of the rows with their weights, in the units of one statistic.
 
-    def __init__(self, blocks, statistic, probabilities):
-        self.n_samples = n = blocks.n_samples
+    With rows in other processes too, ``n_samples`` and the weights of the profiles are those of all, ``q`` and the
+    codes those of the rows that are here.
+    """
+
+    def __init__(self, blocks, statistic, probabilities, reduction=None):
+        self.reduction = Reduction() if reduction is None else reduction
+        self.n_samples = n = int(self.reduction.add(np.array([blocks.n_samples]))[0])
         self.statistic = statistic
         self._read(blocks)
         self.uniform = probabilities is None
@@ -60,14 +66,16 @@ class Sample:
             if n < 4:
                 raise ValueError(f"the U-statistic needs at least 4 rows; found {n} (statistic='v' needs fewer)")
             self.scale = 1.0 / (n * (n - 3))
-            self.q = np.ones(n)
+            self.q = np.ones(blocks.n_samples)
         else:
             if n == 0:
                 raise ValueError("x must have at least one row; found 0")
             self.scale = 1.0
-            self.q = np.full(n, 1.0 / n) if self.uniform else probabilities
-        counts = blocks.profile_weights()
-        self.profile_weights = counts * self.q[0] if self.uniform else blocks.profile_weights(self.q)
+            self.q = np.full(blocks.n_samples, 1.0 / n) if self.uniform else probabilities
+        # Of a row, where all have the same.
+        self.unit = (1.0 if statistic == "u" else 1.0 / n) if self.uniform else None
+        counts = self.reduction.add(blocks.profile_weights() if self.uniform else blocks.profile_weights(self.q))
+        self.profile_weights = counts * self.unit if self.uniform else counts
         self.profile_probabilities = self.profile_weights / self.profile_weights.sum()
 
     def _read(self, blocks):

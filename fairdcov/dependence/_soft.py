@@ -52,10 +52,10 @@ class SoftForm(DependenceForm):
 
     def __init__(self, sample, matrix):
         """``matrix`` is W between two rows of each pair of profiles; on its diagonal also that of a row with itself."""
-        self.n_samples = n = sample.n_samples
+        self.n_samples = n = sample.shares.shape[0]
         self._sample = sample
         self._q = q = sample.q
-        self._unit = q[0] if sample.uniform else 1.0
+        self._unit = sample.unit if sample.uniform else 1.0
         self._matrix = matrix
         self._largest = float(np.abs(matrix).max())
         row_sums = matrix @ sample.profile_weights
@@ -68,7 +68,7 @@ class SoftForm(DependenceForm):
             # What a row has with itself beyond two independent draws; 0 where it is certain of its profile.
             self._excess[rows] = own - self._sample.shares[rows] @ np.diag(self._centred)
         self._excess *= q
-        self._total_excess = float(q @ self._excess)
+        self._total_excess = float(sample.reduction.add(np.array([q @ self._excess]))[0])
         self.grand_mean = grand + self._total_excess
         width = sample.n_profiles + 2
         dense = 2 * 8 * n * (width + 6) <= sklearn.get_config()["working_memory"] * 2**20
@@ -115,6 +115,20 @@ class SoftForm(DependenceForm):
         )
         products += (self._excess - self._total_excess) * below_minus_above + signed_excess
         return self._q * products, below_minus_above / self._unit
+
+    def grid_rows(self):
+        """The rows as :class:`fairdcov.dependence._grid.GridForm` takes them."""
+        excess = self._excess - self._total_excess / 2
+        shares = self._sample.shares
+        return _kernels.GridRows(
+            shares.indices,
+            self.factor * self._centred,
+            self._q,
+            starts=shares.indptr,
+            shares=shares.data,
+            own=self.factor * (self._own + 2 * excess),
+            excess=self.factor * excess,
+        )
 
     def norm(self):
         """See :meth:`DependenceForm.norm`; of the expected W, from second moments of the rows' vectors."""

@@ -242,10 +242,14 @@ class StrataForm(DependenceForm):
         self.n_samples = len(strata.codes)
         self.forms, self.shares = forms, shares
         self.constant = sum(shares[k] * form.constant for k, form in forms.items())
-        self.error_bound = max((form.error_bound for form in forms.values()), default=0.0)
         self.method = " + ".join(dict.fromkeys(form.method for form in forms.values()))
         self._strata = strata
         self._codes = strata.codes.astype(np.uint16 if len(strata) <= _DIGIT else np.int64)
+
+    @property
+    def error_bound(self):
+        """See :class:`DependenceForm`."""
+        return max((form.error_bound for form in self.forms.values()), default=0.0)
 
     def _grouped(self, u, order):
         """Rows, predictions and their order in each stratum; one pass over the order of all rows."""

@@ -215,7 +215,7 @@ def test_vectors_and_columns_are_the_same_block(rng):
 
 def test_no_more_threads_than_stripes():
     """Whatever a caller, or the environment, asks for."""
-    found = [_kernels._usable_threads(n) for n in (-1, 0, 1, 15, 16, 17, 10**6)]
+    found = [_kernels.usable_threads(n) for n in (-1, 0, 1, 15, 16, 17, 10**6)]
     assert found == [1, 1, 1, 15, 16, 16, 16]
 
 

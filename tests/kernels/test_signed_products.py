@@ -422,3 +422,29 @@ def test_rounding_does_not_build_up_along_the_sweep():
     found = _kernels.profile_signed_products(np.arange(n), np.zeros(n, dtype=int), np.array([[0.1]]))
     exact = 0.1 * np.arange(1 - n, n, 2)
     assert np.abs(found - exact).max() < 4096 * np.spacing(0.1 * n) / 2
+
+
+@pytest.mark.parametrize("n_profiles", [1, 7, 300])
+@pytest.mark.parametrize("weights", [None, "random, some zero"], ids=str)
+@pytest.mark.parametrize("predictions", ["distinct", "tied", "all equal", "one apart", "half in one tie"])
+def test_parts_of_the_sorted_rows(n_profiles, weights, predictions, rng):
+    """Enough rows to be cut: against signed sums by profile, and with the same bits for any number of threads."""
+    n = 2 * 8192 + 5
+    if predictions == "half in one tie":
+        u = np.where(rng.uniform(size=n) < 0.5, 0.3, rng.normal(size=n))
+    else:
+        u = PREDICTIONS[predictions](rng, n)
+    w = None if weights is None else WEIGHTS[weights](rng, n)
+    codes, matrix = rng.integers(0, n_profiles, n), symmetric(rng, n_profiles)
+    found = [
+        _kernels.profile_signed_products(u, codes, matrix, weights=w, return_signed_weights=True, n_threads=threads)
+        for threads in (1, 2, 5)
+    ]
+    for products, signed in found[1:]:
+        assert_array_equal(products, found[0][0])
+        assert_array_equal(signed, found[0][1])
+    q = np.ones(n) if w is None else w
+    of_profiles = _kernels.signed_sums(u, np.eye(n_profiles)[codes] * q[:, None])
+    expected = q * (matrix[codes] * of_profiles).sum(axis=1)
+    assert_allclose(found[0][0], expected, rtol=1e-9, atol=1e-11 * q.sum() * np.abs(matrix).max())
+    assert_allclose(found[0][1], of_profiles.sum(axis=1), rtol=1e-9, atol=1e-12 * q.sum())
