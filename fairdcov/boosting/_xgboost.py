@@ -42,14 +42,17 @@ class XGBoostGrower(Grower):
         Name of the link function.
     bounds : dict
         Parameters of XGBoost for these trees alone.
+    moves_leaves : bool
+        False where leaves must stay as they are grown.
     """
 
-    def __init__(self, booster, train, monitored, link, bounds):
+    def __init__(self, booster, train, monitored, link, bounds, moves_leaves):
         self.booster = booster
         self._link = link
         self._bounds = bounds
         self._train = train
         self._monitored = monitored
+        self._moves_leaves = moves_leaves
 
     def n_trees(self):
         """See :meth:`Grower.n_trees`."""
@@ -75,6 +78,25 @@ class XGBoostGrower(Grower):
     def monitored_raw(self):
         """See :meth:`Grower.monitored_raw`."""
         return self.booster.predict(self._monitored, output_margin=True).astype(np.float64)
+
+    def leaf_nodes(self, first, *, monitored=False):
+        """See :meth:`Grower.leaf_nodes`."""
+        if not self._moves_leaves:
+            return None
+        rows = self._monitored if monitored else self._train
+        nodes = self.booster[first : self.n_trees()].predict(rows, pred_leaf=True)
+        return nodes.reshape(rows.num_row(), -1).astype(np.intp)
+
+    def with_leaves_moved(self, booster, first, moves):
+        """See :meth:`Grower.with_leaves_moved`."""
+        # Of a leaf the condition of the split is its value.
+        model = json.loads(bytes(booster.save_raw("json")))
+        trees = model["learner"]["gradient_booster"]["model"]["trees"]
+        for tree, (leaves, values) in zip(trees[first:], moves, strict=True):
+            for leaf, value in zip(leaves.tolist(), values.tolist(), strict=True):
+                tree["split_conditions"][leaf] += value
+        booster.load_model(bytearray(json.dumps(model), "utf-8"))
+        return booster
 
     def after_round(self, callbacks, n_rounds):
         """See :meth:`Grower.after_round`."""
@@ -265,7 +287,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         )
         if self.early_stopping_rounds is not None:
             booster = booster[: booster.best_iteration + 1]
-        return XGBoostGrower(booster, train, watched, loss.link, bounds)
+        return XGBoostGrower(booster, train, watched, loss.link, bounds, "monotone_constraints" not in parameters)
 
     def _rows(self, X):
         """Features for predictions; XGBoost itself would read numbers as positions of categories."""

@@ -27,6 +27,7 @@ from fairdcov._fitting import (
     largest_sensible_strength,
     read_evaluation_data,
     read_training_data,
+    warn_of_dependence,
     warn_of_level,
     warn_of_strength,
 )
@@ -197,7 +198,7 @@ class NetworkProblem:
 
     def solve(self, strength, parameters=None):
         """Parameters at a strength, from given ones or from the unpenalised network, and the fitted attributes."""
-        estimator, unpenalised, n_epochs = self.estimator, None, 0
+        estimator, unpenalised, n_epochs, null_level = self.estimator, None, 0, float("nan")
         with np.errstate(over="ignore", invalid="ignore"):
             if parameters is None or strength == 0:
                 unpenalised = self._solve_unpenalised(parameters)
@@ -208,6 +209,7 @@ class NetworkProblem:
                 )
                 warn_of_strength(estimator, strength, effective_strength)
                 warn_of_level(estimator, self._whole, lambda: solution.raw, effective_strength)
+                null_level = self._warn_of_dependence(strength, solution)
             else:
                 effective_strength, solution = 0.0, self._settle(parameters, 0.0, unpenalised.converged, 0, _curves())
         if not solution.converged:
@@ -220,10 +222,27 @@ class NetworkProblem:
         attributes.update(
             converged_=solution.converged,
             effective_strength_=effective_strength,
+            penalty_null_level_=null_level,
             n_epochs_=n_epochs,
             n_iter_=max(1, n_epochs + solution.n_iterations),
         )
         return solution.parameters, attributes
+
+    def _warn_of_dependence(self, strength, solution):
+        estimator = self.estimator
+        null_level = warn_of_dependence(
+            estimator, self._whole, solution.raw, strength, f"raise max_iter={estimator.max_iter}, or take more units"
+        )
+        if self._X_watched is not None and not self._held.any():
+            warn_of_dependence(
+                estimator,
+                self._watched,
+                self._raw(self._network.raw(solution.parameters, self._X_watched)),
+                strength,
+                "what was learnt of the attributes does not hold there: take fewer units, or a larger alpha",
+                rows="the rows of eval_set",
+            )
+        return null_level
 
     def _guess(self, parameters):
         """A strength to try where the one asked for gives a model worse than a constant."""
