@@ -89,11 +89,11 @@ def fitted(model, features, rows, **evaluation):
     return model, time.perf_counter() - start, said
 
 
-def largest_of_trees(model, rows):
-    """Ten times what an unpenalised model explains, over its penalty."""
-    mean = rows.claims.sum() / rows.exposure.sum()
-    highest = mean_poisson_deviance(rows.target, np.full(len(rows), mean), sample_weight=rows.exposure) / 2
-    return 10 * (highest - model.loss_value_) / model.penalty_value_
+def largest_of_trees(model, features, rows):
+    """Ten times what an unpenalised model explains of its own predictions, over its penalty."""
+    prediction = model.predict(features)
+    constant = np.full(len(rows), np.average(prediction, weights=rows.exposure))
+    return 5 * mean_poisson_deviance(prediction, constant, sample_weight=rows.exposure) / model.penalty_value_
 
 
 def main():
@@ -115,9 +115,9 @@ def main():
                     parts = [book.part(rows) for rows in positions]
                     features = [frame_features(rows, aware) for rows in parts]
                     learner.set_params(n_jobs=1, random_state=seed, strength=1e-9, n_penalised_rounds=1)
-                    limit = largest_of_trees(fitted(learner, features[0], parts[0])[0], parts[0])
+                    limit = largest_of_trees(fitted(learner, features[0], parts[0])[0], features[0], parts[0])
                     learner.set_params(n_penalised_rounds=100)
-                    for form, strength in zip(found, (0.999 * limit, options.strength), strict=True):
+                    for form, strength in zip(found, (0.95 * limit, options.strength), strict=True):
                         # Rows to watch change nothing here but what the fit says of them.
                         new = {
                             "eval_set": (features[1], parts[1].target),

@@ -325,7 +325,7 @@ class NetworkProblem:
             return parts.total
 
         def score_of(parameters, parts):
-            score = parts.total if self._watched is None else self._watched_score(parameters, strength)
+            score = parts.total if self._watched is None else self._watched_score(parameters, strength, watched_limit)
             curves["validation_curve_"].append(score)
             return score
 
@@ -339,6 +339,7 @@ class NetworkProblem:
                 penalised_phase(passed, start, limit, watch, training_score, budget, report)
                 curves["validation_curve_"].extend([np.nan] * (len(watch.scores) - 1))
                 start, left = watch.parameters, left - (len(watch.scores) - 1)
+            watched_limit = self._watched_limit(start)
             watch = Watch(estimator.tol, estimator.n_iter_no_change)
             final = partial(self._value_gradient, strength=strength)
             converged = penalised_phase(final, start, limit, watch, score_of, left, report)
@@ -404,8 +405,8 @@ class NetworkProblem:
         weights = parameters[self._layers.is_weight]
         return 0.5 * self._shrinkage * float(weights @ weights)
 
-    def _watched_score(self, parameters, strength):
-        """What early stopping goes by."""
+    def _watched_score(self, parameters, strength, limit=np.inf):
+        """What early stopping goes by: no model whose loss is above a limit."""
         raw = self._raw(self._network.raw(parameters, self._X_watched))
         if not self._held.any():
             loss, penalty, _ = self._watched.terms(raw, strength)
@@ -414,9 +415,18 @@ class NetworkProblem:
             # is what full-batch training spoils; the penalty is a functional of all rows, and is taken of all.
             loss = self._watched.mean_loss(raw[self._held])
             penalty = self._whole.penalty_value(raw) if strength > 0 else 0.0
-        if strength > 0 and loss > self._constant_loss(self._watched):
+        return np.inf if loss > limit else loss + strength * penalty
+
+    def _watched_limit(self, start):
+        """Largest loss of the watched rows that a penalised model may have.
+
+        Where little is left of a model, it may be worse than a constant there from the start, by chance if there are
+        few of them. All that comes after would be refused then, and the training go on to its end for nothing.
+        """
+        if self._watched is None:
             return np.inf
-        return loss + strength * penalty
+        constant_loss = self._constant_loss(self._watched)
+        return constant_loss if self._watched_score(start, 0.0) <= constant_loss else np.inf
 
     def _batch_size(self, n_rows):
         if self.estimator.batch_size != "auto":
