@@ -364,8 +364,9 @@ class PenalisedBooster(PenalisedEstimator):
         Warns
         -----
         StrengthWarning
-            When a smaller strength was taken, since the penalty of the unpenalised model would outweigh ten times what
-            it explains.
+            When a smaller strength was reached (``effective_strength_``), since what is left of the penalty would
+            outweigh ten times what is left of the model; when the penalty of the training rows, or of ``eval_set``, is
+            above its level under independence although a constant would have the lower objective.
         ConvergenceWarning
             When the learner's own rounds end worse than a constant.
         """
