@@ -22,7 +22,7 @@ class SensitiveFeaturesWarning(UserWarning):
 
 
 class StrengthWarning(UserWarning):
-    """The fit goes by another strength than the one asked for, or the strength has cost the model its level.
+    """The fit goes by another strength than the one asked for, has lost its level, or has not bought independence.
 
     ``effective_strength_`` is the strength that the fit goes by.
     """

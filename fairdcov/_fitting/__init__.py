@@ -2,7 +2,13 @@
 
 from fairdcov._fitting._estimator import FIT_PARTS, PenalisedEstimator, check_strengths
 from fairdcov._fitting._families import FAMILIES, Family, regression_family
-from fairdcov._fitting._guard import StrengthGuard, largest_sensible_strength, warn_of_level, warn_of_strength
+from fairdcov._fitting._guard import (
+    StrengthGuard,
+    largest_sensible_strength,
+    warn_of_dependence,
+    warn_of_level,
+    warn_of_strength,
+)
 from fairdcov._fitting._losses import HalfSquaredError, HalfTweedieLoss, PointwiseLoss
 from fairdcov._fitting._objective import (
     CoefficientObjective,

@@ -4,10 +4,12 @@ A scale-free penalty is also small for predictions that are constant but for a f
 differences outweigh the loss, and the optimum of the objective is a model that no one would use.
 """
 
+import numpy as np
+
 from fairdcov._checks import warn_user
 from fairdcov.exceptions import StrengthWarning
 
-__all__ = ["StrengthGuard", "largest_sensible_strength", "warn_of_level", "warn_of_strength"]
+__all__ = ["StrengthGuard", "largest_sensible_strength", "warn_of_dependence", "warn_of_level", "warn_of_strength"]
 
 # Losses that differ by this share are equal: they were summed in another order.
 _ROUNDING = 1e-9
@@ -16,6 +18,8 @@ _ROUNDING = 1e-9
 _MOST_WEIGHT = 10.0
 # A total that is off by this factor is no matter of rounding, nor of a family that does not balance by itself.
 _MOST_OFF_BALANCE = 2.0
+# The largest of so many values under independence is their 95 % level.
+_N_PERMUTATIONS = 19
 # The search goes down by decades, at most so many, and ends when its bounds are this factor apart.
 _MOST_DECADES = 10
 _CLOSE = 1.5
@@ -150,3 +154,61 @@ def warn_of_level(estimator, raw_objective, raw, effective_strength):
             "predictions, take a smaller strength, and put the level right with fairdcov.actuarial.Rebalancer",
             StrengthWarning,
         )
+
+
+def warn_of_dependence(estimator, raw_objective, raw, strength, remedy, *, rows="its training rows"):
+    """Warn when a strength has not bought the independence that it asks for; the penalty that independence shows.
+
+    A constant depends on nothing, beside an offset on no more than that. Where what is left of the penalty weighs more
+    than all that a model explains, the constant has the lower objective, and the model is an answer only if no less dependence can be told from none: its
+    penalty must not be above that of the same predictions against attributes in random order.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Named in the warning.
+    raw_objective : RawObjective
+        Loss and penalty of the rows.
+    raw : (n,) array
+        Their raw predictions.
+    strength : float
+        Strength that was asked for.
+    remedy : str
+        What to do, for the warning.
+    rows : str
+        What the rows are called there.
+
+    Returns
+    -------
+    float
+        The 95 % level of the penalty under independence; NaN where the strength does not ask for it.
+    """
+    if strength == 0 or raw_objective.penalty is None:
+        return float("nan")
+    penalty = raw_objective.penalty_value(raw)
+    explained = raw_objective.constant_loss() - raw_objective.mean_loss(raw)
+    of_constant = 0.0
+    if raw_objective.offset is not None:
+        of_constant = raw_objective.penalty_value(np.full(len(raw), raw_objective.constant()))
+    if not strength * (penalty - of_constant) > max(explained, 0.0):
+        return float("nan")
+    level = _null_level(raw_objective.penalty, raw_objective.prediction(raw))
+    if penalty > level:
+        warn_user(
+            f"{type(estimator).__name__} with strength={strength:g} leaves a penalty of {penalty:.3g} on {rows}, where "
+            f"attributes that do not matter show at most {level:.3g} in 95 % of all cases: {remedy}",
+            StrengthWarning,
+        )
+    return level
+
+
+def _null_level(penalty, prediction):
+    """95 % level of a bound penalty when predictions fall to the rows at random."""
+    multiplier = getattr(penalty, "multiplier", None)
+    compared = prediction if multiplier is None else prediction * multiplier
+    rng = np.random.default_rng(0)
+    values = []
+    for _ in range(_N_PERMUTATIONS):
+        permuted = rng.permutation(compared)
+        values.append(penalty.value(permuted if multiplier is None else permuted / multiplier))
+    return float(max(values))

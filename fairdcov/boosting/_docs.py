@@ -9,7 +9,8 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
     strength : float, default=1.0
         Multiplier of the penalty, in units of the mean loss for the default, scale-free penalty. 0 gives <learner>'s
         model. Where a scale-free penalty of the start would weigh more than 10 times what the start explains of the
-        loss, it counts as if it weighed that: see ``effective_strength_``.
+        loss, trees are grown as if it weighed that, and their leaves are then moved to where ``strength`` wants them,
+        as far as the penalty that is left does not outweigh the model again: see ``effective_strength_``.
     <objective>
     n_estimators : int, default=100
         Unpenalised rounds.
@@ -54,7 +55,11 @@ _ATTRIBUTES = """booster_ : <booster>
     n_penalised_rounds_ : int
         Trees grown on loss plus penalty.
     effective_strength_ : float
-        Strength that the penalised rounds went by: ``strength``, or the largest that is told apart from larger ones.
+        Strength that the model goes by: ``strength``, or the largest that was reached; the fit warns of that.
+    penalty_null_level_ : float
+        Where a constant would have a lower objective than the model: what the penalty of the training rows is at most
+        in 95 % of the cases when its predictions fall to the rows at random. The fit warns of a ``penalty_value_``
+        above it. NaN elsewhere.
     loss_value_ : float
         Weighted mean loss (half deviance) on the training rows.
     penalty_value_ : float
@@ -68,8 +73,8 @@ _ATTRIBUTES = """booster_ : <booster>
         Bound on the error of the normalised penalty; 0 unless ``penalty_method_`` is ``"approximate"``.
     history_ : dict of arrays
         ``objective``, ``loss`` and ``penalty`` at the start of each strength and after each penalised round; the loss
-        is that of ``penalised_target``. With ``eval_set`` the same with the prefix ``validation_``, by the observed
-        target.
+        is that of ``penalised_target``. Where leaves were moved after the rounds one more entry is theirs. With
+        ``eval_set`` the same with the prefix ``validation_``, by the observed target.
     feature_importances_ : (p,) array
         Importance of each feature<sum>.
     fitted_with_offset_ : bool

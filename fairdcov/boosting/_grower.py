@@ -34,6 +34,32 @@ class Grower(ABC):
     def raw(self):
         """Raw predictions of the training rows, without their offset, (n,) float64."""
 
+    def leaf_nodes(self, first, *, monitored=False):
+        """Number of the leaf of each row in each tree from position ``first`` on, (n, t) integers, or None.
+
+        None, the default, is for learners whose leaves stay as they were grown: their largest strength is that of the
+        rounds. Of the rows of ``eval_set`` if ``monitored``.
+        """
+        return
+
+    def with_leaves_moved(self, booster, first, moves):
+        """A finished booster with numbers added to its leaves.
+
+        Parameters
+        ----------
+        booster : object
+            What :meth:`snapshot` returned; it may be changed.
+        first : int
+            Position of the first tree.
+        moves : list of (numbers, values)
+            For each tree from there on: leaves by their numbers in :meth:`leaf_nodes`, and what to add to their values.
+
+        Returns
+        -------
+        object
+        """
+        raise NotImplementedError(f"{type(self).__name__} moves no leaves")
+
     def monitored_raw(self):
         """Raw predictions of the rows of ``eval_set``, without their offset, (m,) float64."""
         raise NotImplementedError(f"{type(self).__name__} watches no eval_set")

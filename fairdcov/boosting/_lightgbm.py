@@ -14,6 +14,8 @@ __all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
 
 # What a finished booster is said to have been grown on, by its link, where that is not the name it was trained by.
 _OBJECTIVE_OF_LINK = {"identity": "regression", "log": "poisson", "logit": "binary sigmoid:1"}
+# Leaves that were moved one by one would not keep these.
+_MONOTONE = {"monotone_constraints", "mc", "monotone_constraint", "monotonic_cst"}
 _REFUSED = {
     "fobj": "the penalised rounds have their own objective",
     "application": "use objective",
@@ -44,13 +46,16 @@ class LightGBMGrower(Grower):
         Parameters of LightGBM for these trees alone.
     offsets : tuple of (n,) array or None
         Of the training rows and of the rows to watch, which LightGBM's scores have in them.
+    rows : (X, X) or None
+        Features of the training rows and of those to watch (or None); None where leaves must stay as they are grown.
     """
 
-    def __init__(self, booster, objective, bounds, offsets=(None, None)):
+    def __init__(self, booster, objective, bounds, offsets=(None, None), rows=None):
         self.booster = booster
         self._objective = objective
         self._bounds = bounds
         self._offsets = offsets
+        self._rows = rows
         self._learning_rate = None
         # LightGBM shows scores on the scale of the target as long as it has an objective of its own.
         booster.reset_parameter({"objective": "none"})
@@ -89,6 +94,20 @@ class LightGBMGrower(Grower):
 
         evaluate(feval=look)
         return seen[-1] if offset is None else seen[-1] - offset
+
+    def leaf_nodes(self, first, *, monitored=False):
+        """See :meth:`Grower.leaf_nodes`."""
+        if self._rows is None:
+            return None
+        options = {"pred_leaf": True, "start_iteration": first, "num_iteration": -1}
+        return self.booster.predict(self._rows[monitored], **options)
+
+    def with_leaves_moved(self, booster, first, moves):
+        """See :meth:`Grower.with_leaves_moved`."""
+        for tree, (leaves, values) in enumerate(moves, start=first):
+            for leaf, value in zip(leaves.tolist(), values.tolist(), strict=True):
+                booster.set_leaf_output(tree, leaf, booster.get_leaf_output(tree, leaf) + value)
+        return booster
 
     def after_round(self, callbacks, n_rounds):
         """See :meth:`Grower.after_round`."""
@@ -158,6 +177,10 @@ class ConstantGrower(LightGBMGrower):
     def grow(self, gradient, curvature, learning_rate):
         """No tree would split."""
         return False
+
+    def leaf_nodes(self, first, *, monitored=False):
+        """There are no penalised trees."""
+        return
 
     def raw(self):
         """See :meth:`Grower.raw`."""
@@ -323,7 +346,8 @@ class _LightGBMModel(PassThroughParameters):
             n_monitored = 0 if monitored is None else len(monitored.y)
             return ConstantGrower(booster, finished, n_features, len(data.y), n_monitored)
         offsets = (data.offset, None if monitored is None else monitored.offset)
-        return LightGBMGrower(booster, finished, step_bounds(loss, parameters), offsets)
+        rows = None if _MONOTONE & set(parameters) else (data.X, None if monitored is None else monitored.X)
+        return LightGBMGrower(booster, finished, step_bounds(loss, parameters), offsets, rows)
 
     def __getstate__(self):
         """Attributes with the booster as LightGBM's text, so that a saved model holds no object of LightGBM."""

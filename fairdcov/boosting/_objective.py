@@ -48,10 +48,20 @@ class BalancedObjective(RawObjective):
         shift = self.best_shift(raw)
         raw = raw + shift
         value, penalty, gradient, curvature = self.terms_curvature(raw, strength)
+        return shift, (value, penalty, self._in_balance(gradient, raw, shift, strength), curvature)
+
+    def balanced_terms(self, raw, strength=0.0):
+        """:meth:`balanced_terms_curvature` without the curvature."""
+        shift = self.best_shift(raw)
+        raw = raw + shift
+        value, penalty, gradient = self.terms(raw, strength)
+        return shift, (value, penalty, self._in_balance(gradient, raw, shift, strength))
+
+    def _in_balance(self, gradient, raw, shift, strength):
         if shift and self._shift_moves_penalty(strength):
             weights = self.curvature(raw) * self.probabilities
             gradient -= gradient.sum() / weights.sum() * weights
-        return shift, (value, penalty, gradient, curvature)
+        return gradient
 
     def best_shift(self, raw):
         """What added to all raw predictions gives the lowest loss, 0 where that is not known.

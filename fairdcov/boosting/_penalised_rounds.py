@@ -14,6 +14,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from fairdcov._fitting import largest_sensible_strength
+from fairdcov.boosting._leaves import Leaves, refine_leaves, spread_over
 
 __all__ = ["Monitor", "PenalisedRounds", "State"]
 
@@ -102,9 +103,12 @@ class PenalisedRounds:
         Objective, loss and penalty at the start of each strength and after each round that was kept, of the training
         rows and of the monitored ones.
     largest_strength : float or None
-        What larger strengths count as for a scale-free penalty, which cannot be had for less by predictions that
-        shrink to a constant. Such strengths would trade all that the model explains for differences in the penalty
-        that are those of the next tree. None before the first round.
+        Largest strength that trees are grown at with a scale-free penalty, which cannot be had for less by predictions
+        that shrink to a constant. Larger ones would trade all that the model explains for differences in the penalty
+        that are those of the next tree; they are for the leaves of all trees together (:meth:`refine`). None before the
+        first round.
+    refined : Refined or None
+        Leaves that :meth:`refine` has moved.
     """
 
     objective: object
@@ -114,6 +118,9 @@ class PenalisedRounds:
     monitor: Monitor | None = None
     history: dict = field(default_factory=dict)
     largest_strength: float | None = None
+    refined: object = None
+    _leaves: Leaves | None = None
+    _watched_nodes: np.ndarray | None = None
 
     def train(self, strength, n_rounds, after_round=None):
         """Grow up to ``n_rounds`` trees at a strength; the objective never rises.
@@ -182,6 +189,59 @@ class PenalisedRounds:
                 self.grower.drop()
                 kept.pop()
         return len(kept) - 1, kept[-1].shift
+
+    def refine(self, strength, n_trees, admits):
+        """Move the leaves of the last trees to where a strength above :attr:`largest_strength` wants them.
+
+        The grower's own trees stay as they are. What was moved before, for a smaller strength, is where it starts.
+
+        Parameters
+        ----------
+        strength : float
+            Multiplier of the penalty.
+        n_trees : int
+            How many trees, where none have been moved before.
+        admits : callable
+            ``admits(raw)`` says whether raw predictions of the training rows may be those of a model.
+
+        Returns
+        -------
+        Refined or None
+            None where the leaves stay as they are.
+        """
+        if n_trees == 0 or not self.effective_strength(strength) < strength:
+            return None
+        if self._leaves is None:
+            first = self.grower.n_trees() - n_trees
+            nodes = self.grower.leaf_nodes(first)
+            if nodes is None:
+                return None
+            self._leaves = Leaves(nodes)
+            self._watched_nodes = None if self.monitor is None else self.grower.leaf_nodes(first, monitored=True)
+
+        def accepts(following, before):
+            if not admits(following.raw):
+                return False
+            if self.monitor is None or self.monitor.patience is None:
+                return True
+            now, then = (self._watched_terms(refined, following.strength)[-1] for refined in (following, before))
+            return now < then
+
+        with threadpool_limits(1, user_api="blas"):
+            start = self.refined if self.refined is not None else self.largest_strength
+            refined = refine_leaves(self.objective, self.grower.raw(), self._leaves, strength, start, accepts)
+        if refined is not None:
+            self.refined = refined
+            self._record(refined, None if self.monitor is None else self._watched_terms(refined, refined.strength))
+        return self.refined
+
+    def refined_watched_raw(self, refined):
+        """Raw predictions of the rows of ``eval_set`` with leaves moved, (m,)."""
+        return self.grower.monitored_raw() + spread_over(self._watched_nodes, refined.moves) + refined.shift
+
+    def _watched_terms(self, refined, strength):
+        loss, penalty, _ = self.monitor.objective.terms(self.refined_watched_raw(refined), strength)
+        return loss, penalty, loss + strength * penalty
 
     def _find_largest_strength(self, strength, constant_loss):
         if not self.objective.penalty.scale_free:

@@ -23,6 +23,7 @@ from fairdcov._fitting import (
     TrainingData,
     read_evaluation_data,
     read_training_data,
+    warn_of_dependence,
     warn_of_level,
     warn_of_strength,
 )
@@ -208,6 +209,28 @@ class BoostingProblem:
         )
         self._n_penalised = 0
 
+    def _warn_of_dependence(self, strength, raw, shift, refined):
+        estimator = self.estimator
+        remedy = "take more n_penalised_rounds, or trees of more leaves"
+        null_level = warn_of_dependence(estimator, self.objective, raw, strength, remedy)
+        if strength > 0 and self.rounds.monitor is not None:
+            watched_raw = self.grower.monitored_raw() + shift
+            if refined is not None:
+                watched_raw = self.rounds.refined_watched_raw(refined)
+            warn_of_dependence(
+                estimator,
+                self.rounds.monitor.objective,
+                watched_raw,
+                strength,
+                "what was learnt of the attributes does not hold there: take larger leaves, or more rows",
+                rows="the rows of eval_set",
+            )
+        return null_level
+
+    def _admits(self, raw):
+        """Whether raw predictions of the training rows are not worse than a constant."""
+        return self._guard.admits(self.objective.mean_loss(raw))
+
     def _take_diverged_rounds_back(self):
         """Drop rounds of a learner that has run away: the rest must be better than a constant, but for its level."""
         n_rounds = self.grower.n_trees()
@@ -233,15 +256,24 @@ class BoostingProblem:
     def solve(self, strength, start=None):
         """Fitted attributes at a strength: penalised rounds on top of what is there."""
         estimator = self.estimator
-        shift = 0.0
+        shift, effective, refined = 0.0, 0.0, None
         if strength > 0:
-            n_rounds, shift = self.rounds.train(
-                strength,
-                estimator.n_penalised_rounds,
-                self.grower.after_round(self.callbacks, estimator.n_penalised_rounds),
-            )
-            self._n_penalised += n_rounds
-        raw = self.grower.raw() + shift
+            # Leaves that were moved are where a larger strength goes on from, not the trees as they were grown.
+            if self.rounds.refined is None:
+                n_rounds, shift = self.rounds.train(
+                    strength,
+                    estimator.n_penalised_rounds,
+                    self.grower.after_round(self.callbacks, estimator.n_penalised_rounds),
+                )
+                self._n_penalised += n_rounds
+            effective = self.rounds.effective_strength(strength)
+            refined = self.rounds.refine(strength, min(self._n_penalised, estimator.n_penalised_rounds), self._admits)
+        if refined is None:
+            booster, raw = self.grower.snapshot(shift), self.grower.raw() + shift
+        else:
+            effective, raw = refined.strength, refined.raw
+            first = self.grower.n_trees() - len(refined.moves)
+            booster = self.grower.with_leaves_moved(self.grower.snapshot(refined.shift), first, refined.moves)
         loss, penalty = self.objective.mean_loss(raw), self.objective.penalty_value(raw)
         if not self._guard.admits(loss):
             warn_user(
@@ -250,19 +282,20 @@ class BoostingProblem:
                 f"n_estimators={estimator.n_estimators}, or a larger learning_rate than {estimator.learning_rate:g}",
                 ConvergenceWarning,
             )
-        effective = self.rounds.effective_strength(strength) if strength > 0 else 0.0
         warn_of_strength(estimator, strength, effective)
         warn_of_level(estimator, self.objective, lambda: self.objective.whole(raw), effective)
+        null_level = self._warn_of_dependence(strength, raw, shift, refined)
         if estimator.verbose:
             print(
                 f"strength {strength:g}: {self._n_penalised} penalised rounds, loss {loss:.8g}, penalty {penalty:.4g}",
                 flush=True,
             )
         return None, {
-            "booster_": self.grower.snapshot(shift),
+            "booster_": booster,
             "n_unpenalised_rounds_": self.n_unpenalised,
             "n_penalised_rounds_": self._n_penalised,
             "effective_strength_": effective,
+            "penalty_null_level_": null_level,
             **self.objective.attributes(loss, penalty, loss + (effective * penalty if strength > 0 else 0.0)),
             "history_": {name: np.array(values) for name, values in self.rounds.history.items()},
         }
@@ -356,8 +389,9 @@ class PenalisedBooster(PenalisedEstimator):
         Warns
         -----
         StrengthWarning
-            When a smaller strength was taken, since the penalty of the unpenalised model would outweigh ten times what
-            it explains.
+            When a smaller strength was reached (``effective_strength_``), since what is left of the penalty would
+            outweigh ten times what is left of the model; when the penalty of the training rows, or of ``eval_set``, is
+            above its level under independence although a constant would have the lower objective.
         ConvergenceWarning
             When the learner's own rounds end worse than a constant.
         """

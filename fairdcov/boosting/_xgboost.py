@@ -44,15 +44,18 @@ class XGBoostGrower(Grower):
         Parameters of XGBoost for these trees alone.
     offsets : tuple of (n,) array or None
         Of the training rows and of the rows to watch, which their margins have in them.
+    moves_leaves : bool
+        False where leaves must stay as they are grown.
     """
 
-    def __init__(self, booster, train, monitored, link, bounds, offsets=(None, None)):
+    def __init__(self, booster, train, monitored, link, bounds, offsets=(None, None), moves_leaves=True):
         self.booster = booster
         self._offsets = offsets
         self._link = link
         self._bounds = bounds
         self._train = train
         self._monitored = monitored
+        self._moves_leaves = moves_leaves
 
     def n_trees(self):
         """See :meth:`Grower.n_trees`."""
@@ -82,6 +85,25 @@ class XGBoostGrower(Grower):
     def _margins(self, rows, offset):
         margins = self.booster.predict(rows, output_margin=True).astype(np.float64)
         return margins if offset is None else margins - offset
+
+    def leaf_nodes(self, first, *, monitored=False):
+        """See :meth:`Grower.leaf_nodes`."""
+        if not self._moves_leaves:
+            return None
+        rows = self._monitored if monitored else self._train
+        nodes = self.booster[first : self.n_trees()].predict(rows, pred_leaf=True)
+        return nodes.reshape(rows.num_row(), -1).astype(np.intp)
+
+    def with_leaves_moved(self, booster, first, moves):
+        """See :meth:`Grower.with_leaves_moved`."""
+        # Of a leaf the condition of the split is its value.
+        model = json.loads(bytes(booster.save_raw("json")))
+        trees = model["learner"]["gradient_booster"]["model"]["trees"]
+        for tree, (leaves, values) in zip(trees[first:], moves, strict=True):
+            for leaf, value in zip(leaves.tolist(), values.tolist(), strict=True):
+                tree["split_conditions"][leaf] += value
+        booster.load_model(bytearray(json.dumps(model), "utf-8"))
+        return booster
 
     def after_round(self, callbacks, n_rounds):
         """See :meth:`Grower.after_round`."""
@@ -281,7 +303,8 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         if self.early_stopping_rounds is not None:
             booster = booster[: booster.best_iteration + 1]
         offsets = (data.offset, None if monitored is None else monitored.offset)
-        return XGBoostGrower(booster, train, watched, loss.link, bounds, offsets)
+        moves_leaves = "monotone_constraints" not in parameters
+        return XGBoostGrower(booster, train, watched, loss.link, bounds, offsets, moves_leaves)
 
     def _rows(self, X):
         """Features for predictions; XGBoost itself would read numbers as positions of categories."""

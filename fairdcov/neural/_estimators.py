@@ -69,6 +69,10 @@ _ATTRIBUTES = """coefs_ : list of arrays
     effective_strength_ : float
         Strength that the fit goes by: ``strength``, or the largest one below it that was found to give a model not
         worse than a constant on the rows passed to ``fit``.
+    penalty_null_level_ : float
+        Where a constant would have a lower objective than the model: what the penalty of these rows is at most in 95 %
+        of the cases when its predictions fall to the rows at random. The fit warns of a ``penalty_value_`` above it.
+        NaN elsewhere.
     loss_value_ : float
         Weighted mean loss (half deviance) on the rows passed to ``fit``, held back or not.
     penalty_value_ : float

@@ -103,7 +103,9 @@ class PenalisedNetwork(PenalisedEstimator):
             When training ends at ``max_epochs`` or ``max_iter`` while it still gets better; the message says what to
             do.
         StrengthWarning
-            When a network of this strength would be worse than a constant, and a smaller one was taken.
+            When a network of this strength would be worse than a constant, and a smaller one was taken; when the
+            penalty of the rows of the fit, or of ``eval_set``, is above its level under independence although a
+            constant would have the lower objective.
         """
         return self._fit(
             X,

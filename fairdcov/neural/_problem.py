@@ -27,6 +27,7 @@ from fairdcov._fitting import (
     largest_sensible_strength,
     read_evaluation_data,
     read_training_data,
+    warn_of_dependence,
     warn_of_level,
     warn_of_strength,
 )
@@ -204,7 +205,7 @@ class NetworkProblem:
 
     def solve(self, strength, parameters=None):
         """Parameters at a strength, from given ones or from the unpenalised network, and the fitted attributes."""
-        estimator, unpenalised, n_epochs = self.estimator, None, 0
+        estimator, unpenalised, n_epochs, null_level = self.estimator, None, 0, float("nan")
         with np.errstate(over="ignore", invalid="ignore"):
             if parameters is None or strength == 0:
                 unpenalised = self._solve_unpenalised(parameters)
@@ -215,6 +216,7 @@ class NetworkProblem:
                 )
                 warn_of_strength(estimator, strength, effective_strength)
                 warn_of_level(estimator, self._whole, lambda: self._whole.whole(solution.raw), effective_strength)
+                null_level = self._warn_of_dependence(strength, solution)
             else:
                 effective_strength, solution = 0.0, self._settle(parameters, 0.0, unpenalised.converged, 0, _curves())
         if not solution.converged:
@@ -227,10 +229,27 @@ class NetworkProblem:
         attributes.update(
             converged_=solution.converged,
             effective_strength_=effective_strength,
+            penalty_null_level_=null_level,
             n_epochs_=n_epochs,
             n_iter_=max(1, n_epochs + solution.n_iterations),
         )
         return solution.parameters, attributes
+
+    def _warn_of_dependence(self, strength, solution):
+        estimator = self.estimator
+        null_level = warn_of_dependence(
+            estimator, self._whole, solution.raw, strength, f"raise max_iter={estimator.max_iter}, or take more units"
+        )
+        if self._X_watched is not None and not self._held.any():
+            warn_of_dependence(
+                estimator,
+                self._watched,
+                self._raw(self._network.raw(solution.parameters, self._X_watched)),
+                strength,
+                "what was learnt of the attributes does not hold there: take fewer units, or a larger alpha",
+                rows="the rows of eval_set",
+            )
+        return null_level
 
     def _guess(self, parameters):
         """A strength to try where the one asked for gives a model worse than a constant."""
@@ -314,7 +333,7 @@ class NetworkProblem:
             return parts.total
 
         def score_of(parameters, parts):
-            score = parts.total if self._watched is None else self._watched_score(parameters, strength)
+            score = parts.total if self._watched is None else self._watched_score(parameters, strength, watched_limit)
             curves["validation_curve_"].append(score)
             return score
 
@@ -328,6 +347,7 @@ class NetworkProblem:
                 penalised_phase(passed, start, limit, watch, training_score, budget, report)
                 curves["validation_curve_"].extend([np.nan] * (len(watch.scores) - 1))
                 start, left = watch.parameters, left - (len(watch.scores) - 1)
+            watched_limit = self._watched_limit(start)
             watch = Watch(estimator.tol, estimator.n_iter_no_change)
             final = partial(self._value_gradient, strength=strength)
             converged = penalised_phase(final, start, limit, watch, score_of, left, report)
@@ -392,8 +412,8 @@ class NetworkProblem:
         weights = parameters[self._layers.is_weight]
         return 0.5 * self._shrinkage * float(weights @ weights)
 
-    def _watched_score(self, parameters, strength):
-        """What early stopping goes by."""
+    def _watched_score(self, parameters, strength, limit=np.inf):
+        """What early stopping goes by: no model whose loss is above a limit."""
         raw = self._raw(self._network.raw(parameters, self._X_watched))
         if not self._held.any():
             loss, penalty, _ = self._watched.terms(raw, strength)
@@ -402,9 +422,18 @@ class NetworkProblem:
             # is what full-batch training spoils; the penalty is a functional of all rows, and is taken of all.
             loss = self._watched.mean_loss(raw[self._held])
             penalty = self._whole.penalty_value(raw) if strength > 0 else 0.0
-        if strength > 0 and loss > self._constant_loss(self._watched):
+        return np.inf if loss > limit else loss + strength * penalty
+
+    def _watched_limit(self, start):
+        """Largest loss of the watched rows that a penalised model may have.
+
+        Where little is left of a model, it may be worse than a constant there from the start, by chance if there are
+        few of them. All that comes after would be refused then, and the training go on to its end for nothing.
+        """
+        if self._watched is None:
             return np.inf
-        return loss + strength * penalty
+        constant_loss = self._constant_loss(self._watched)
+        return constant_loss if self._watched_score(start, 0.0) <= constant_loss else np.inf
 
     def _batch_size(self, n_rows):
         if self.estimator.batch_size != "auto":

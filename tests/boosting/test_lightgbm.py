@@ -78,7 +78,10 @@ def test_strength_0_is_lightgbm_for_a_classifier(portfolio):
 @pytest.mark.parametrize("penalty", [CCDCovPenalty(), JDCovPenalty(normalize=False), CCDCovPenalty(scale="link")])
 def test_objective_falls_and_no_strength_diverges(portfolio, strength, penalty):
     model = fit(portfolio, penalty=penalty, strength=strength)
-    assert (np.diff(model.history_["objective"]) < 0).all()
+    # The last entry of a large strength is of leaves moved at a larger one than the trees were grown at.
+    loss, values = model.history_["loss"], model.history_["penalty"]
+    assert (np.diff(model.history_["objective"][: model.n_penalised_rounds_ + 1]) < 0).all()
+    assert (np.diff(loss + model.effective_strength_ * values)[-1:] < 0).all()
     assert model.penalty_value_ == model.history_["penalty"][-1]
     constant = np.full(len(portfolio["y"]), np.average(portfolio["y"], weights=portfolio["exposure"]))
     weights = {"sample_weight": portfolio["exposure"]}
@@ -101,13 +104,13 @@ def test_more_strength_never_means_a_larger_penalty_along_a_path(portfolio, pena
 
 @pytest.mark.parametrize("penalty", ["ccdcov", "jdcov", "dcov"])
 def test_more_strength_hardly_means_a_larger_penalty_in_single_fits(portfolio, penalty):
-    """Single fits grow other trees; the tolerance is what they may differ by once the penalty is at its floor."""
+    """Single fits grow other trees; the tolerances are what they may differ by, the second once the penalty is gone."""
     values = [fit(portfolio, penalty=penalty, strength=strength).penalty_value_ for strength in STRENGTHS]
     assert values[-1] < 0.05 * values[0]
-    assert all(later <= 1.02 * earlier for earlier, later in pairwise(values))
+    assert all(later <= 1.02 * earlier + 1e-3 * values[0] for earlier, later in pairwise(values))
 
 
-def test_strengths_that_outweigh_the_loss_count_as_the_largest_that_does_not(portfolio):
+def test_strengths_that_outweigh_what_is_left_of_the_model_count_as_the_largest_that_does_not(portfolio):
     models = [fit(portfolio, strength=strength) for strength in (1.0, 1e4, 1e6)]
     effective = [model.effective_strength_ for model in models]
     assert effective[0] == 1.0 < effective[1] == effective[2] < 1e4
@@ -152,7 +155,7 @@ def test_total_of_probabilities_stays_in_balance(portfolio, strength):
     model = DCovLGBMClassifier(strength=strength, **SMALL)
     model.fit(portfolio["X"], y, portfolio["exposure"], sensitive_features=portfolio["people"])
     assert model.penalty_value_ < model.history_["penalty"][0]
-    assert (np.diff(model.history_["objective"]) < 0).all()
+    assert (np.diff(model.history_["objective"][: model.n_penalised_rounds_ + 1]) < 0).all()
     total = model.predict_proba(portfolio["X"])[:, 1] @ portfolio["exposure"]
     assert total == pytest.approx(portfolio["exposure"][y].sum(), rel=1e-9)
 

@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics import mean_poisson_deviance
 
 from fairdcov import CCDCovPenalty, DCovGammaRegressor, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge
-from fairdcov._fitting._guard import StrengthGuard, largest_sensible_strength
+from fairdcov._fitting import HalfTweedieLoss, RawObjective
+from fairdcov._fitting._guard import StrengthGuard, largest_sensible_strength, warn_of_dependence
 from fairdcov.datasets import make_motor_portfolio
 from fairdcov.exceptions import StrengthWarning
 
@@ -69,6 +70,44 @@ def test_largest_sensible_strength():
     assert largest_sensible_strength(3.0, 1.0, 0.5) == 40.0
     assert largest_sensible_strength(1.0, 1.0, 0.5) == np.inf
     assert largest_sensible_strength(1.0, 0.5, 0.0) == np.inf
+
+
+@pytest.mark.parametrize("scale", ["response", "total"])
+@pytest.mark.parametrize("bias", [0.0, 0.3])
+def test_dependence_that_a_constant_would_not_have_is_said(rng, scale, bias):
+    n = 2_000
+    gender, exposure = rng.integers(0, 2, n), rng.uniform(0.1, 1.0, n)
+    raw = -1.0 + bias * gender + 0.05 * rng.normal(size=n)
+    y = np.exp(-1.0 + 0.3 * gender)
+    bound = CCDCovPenalty(scale=scale).bind(gender.astype(str), exposure)
+    objective = RawObjective(HalfTweedieLoss(1.0), y, exposure / exposure.sum(), bound)
+    estimator = DCovPoissonRegressor()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.isnan(warn_of_dependence(estimator, objective, raw, 0.0, "more rounds"))
+        if bias:
+            # What is left of the penalty weighs less than what the model explains.
+            assert np.isnan(warn_of_dependence(estimator, objective, raw, 1e-3, "more rounds"))
+    if bias:
+        with pytest.warns(StrengthWarning, match=r"strength=1000 leaves a penalty of .* on these rows.*: more rounds"):
+            level = warn_of_dependence(estimator, objective, raw, 1e3, "more rounds", rows="these rows")
+        assert 0 < level < 0.2 * objective.penalty_value(raw)
+    else:
+        level = warn_of_dependence(estimator, objective, raw, 1e3, "more rounds")
+        assert 0 < objective.penalty_value(raw) <= level
+
+
+def test_the_null_level_is_the_largest_of_nineteen_permutations(rng):
+    n = 300
+    gender = rng.integers(0, 2, n).astype(str)
+    bound = CCDCovPenalty().bind(gender)
+    objective = RawObjective(HalfTweedieLoss(1.0), rng.poisson(1.0, n).astype(float), np.full(n, 1 / n), bound)
+    raw = rng.normal(size=n)
+    values = [bound.value(np.exp(rng.permutation(raw))) for _ in range(400)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StrengthWarning)
+        level = warn_of_dependence(DCovPoissonRegressor(), objective, raw, 1e6, "more rounds")
+    assert np.quantile(values, 0.8) < level < 1.5 * np.max(values)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -24,7 +24,12 @@ from fairdcov import (
     JDCovPenalty,
     JSDivergenceCalibrator,
 )
-from fairdcov.exceptions import ConvergenceWarning, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
+from fairdcov.exceptions import (
+    ConvergenceWarning,
+    MissingSensitiveFeaturesError,
+    SensitiveFeaturesWarning,
+    StrengthWarning,
+)
 from fairdcov.metrics import neg_ccdcov_scorer
 
 torch = pytest.importorskip("torch")
@@ -354,6 +359,31 @@ def test_threads_are_put_back_after_an_error(book, data, monkeypatch):
 
 
 # -- early stopping ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
+def test_rows_to_watch_that_are_worse_than_a_constant_from_the_start_refuse_nothing(book, data):
+    """By chance, where little is left of a model: the training would go on to its end, and its start be the outcome."""
+    held = slice(600, None)
+    evaluation = {
+        "eval_set": (book["X"][held], 3.0 - np.clip(book["X"][held, 0], 0.0, 2.9)),
+        "eval_sample_weight": book["exposure"][held],
+        "eval_sensitive_features": book["people"][held],
+    }
+    rows = {name: values[:600] for name, values in data.items()}
+    options = {"strength": 100.0, "early_stopping": True, "max_epochs": 10, "max_iter": 100}
+    model = poisson(**options).fit(book["X"][:600], book["y"][:600], **rows, **evaluation)
+    assert np.isfinite(model.validation_curve_[-1])
+    assert model.converged_
+    assert model.n_iter_ < 110
+
+
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
+def test_what_a_strength_has_not_bought_is_said(book, data):
+    with pytest.warns(StrengthWarning, match="on its training rows, where attributes"):
+        model = poisson(strength=1e4, max_iter=1, early_stopping=False).fit(book["X"], book["y"], **data)
+    assert model.penalty_value_ > model.penalty_null_level_ > 0
+    assert np.isnan(poisson(strength=0.1).fit(book["X"], book["y"], **data).penalty_null_level_)
 
 
 def test_an_evaluation_set_decides_when_to_stop(book, data):

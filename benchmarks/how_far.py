@@ -1,0 +1,161 @@
+"""How far a large strength goes: the divergence of boosted models on training and on new rows, against its null level.
+
+    FAIRDCOV_DATA=folder python benchmarks/how_far.py [--books pg15training steep] [--seeds 5] [--strength 1000]
+
+Rates, weighted by exposure, region x gender, 75 % of the rows to fit, without the protected attributes among the
+features and with them. *Trees alone* is the same fit at the largest strength that trees are grown at, where their
+leaves are not moved. The second book is drawn here: little is explained, nearly all of it by proxies; skewed exposures,
+rare groups.
+"""
+
+import argparse
+import time
+import warnings
+
+import numpy as np
+import pandas as pd
+from candidates import frame_features
+from comparison import Rows, load_policies, print_table
+from sklearn.metrics import mean_poisson_deviance
+from sklearn.model_selection import train_test_split
+
+from fairdcov import DCovLGBMRegressor, DCovXGBRegressor
+from fairdcov.exceptions import StrengthWarning
+from fairdcov.metrics import js_divergence, null_distribution
+
+MODELS = {
+    "LightGBM": DCovLGBMRegressor(
+        objective="poisson", n_estimators=200, learning_rate=0.05, num_leaves=16, min_child_samples=50
+    ),
+    "XGBoost": DCovXGBRegressor(objective="poisson", learning_rate=0.1, max_depth=4),
+}
+N_PERMUTATIONS = 19
+
+
+def steep_book(n_rows=100_000, seed=0):
+    """Rows of a drawn book, whose proxies all but give away ten groups."""
+    rng = np.random.default_rng(seed)
+    region = rng.choice(5, n_rows, p=[0.4, 0.3, 0.2, 0.08, 0.02])
+    male = rng.random(n_rows) < 0.6
+    exposure = np.where(rng.random(n_rows) < 0.35, 1.0, rng.beta(0.7, 1.2, n_rows)).clip(0.005, 1)
+    features = pd.DataFrame(
+        {
+            "density": np.exp(rng.normal(0, 0.5, n_rows) + 0.8 * region),
+            "power": np.round(rng.gamma(5, 0.9, n_rows) + 2 * male).clip(1, 15),
+            "age": rng.normal(44 + 4 * male * (region > 1), 14).clip(18, 90),
+            "bonus": np.round(50 + rng.exponential(14, n_rows) * (rng.random(n_rows) < 0.5) + 6 * male),
+            "vehicle_age": rng.gamma(2, 4, n_rows).round().clip(0, 30),
+            "area": pd.Categorical(np.where(rng.random(n_rows) < 0.75, region, rng.integers(0, 5, n_rows)).astype(str)),
+            "fuel": pd.Categorical(np.where(rng.random(n_rows) < 0.3 + 0.3 * male, "diesel", "petrol")),
+        }
+    )
+    young = ((features["age"] - 45) / 25) ** 2 * (features["age"] < 45)
+    raw = -2.5 + 0.15 * region + 0.25 * male + 0.1 * male * (region == 4) + 0.3 * young
+    raw += 0.004 * (features["bonus"] - 50) - 0.008 * features["vehicle_age"]
+    people = pd.DataFrame({"region": np.array(list("ABCDE"))[region], "gender": np.where(male, "m", "f")})
+    return Rows(features, people, rng.poisson(np.exp(raw.to_numpy()) * exposure).astype(float), exposure)
+
+
+BOOKS = {"pg15training": load_policies, "steep": steep_book}
+
+
+def measure(model, features, rows):
+    """Divergence, its null mean and 95 % level, and the deviance with the constant's."""
+    prediction = model.predict(features)
+    null = null_distribution(
+        js_divergence,
+        None,
+        prediction,
+        sensitive_features=rows.protected,
+        sample_weight=rows.exposure,
+        n_permutations=N_PERMUTATIONS,
+        random_state=0,
+    )
+    constant = np.full(len(rows), rows.claims.sum() / rows.exposure.sum())
+    deviance, highest = (
+        mean_poisson_deviance(rows.target, rate, sample_weight=rows.exposure) for rate in (prediction, constant)
+    )
+    return np.array([null.observed, null.mean, null.quantile(0.95), deviance, highest])
+
+
+def fitted(model, features, rows, **evaluation):
+    """The fitted model, seconds, and the strength warnings of the fit."""
+    start = time.perf_counter()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", StrengthWarning)
+        data = {"sample_weight": rows.exposure, "sensitive_features": rows.protected}
+        model.fit(features, rows.target, **data, **evaluation)
+    said = [str(warning.message) for warning in caught if warning.category is StrengthWarning]
+    return model, time.perf_counter() - start, said
+
+
+def largest_of_trees(model, features, rows):
+    """Ten times what an unpenalised model explains of its own predictions, over its penalty."""
+    prediction = model.predict(features)
+    constant = np.full(len(rows), np.average(prediction, weights=rows.exposure))
+    return 5 * mean_poisson_deviance(prediction, constant, sample_weight=rows.exposure) / model.penalty_value_
+
+
+def main():
+    """Run and print a table for each book."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--books", nargs="+", choices=BOOKS, default=list(BOOKS))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--strength", type=float, default=1000.0)
+    parser.add_argument("--rows", type=int, help="of pg15training, all by default")
+    options = parser.parse_args()
+    for name in options.books:
+        book = BOOKS[name](options.rows) if options.rows else BOOKS[name]()
+        table = []
+        for label, learner in MODELS.items():
+            for aware in (False, True):
+                found = {"trees alone": [], "leaves moved": []}
+                for seed in range(options.seeds):
+                    positions = train_test_split(np.arange(len(book)), test_size=0.25, random_state=seed)
+                    parts = [book.part(rows) for rows in positions]
+                    features = [frame_features(rows, aware) for rows in parts]
+                    learner.set_params(n_jobs=1, random_state=seed, strength=1e-9, n_penalised_rounds=1)
+                    limit = largest_of_trees(fitted(learner, features[0], parts[0])[0], features[0], parts[0])
+                    learner.set_params(n_penalised_rounds=100)
+                    for form, strength in zip(found, (0.95 * limit, options.strength), strict=True):
+                        # Rows to watch change nothing here but what the fit says of them.
+                        new = {
+                            "eval_set": (features[1], parts[1].target),
+                            "eval_sample_weight": parts[1].exposure,
+                            "eval_sensitive_features": parts[1].protected,
+                        }
+                        new = new if form == "leaves moved" else {}
+                        model, seconds, said = fitted(
+                            learner.set_params(strength=strength), features[0], parts[0], **new
+                        )
+                        measured = [measure(model, *part) for part in zip(features, parts, strict=True)]
+                        on_new_rows = sum("rows of eval_set" in text for text in said)
+                        remarks = [model.effective_strength_, len(said) - on_new_rows, on_new_rows, seconds]
+                        found[form].append(np.concatenate([*measured, remarks]))
+                        print(name, label, aware, seed, form, np.array2string(found[form][-1], precision=4), flush=True)
+                for form, rows in found.items():
+                    train, new, remarks = np.split(np.array(rows), [5, 10], axis=1)
+                    ratios, new_ratios = train[:, 0] / train[:, 1], new[:, 0] / new[:, 1]
+                    table.append(
+                        [
+                            f"{label}, {'with' if aware else 'without'} S, {form}",
+                            f"{train[:, 0].mean():.4f}",
+                            f"{train[:, 1].mean():.4f}",
+                            f"{ratios.mean():.2f} ({ratios.min():.2f}-{ratios.max():.2f})",
+                            f"{train[:, 3].mean():.4f} / {train[:, 4].mean():.4f}",
+                            f"{new_ratios.mean():.2f} ({new_ratios.min():.2f}-{new_ratios.max():.2f})",
+                            f"{(new[:, 2] / new[:, 1]).mean():.2f}",
+                            f"{int((new[:, 0] <= new[:, 2]).sum())}/{len(new)}, {int(remarks[:, 2].sum())}",
+                            f"{new[:, 3].mean():.4f} / {new[:, 4].mean():.4f}",
+                            f"{remarks[:, 0].mean():.3g}, {int(remarks[:, 1].sum())}",
+                            f"{np.median(remarks[:, 3]):.1f}",
+                        ]
+                    )
+        print(f"\n{name}, {len(book):,} rows, strength {options.strength:g}, {options.seeds} seeds\n")
+        header = ["", "JSD train", "null mean", "ratio", "deviance / constant", "new rows: ratio", "95 % level / mean"]
+        header += ["within, warned with eval_set", "deviance / constant", "effective strength, warned", "s"]
+        print_table(header, table)
+
+
+if __name__ == "__main__":
+    main()

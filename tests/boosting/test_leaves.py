@@ -1,0 +1,236 @@
+"""Leaves of all penalised trees moved together: how far a strength goes, and that the learners keep what was moved."""
+
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.base import clone
+
+from fairdcov import CCDCovPenalty
+from fairdcov._fitting import HalfTweedieLoss
+from fairdcov.boosting._leaves import Leaves, refine_leaves, spread_over
+from fairdcov.boosting._objective import BalancedObjective
+from fairdcov.exceptions import StrengthWarning
+
+ROUNDS = {"objective": "poisson", "n_estimators": 20, "n_penalised_rounds": 25, "random_state": 0, "n_jobs": 1}
+
+
+def lightgbm(**options):
+    pytest.importorskip("lightgbm")
+    from fairdcov import DCovLGBMRegressor
+
+    return DCovLGBMRegressor(**{**ROUNDS, "num_leaves": 8, **options})
+
+
+def xgboost(**options):
+    pytest.importorskip("xgboost")
+    from fairdcov import DCovXGBRegressor
+
+    return DCovXGBRegressor(**{**ROUNDS, "max_depth": 3, **options})
+
+
+both = pytest.mark.parametrize("make", [lightgbm, xgboost], ids=lambda make: make.__name__)
+
+
+@pytest.fixture
+def steep():
+    """Frequencies of which little is explained, nearly all of it by proxies; skewed exposures and a rare group."""
+    rng = np.random.default_rng(4)
+    n = 4_000
+    region = rng.choice(4, n, p=[0.5, 0.3, 0.17, 0.03])
+    gender = rng.integers(0, 2, n)
+    X = np.column_stack(
+        [0.5 * region + rng.normal(0, 0.4, n), rng.poisson(3 + 2 * gender), rng.normal(size=n), rng.exponential(size=n)]
+    )
+    exposure = np.where(rng.random(n) < 0.3, 1.0, rng.beta(0.7, 1.2, n)).clip(0.01, 1)
+    claims = rng.poisson(exposure * np.exp(-1.5 + 0.2 * region + 0.3 * gender + 0.05 * X[:, 2]))
+    people = pd.DataFrame({"region": region.astype(str), "gender": gender.astype(str)})
+    return {"X": X, "y": claims / exposure, "sample_weight": exposure, "sensitive_features": people}
+
+
+def fit(model, data):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StrengthWarning)
+        return clone(model).fit(**data)
+
+
+def said(model, data):
+    """What a fit warns of."""
+    with pytest.warns(StrengthWarning) as caught:
+        model.fit(**data)
+    return "; ".join(str(warning.message) for warning in caught)
+
+
+# -- sums over leaves --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("n", "n_trees", "n_leaves"), [(1, 1, 1), (7, 3, 2), (257, 9, 31), (300, 2, 5000)])
+def test_sums_are_those_of_indicators(rng, n, n_trees, n_leaves):
+    # A learner's numbers have gaps.
+    nodes = 3 * rng.integers(0, n_leaves, (n, n_trees)) + 2
+    leaves = Leaves(nodes)
+    columns = [np.unique(nodes[:, tree], return_inverse=True)[1] for tree in range(n_trees)]
+    indicators = np.hstack([np.eye(column.max() + 1)[column] for column in columns])
+    assert leaves.n_leaves == indicators.shape[1]
+    values, row_values = rng.normal(size=leaves.n_leaves), rng.normal(size=n)
+    np.testing.assert_allclose(leaves.spread(values), indicators @ values, atol=1e-12)
+    np.testing.assert_allclose(leaves.sums(row_values), indicators.T @ row_values, atol=1e-12)
+    np.testing.assert_allclose(spread_over(nodes, leaves.by_tree(values)), indicators @ values, atol=1e-12)
+
+
+def test_leaves_that_are_not_among_the_training_rows_do_not_move():
+    moves = Leaves(np.array([[1], [3]])).by_tree(np.array([10.0, 20.0]))
+    np.testing.assert_array_equal(spread_over(np.array([[0], [1], [2], [3], [9]]), moves), [0, 10, 0, 20, 0])
+
+
+# -- the descent -------------------------------------------------------------------------------------------------------
+
+
+def problem(rng, n=400):
+    group, nodes = rng.integers(0, 3, n), rng.integers(0, 5, (n, 6))
+    nodes[:, 0] = group
+    y = rng.poisson(np.exp(0.3 * group)).astype(float)
+    probabilities = rng.uniform(0.2, 1.0, n)
+    probabilities /= probabilities.sum()
+    penalty = CCDCovPenalty().bind(group.astype(str), probabilities)
+    objective = BalancedObjective(HalfTweedieLoss(1.0), y, probabilities, penalty)
+    return objective, 0.3 * group + 0.1 * rng.normal(size=n), Leaves(nodes)
+
+
+def test_the_objective_falls_and_the_outcome_is_in_balance(rng):
+    objective, raw, leaves = problem(rng)
+    start = objective.terms(raw + objective.best_shift(raw), 1.0)
+    refined = refine_leaves(objective, raw, leaves, 50.0, 0.5, lambda following, before: True)
+    np.testing.assert_allclose(refined.raw, raw + spread_over(_nodes(leaves, raw), refined.moves) + refined.shift)
+    loss, penalty, _ = objective.terms(refined.raw, 50.0)
+    assert (loss, penalty) == pytest.approx((refined.loss, refined.penalty), rel=1e-12)
+    assert penalty < 0.05 * start[1]
+    assert refined.loss <= objective.constant_loss()
+    assert refined.total == refined.loss + refined.strength * refined.penalty
+    assert 0.5 < refined.strength <= 50.0
+    mean = objective.loss.response(refined.raw) @ objective.probabilities
+    assert mean == pytest.approx(objective.y @ objective.probabilities, rel=1e-9)
+
+
+def _nodes(leaves, raw):
+    """Numbers of the leaves again, by spreading one tree's numbers at a time."""
+    nodes = []
+    for tree in range(len(leaves.numbers)):
+        parts = [
+            numbers.astype(float) if other == tree else 0.0 * numbers for other, numbers in enumerate(leaves.numbers)
+        ]
+        nodes.append(leaves.spread(np.concatenate(parts)))
+    return np.column_stack(nodes).astype(int)
+
+
+def test_a_stage_that_is_refused_leaves_what_there_was(rng):
+    objective, raw, leaves = problem(rng)
+    assert refine_leaves(objective, raw, leaves, 50.0, 0.5, lambda following, before: False) is None
+    seen = []
+    once = refine_leaves(objective, raw, leaves, 50.0, 0.5, lambda *pair: not seen.append(pair) and len(seen) == 1)
+    assert once is seen[0][0]
+    assert seen[1][1] is once
+
+
+# -- the learners ------------------------------------------------------------------------------------------------------
+
+
+@both
+@pytest.mark.parametrize("family", ["poisson", "squared_error"])
+def test_what_was_moved_is_what_is_predicted(make, steep, family):
+    model = fit(make(strength=300.0, objective=family), steep)
+    trees_alone = fit(make(strength=300.0, objective=family, n_penalised_rounds=25), steep)
+    bound = CCDCovPenalty().bind(steep["sensitive_features"], steep["sample_weight"])
+    prediction = model.predict(steep["X"])
+    assert model.penalty_value_ == pytest.approx(bound.value(prediction), rel=1e-3)
+    assert model.penalty_value_ == pytest.approx(model.history_["penalty"][-1], rel=1e-6)
+    assert model.penalty_value_ < 0.5 * model.history_["penalty"][-2]
+    total = steep["sample_weight"] @ prediction / (steep["sample_weight"] @ steep["y"])
+    assert total == pytest.approx(1.0, abs=1e-5)
+    np.testing.assert_array_equal(trees_alone.predict(steep["X"]), prediction)
+
+
+@both
+def test_a_strength_goes_on_buying_independence(make, steep):
+    """The largest strength that trees are grown at is about 0.5 here, where the penalty still is a multiple."""
+    values = [fit(make(strength=strength), steep).penalty_value_ for strength in (0.0, 0.3, 3.0, 30.0, 1000.0)]
+    assert all(later < earlier for earlier, later in pairwise(values))
+    assert values[-1] < 0.15 * values[1]
+
+
+@both
+def test_a_path_goes_as_far(make, steep):
+    data = {name: values for name, values in steep.items() if name not in ("X", "y")}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", StrengthWarning)
+        path = list(make().strength_path(steep["X"], steep["y"], [0.1, 30.0, 1000.0], **data))
+    values = [model.penalty_value_ for model in path]
+    assert all(later < earlier for earlier, later in pairwise(values))
+    assert [model.n_penalised_rounds_ for model in path] == sorted(model.n_penalised_rounds_ for model in path)
+    bound = CCDCovPenalty().bind(steep["sensitive_features"], steep["sample_weight"])
+    for model in path:
+        assert model.penalty_value_ == pytest.approx(bound.value(model.predict(steep["X"])), rel=1e-3)
+
+
+@both
+def test_rows_that_are_watched_see_the_moved_leaves(make, steep):
+    half = len(steep["y"]) // 2
+    parts = [{name: values[rows] for name, values in steep.items()} for rows in (slice(None, half), slice(half, None))]
+    watched = parts[1]
+    evaluation = {
+        "eval_set": (watched["X"], watched["y"]),
+        "eval_sample_weight": watched["sample_weight"],
+        "eval_sensitive_features": watched["sensitive_features"],
+    }
+    for patience in (None, 10):
+        model = fit(make(strength=300.0, early_stopping_rounds=patience), {**parts[0], **evaluation})
+        bound = CCDCovPenalty().bind(watched["sensitive_features"], watched["sample_weight"])
+        value = bound.value(model.predict(watched["X"]))
+        if patience is None:
+            assert model.effective_strength_ > 10
+            assert model.history_["validation_penalty"][-1] == pytest.approx(value, rel=1e-3)
+        else:
+            # No stage is taken that is worse on these rows.
+            worst = model.history_["validation_loss"] + model.effective_strength_ * model.history_["validation_penalty"]
+            assert worst[-1] <= worst[0]
+
+
+@both
+def test_monotone_constraints_are_kept(make, steep):
+    model = make(strength=300.0, monotone_constraints=[0, 0, 0, 1] if make is lightgbm else (0, 0, 0, 1))
+    assert "instead of strength=300" in said(model, steep)
+    assert model.effective_strength_ < 10
+    rows = np.repeat(steep["X"][:50], 20, axis=0)
+    rows[:, 3] = np.tile(np.linspace(0, 5, 20), 50)
+    assert (np.diff(model.predict(rows).reshape(50, 20), axis=1) >= -1e-7).all()
+
+
+# -- what is said ------------------------------------------------------------------------------------------------------
+
+
+@both
+def test_a_fit_says_that_a_strength_has_not_bought_independence(make, steep):
+    weak = make(strength=1000.0, n_penalised_rounds=1)
+    assert "on its training rows, where attributes that do not matter show at most" in said(weak, steep)
+    assert weak.penalty_value_ > weak.penalty_null_level_ > 0
+    strong = fit(make(strength=1000.0), steep)
+    assert not strong.penalty_value_ > strong.penalty_null_level_
+    assert np.isnan(fit(make(strength=0.1), steep).penalty_null_level_)
+
+
+@both
+def test_a_fit_says_that_independence_does_not_hold_on_rows_that_are_watched(make, steep):
+    half = len(steep["y"]) // 2
+    fitted, watched = (
+        {name: values[rows] for name, values in steep.items()} for rows in (slice(None, half), slice(half, None))
+    )
+    # The same features with other people: what was learnt of them does not hold.
+    X = watched["X"] + [[1.5, 4.0, 0.0, 0.0]] * (watched["sensitive_features"]["region"] == "0").to_numpy()[:, None]
+    evaluation = {
+        "eval_set": (X, watched["y"]),
+        "eval_sample_weight": watched["sample_weight"],
+        "eval_sensitive_features": watched["sensitive_features"],
+    }
+    assert "on the rows of eval_set, where" in said(make(strength=1000.0), {**fitted, **evaluation})
