@@ -24,7 +24,11 @@ from fairdcov.linear_model import (
     DCovTweedieRegressor,
 )
 from fairdcov.penalties import CCDCovPenalty, DCovPenalty, JDCovPenalty
-from fairdcov.reference_prices import DiscriminationFreeRegressor
+from fairdcov.reference_prices import (
+    DiscriminationFreeRegressor,
+    FairBarycentreRegressor,
+    UnawareFeatures,
+)
 from fairdcov.report import AuditReport, audit
 
 try:
@@ -46,9 +50,11 @@ __all__ = [
     "DCovTweedieRegressor",
     "DCovXGBRegressor",
     "DiscriminationFreeRegressor",
+    "FairBarycentreRegressor",
     "JDCovPenalty",
     "JSDivergenceCalibrator",
     "SensitiveEncoder",
+    "UnawareFeatures",
     "__version__",
     "audit",
     "concatenated_distance_covariance",

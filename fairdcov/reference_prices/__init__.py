@@ -4,6 +4,8 @@ The discrimination-free price; prices that do not see the protected attributes a
 allows, with the attributes and without, and how far a model is from it.
 """
 
+from fairdcov.reference_prices._barycentre import FairBarycentreRegressor
 from fairdcov.reference_prices._discrimination_free import DiscriminationFreeRegressor
+from fairdcov.reference_prices._unaware_features import UnawareFeatures
 
-__all__ = ["DiscriminationFreeRegressor"]
+__all__ = ["DiscriminationFreeRegressor", "FairBarycentreRegressor", "UnawareFeatures"]

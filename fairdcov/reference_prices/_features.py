@@ -1,12 +1,14 @@
 """Features with further columns: protected attributes as features, and rows in whatever frame they came in."""
 
+from copy import copy
+
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from sklearn.utils.validation import validate_data
 
-__all__ = ["ProtectedColumns", "validate_features", "with_columns"]
+__all__ = ["PreparedRows", "ProtectedColumns", "validate_features", "with_columns"]
 
 
 class ProtectedColumns:
@@ -38,6 +40,25 @@ class ProtectedColumns:
         self.table = np.column_stack(columns) if columns else np.zeros((len(attributes), 0))
         self._categorical = np.array(categorical, dtype=bool)
         self._attributes = attributes
+
+    def encode(self, attributes):
+        """The same columns for other rows, (n, m); a level that was not there has no indicator."""
+        columns = []
+        for name, column in attributes.columns.items():
+            if column.numeric:
+                columns.append(np.asarray(column.values, dtype=np.float64))
+                continue
+            codes, levels = column.level_codes()
+            position = {level: code for code, level in enumerate(levels)}
+            columns += [(codes == position.get(level, -1)).astype(np.float64) for level in self._levels[name][0][1:]]
+        return np.column_stack(columns) if columns else np.zeros((len(attributes), 0))
+
+    def without_rows(self):
+        """The same without the rows, for a fitted model."""
+        kept = copy(self)
+        kept.table = kept._attributes = None
+        kept._levels = {name: (levels, None) for name, (levels, _) in self._levels.items()}
+        return kept
 
     def profiles(self, weights, most):
         """Distinct rows (K, m), their shares (K,) of the weight, and a row of the data (K,) that has each.
@@ -79,8 +100,8 @@ def frame_of(X):
     return frame if isinstance(frame, nw.DataFrame) else None
 
 
-def with_columns(X, names, table):
-    """X with further columns: a table (n, m), or one row (m,) for all."""
+def with_columns(X, names, table, *, keep=True):
+    """X with further columns, or (not ``keep``) these alone: a table (n, m), or one row (m,) for all."""
     table = np.broadcast_to(table, (X.shape[0], len(names)))
     frame = frame_of(X)
     if frame is not None:
@@ -92,10 +113,32 @@ def with_columns(X, names, table):
         if backend is nw.Implementation.PANDAS:
             # Side by side whatever the labels of the rows.
             added = [nw.maybe_set_index(column, index=nw.maybe_get_index(frame)) for column in added]
-        return frame.with_columns(*added).to_native()
+        together = frame.with_columns(*added)
+        return (together if keep else together.select(*names)).to_native()
+    if not keep:
+        return np.array(table)
     if sp.issparse(X):
         return sp.hstack([X, sp.csr_array(table) if isinstance(X, sp.sparray) else sp.csr_matrix(table)], format="csr")
     return np.column_stack([X, table])
+
+
+class PreparedRows:
+    """Rows whose ingredients are known, for models that share them.
+
+    Attributes
+    ----------
+    content : object
+        What the models predict from.
+    shape : tuple
+        Of the number of rows.
+    """
+
+    def __init__(self, content, n_samples):
+        self.content = content
+        self.shape = (n_samples,)
+
+    def __len__(self):
+        return self.shape[0]
 
 
 def validate_features(estimator, X, *, reset):
