@@ -27,7 +27,9 @@ from fairdcov.penalties import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov.reference_prices import (
     DiscriminationFreeRegressor,
     FairBarycentreRegressor,
+    UnawareFairRegressor,
     UnawareFeatures,
+    frontier_gap,
 )
 from fairdcov.report import AuditReport, audit
 
@@ -54,12 +56,14 @@ __all__ = [
     "JDCovPenalty",
     "JSDivergenceCalibrator",
     "SensitiveEncoder",
+    "UnawareFairRegressor",
     "UnawareFeatures",
     "__version__",
     "audit",
     "concatenated_distance_covariance",
     "distance_covariance",
     "equivalence_test",
+    "frontier_gap",
     "independence_test",
     "joint_distance_covariance",
     "with_probabilities",
