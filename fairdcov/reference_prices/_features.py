@@ -105,14 +105,14 @@ def with_columns(X, names, table, *, keep=True):
     table = np.broadcast_to(table, (X.shape[0], len(names)))
     frame = frame_of(X)
     if frame is not None:
-        backend = frame.implementation
+        if frame.implementation is nw.Implementation.PANDAS:
+            # Side by side whatever the labels of the rows.
+            added = pd.DataFrame(table, columns=list(names), index=frame.to_native().index)
+            return pd.concat([frame.to_native(), added], axis="columns") if keep else added
         added = [
-            nw.new_series(name, np.ascontiguousarray(column), backend=backend)
+            nw.new_series(name, np.ascontiguousarray(column), backend=frame.implementation)
             for name, column in zip(names, table.T, strict=True)
         ]
-        if backend is nw.Implementation.PANDAS:
-            # Side by side whatever the labels of the rows.
-            added = [nw.maybe_set_index(column, index=nw.maybe_get_index(frame)) for column in added]
         together = frame.with_columns(*added)
         return (together if keep else together.select(*names)).to_native()
     if not keep:

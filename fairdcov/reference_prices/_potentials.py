@@ -24,8 +24,8 @@ __all__ = ["DualProblem", "Potentials", "gini_mean_difference"]
 # Half of the nodes are quantiles of the estimates, half are evenly spaced, for the tail where quantiles are rare.
 _NODES = 96
 # Smoothing of the minimum over the nodes, as a share of the loss that the estimates explain.
-_SMOOTHING = 1e-3
-_MOST_STEPS = 500
+_SMOOTHING = 3e-3
+_MOST_STEPS = 300
 # Steps of Newton's method between two nodes, each within a bracket.
 _REFINEMENTS = 12
 # Cells of rows times nodes that are looked at together when predicting.
@@ -223,7 +223,7 @@ class DualProblem:
             start.ravel(),
             jac=True,
             method="L-BFGS-B",
-            options={"maxiter": _MOST_STEPS, "maxfun": 2 * _MOST_STEPS, "maxcor": 20, "ftol": 1e-11, "gtol": 1e-6},
+            options={"maxiter": _MOST_STEPS, "maxfun": 2 * _MOST_STEPS, "maxcor": 20, "ftol": 1e-9, "gtol": 1e-6},
         )
         parameters = found.x.reshape(shape)
         solved = Potentials(self.grid, potentials(parameters) @ self._root.T, self._loss)
