@@ -399,8 +399,13 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         inner = get_tags(self._regressor())
+        learners = [inner] if self.aware else [inner, get_tags(self._classifier())]
         tags.target_tags = replace(inner.target_tags, multi_output=False, single_output=True)
-        tags.input_tags = inner.input_tags
+        tags.input_tags = replace(
+            inner.input_tags,
+            sparse=all(each.input_tags.sparse for each in learners),
+            allow_nan=all(each.input_tags.allow_nan for each in learners),
+        )
         tags.non_deterministic = inner.non_deterministic
         return tags
 

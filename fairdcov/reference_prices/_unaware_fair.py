@@ -10,7 +10,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov.actuarial import metadata_for_fit
-from fairdcov.encoding import DEFAULT_GROUPS, Attributes, check_sensitive_features, take_rows
+from fairdcov.encoding import DEFAULT_GROUPS, Attributes, take_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.reference_prices._features import PreparedRows, validate_features
 from fairdcov.reference_prices._unaware_features import UnawareFeatures
@@ -109,7 +109,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         own = self.get_params(deep=False)
         return UnawareFeatures(**{name: value for name, value in own.items() if name != "estimator"})
 
-    def _check_given(self, sensitive_features, n_samples):
+    def _check_given(self, sensitive_features):
         if is_classifier(self.estimator):
             raise TypeError(
                 f"UnawareFairRegressor needs a regressor; found the classifier {type(self.estimator).__name__}: put "
@@ -119,7 +119,6 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             raise MissingSensitiveFeaturesError(
                 "UnawareFairRegressor needs sensitive_features: pass fit(..., sensitive_features=S)"
             )
-        check_sensitive_features(sensitive_features, n_samples)
 
     def fit(self, X, y, sample_weight=None, *, sensitive_features=None, **fit_params):
         """Learn the features, and fit the estimator to their out-of-fold values.
@@ -178,8 +177,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             yield model
 
     def _prepare_fit(self, X, y, sample_weight, sensitive_features, fit_params):
-        n_samples = X.shape[0] if hasattr(X, "shape") else len(X)
-        self._check_given(sensitive_features, n_samples)
+        self._check_given(sensitive_features)
         attributes = Attributes.read(sensitive_features)
         features = self._features()
         table = features.fit_transform(X, y, sample_weight, sensitive_features=attributes)
