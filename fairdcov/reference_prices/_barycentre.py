@@ -31,6 +31,7 @@ from fairdcov.reference_prices._learners import (
     check_classifier,
     default_classifier,
     default_regressor,
+    deviance_score,
     estimates,
     fit_learner,
     posteriors,
@@ -374,14 +375,7 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         y = column_or_1d(y, warn=True)
         if is_classifier(self.regressor_):
             y = (y == self.regressor_.classes_[1]).astype(np.float64)
-        y = check_finite_vector(y, "y")
-        weights = check_sample_weight(sample_weight, len(prediction))
-        loss = LOSSES[self.loss].loss()
-        mean = np.full(len(y), np.average(y, weights=weights))
-        constant = float(weights @ loss.deviance(y, mean))
-        if constant == 0:
-            return float((prediction == y).all())
-        return 1.0 - float(weights @ loss.deviance(y, prediction)) / constant
+        return deviance_score(LOSSES[self.loss].loss(), prediction, y, sample_weight)
 
     def get_metadata_routing(self):
         """Metadata that is consumed and handed on.

@@ -172,14 +172,15 @@ class DualProblem:
         self._prepare()
 
     def _prepare(self):
-        constant, slope = _linear_terms(self._loss, self.grid)
-        losses = constant + self._eta[:, None] * slope
-        losses -= losses.min(axis=1, keepdims=True)
         mean = np.full_like(self._eta, self._weights @ self._eta)
         explained = self._loss.deviance(self._eta, mean) - self._loss.deviance(self._eta, self._eta)
         self._explained = 0.5 * float(self._weights @ explained)
         self._smoothing = _SMOOTHING * self._explained
-        self._scores = losses / -self._smoothing
+        if not self.trivial:
+            constant, slope = _linear_terms(self._loss, self.grid)
+            losses = constant + self._eta[:, None] * slope
+            losses -= losses.min(axis=1, keepdims=True)
+            self._scores = losses / -self._smoothing
 
     @property
     def trivial(self):

@@ -75,6 +75,8 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
         How numeric attributes of more than 20 values are cut into bands, see :func:`fairdcov.metrics.js_divergence`.
     n_knots : int, default=5
         Knots of the cubic splines of ``eta``, at its quantiles; 0 for no splines and no products.
+    columns : {"all", "probabilities"}, default="all"
+        What is appended: everything, or the probabilities alone, for trees, which find ``eta`` by themselves.
     link : {"auto", "log", "logit", "identity"}, default="auto"
         Scale of ``eta``: ``"auto"`` is the logit for a classifier and the logarithm for a regressor.
     passthrough : bool, default=True
@@ -147,6 +149,7 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
         summary="marginals",
         bins=DEFAULT_GROUPS,
         n_knots=5,
+        columns="all",
         link="auto",
         passthrough=True,
         random_state=0,
@@ -157,6 +160,7 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
         self.summary = summary
         self.bins = bins
         self.n_knots = n_knots
+        self.columns = columns
         self.link = link
         self.passthrough = passthrough
         self.random_state = random_state
@@ -262,7 +266,8 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
             for found, classifier in zip(shares, classifiers, strict=True):
                 found[held] = posteriors(classifier, rows, found.shape[1])
         scale = self._scale(eta)
-        splines = None if self.n_knots == 0 else _fit_splines(scale[counted], self.n_knots, weights[counted])
+        alone = self.n_knots == 0 or self.columns == "probabilities"
+        splines = None if alone else _fit_splines(scale[counted], self.n_knots, weights[counted])
 
         self.models_ = models
         self.splines_ = splines
@@ -276,6 +281,7 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
 
     def _check_parameters(self):
         check_choice(self.summary, "summary", ("marginals", "profiles"))
+        check_choice(self.columns, "columns", ("all", "probabilities"))
         check_choice(self.link, "link", _LINKS)
         check_flag(self.passthrough, "passthrough")
         if check_whole_number(self.n_knots, "n_knots", 0) == 1:
@@ -364,7 +370,7 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
         return np.log(eta) if link == "log" else logit(eta)
 
     def _append(self, X, scale, shares):
-        columns = [scale[:, None]]
+        columns = [scale[:, None]] if self.columns == "all" else []
         splines = None
         if self.splines_ is not None:
             splines = self.splines_.transform(scale[:, None])
@@ -396,14 +402,41 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self, "models_")
         X = validate_features(self, X, reset=False)
+        n_folds = len(self.models_)
         eta = np.zeros(X.shape[0])
         shares = [np.zeros((X.shape[0], len(kept))) for kept in self.levels_.values()]
+        for of_fold, found in self._of_folds(X):
+            eta += of_fold / n_folds
+            for total, share in zip(shares, found, strict=True):
+                total += share / n_folds
+        return self._append(X, self._scale(eta), shares)
+
+    def _of_folds(self, X):
+        """Estimates and posteriors of each fold's models in turn."""
         for model, classifiers in self.models_:
-            eta += estimates(model, X)
-            for found, classifier in zip(shares, classifiers, strict=True):
-                found += posteriors(classifier, X, found.shape[1])
-        n_folds = len(self.models_)
-        return self._append(X, self._scale(eta / n_folds), [found / n_folds for found in shares])
+            levels = self.levels_.values()
+            found = [posteriors(each, X, len(kept)) for each, kept in zip(classifiers, levels, strict=True)]
+            yield estimates(model, X), found
+
+    def tables_of_folds(self, X):
+        """What :meth:`transform` would give by each fold's models alone, one after the other.
+
+        Values of a single fold's models are spread as the out-of-fold values are that an estimator behind was fitted
+        to; their average is smoother, which makes a difference to trees. :class:`UnawareFairRegressor` averages the
+        predictions from these tables.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features.
+
+        Returns
+        -------
+        iterator of array, sparse matrix or DataFrame, (n, p + m)
+        """
+        check_is_fitted(self, "models_")
+        X = validate_features(self, X, reset=False)
+        return (self._append(X, self._scale(eta), shares) for eta, shares in self._of_folds(X))
 
     def _appended_names(self):
         link = self._link_name
@@ -416,7 +449,8 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
                 posterior.append(_plain("_".join(["probability", name, *map(level_text, parts)])))
         posterior = _distinct(posterior)
         products = [f"{name}_{spline}" for name in posterior for spline in splines]
-        return ["estimate" if link == "identity" else f"{link}_estimate", *splines, *posterior, *products]
+        estimate = ["estimate" if link == "identity" else f"{link}_estimate"] if self.columns == "all" else []
+        return [*estimate, *splines, *posterior, *products]
 
     def get_feature_names_out(self, input_features=None):
         """Names of the columns: those of X, then those appended.
@@ -497,7 +531,7 @@ def _fit_splines(scale, n_knots, weights):
 
 def _plain(name):
     """A name that every learner takes."""
-    return re.sub(r"\W+", "_", name.replace("≥", "from ").replace("<", "below ")).strip("_")
+    return re.sub(r"[\W_]+", "_", name.replace("≥", "from ").replace("<", "below ")).strip("_")
 
 
 def _distinct(names):
