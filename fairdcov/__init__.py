@@ -26,7 +26,13 @@ from fairdcov.linear_model import (
     FrequencySeverityRegressor,
 )
 from fairdcov.penalties import CCDCovPenalty, DCovPenalty, JDCovPenalty
-from fairdcov.reference_prices import DiscriminationFreeRegressor
+from fairdcov.reference_prices import (
+    DiscriminationFreeRegressor,
+    FairBarycentreRegressor,
+    UnawareFairRegressor,
+    UnawareFeatures,
+    frontier_gap,
+)
 from fairdcov.report import AuditReport, audit
 
 try:
@@ -48,15 +54,19 @@ __all__ = [
     "DCovTweedieRegressor",
     "DCovXGBRegressor",
     "DiscriminationFreeRegressor",
+    "FairBarycentreRegressor",
     "FrequencySeverityRegressor",
     "JDCovPenalty",
     "JSDivergenceCalibrator",
     "SensitiveEncoder",
+    "UnawareFairRegressor",
+    "UnawareFeatures",
     "__version__",
     "audit",
     "concatenated_distance_covariance",
     "distance_covariance",
     "equivalence_test",
+    "frontier_gap",
     "independence_test",
     "joint_distance_covariance",
     "show_versions",

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.linear_model import PoissonRegressor, Ridge
+from sklearn.naive_bayes import GaussianNB
 from sklearn.utils import estimator_checks
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -27,9 +28,12 @@ from fairdcov import (
     DCovTweedieRegressor,
     DCovXGBRegressor,
     DiscriminationFreeRegressor,
+    FairBarycentreRegressor,
     FrequencySeverityRegressor,
     JSDivergenceCalibrator,
     SensitiveEncoder,
+    UnawareFairRegressor,
+    UnawareFeatures,
 )
 from fairdcov.actuarial import Rebalancer
 from fairdcov.neural import DCovMLPClassifier, DCovMLPRegressor
@@ -70,6 +74,14 @@ def penalised(estimator_class, attribute=first_column):
                 sensitive_features = attribute(X)
             return super().fit(X, y, sample_weight, sensitive_features=sensitive_features)
 
+    if hasattr(estimator_class, "fit_transform"):
+
+        def fit_transform(self, X, y, sample_weight=None, *, sensitive_features=None):
+            if sensitive_features is None:
+                sensitive_features = attribute(X)
+            return estimator_class.fit_transform(self, X, y, sample_weight, sensitive_features=sensitive_features)
+
+        Penalised.fit_transform = fit_transform
     Penalised.__name__ = Penalised.__qualname__ = f"Penalised{estimator_class.__name__}"
     globals()[Penalised.__name__] = Penalised  # where pickle looks for it
     return Penalised
@@ -138,6 +150,18 @@ CASES = {
         lambda: penalised(DiscriminationFreeRegressor, halves)(PoissonRegressor()),
         lambda: penalised(DiscriminationFreeRegressor, halves)(Ridge(), balance=None, max_profiles=5),
     ],
+    FairBarycentreRegressor: [
+        lambda: penalised(FairBarycentreRegressor, halves)(Ridge(), GaussianNB(), strength=0.1, loss="squared_error"),
+        lambda: penalised(FairBarycentreRegressor, halves)(PoissonRegressor(), GaussianNB(), strength=1.0),
+    ],
+    UnawareFeatures: [
+        lambda: penalised(UnawareFeatures, halves)(Ridge(), GaussianNB(), cv=2, link="identity"),
+    ],
+    UnawareFairRegressor: [
+        lambda: penalised(UnawareFairRegressor, halves)(
+            DCovRidge(strength=0.1), Ridge(), GaussianNB(), cv=2, n_knots=2, link="identity"
+        ),
+    ],
     Rebalancer: [
         lambda: Rebalancer(Ridge(), method="additive"),
         lambda: Rebalancer(PoissonRegressor()),
@@ -180,6 +204,7 @@ SINGLE = "single precision: equal to about 1e-6, see tests/boosting/test_xgboost
 DIVERGES = "LightGBM's gamma steps are not bounded: targets from 1 to 271 in leaves of one row make it run away"
 BATCHES = "mini-batches and rows held back are drawn by row, see tests/neural/test_networks.py for the full sample"
 ATTRIBUTES = "protected attributes may be one column, of text, or of any type; the message says so in words of its own"
+OUT_OF_FOLD = "fit_transform gives out-of-fold values, as that of TargetEncoder"
 EXPECTED = {
     DCovLGBMRegressor: {
         "check_sample_weight_equivalence_on_dense_data": BINNED,
@@ -197,6 +222,11 @@ EXPECTED = {
         "check_fit2d_predict1d": ATTRIBUTES,
         "check_n_features_in_after_fitting": "columns are told by name, and the message names them",
     },
+}
+EXPECTED[UnawareFeatures] = {
+    "check_transformer_data_not_an_array": OUT_OF_FOLD,
+    "check_transformer_general": OUT_OF_FOLD,
+    "check_transformer_general(readonly_memmap=True)": OUT_OF_FOLD,
 }
 EXPECTED[DCovLGBMClassifier] = EXPECTED[DCovLGBMRegressor]
 EXPECTED[DCovMLPClassifier] = EXPECTED[DCovMLPRegressor]

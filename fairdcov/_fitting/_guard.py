@@ -160,8 +160,9 @@ def warn_of_dependence(estimator, raw_objective, raw, strength, remedy, *, rows=
     """Warn when a strength has not bought the independence that it asks for; the penalty that independence shows.
 
     A constant depends on nothing, beside an offset on no more than that. Where what is left of the penalty weighs more
-    than all that a model explains, the constant has the lower objective, and the model is an answer only if no less dependence can be told from none: its
-    penalty must not be above that of the same predictions against attributes in random order.
+    than all that a model explains, the constant has the lower objective, and the model is an answer only if no less
+    dependence can be told from none: its penalty must not be above that of the same predictions against attributes in
+    random order.
 
     Parameters
     ----------

@@ -509,6 +509,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         if name == "auto":
             step, _ = self._final_estimator()
             name = f"{step}__strength" if step else "strength"
+            if name not in known and hasattr(self.estimator, "strength_path") and "estimator__strength" in known:
+                name = "estimator__strength"
         if name not in known:
             near = sorted(key for key in known if key.endswith("__strength"))
             raise ValueError(
@@ -566,6 +568,11 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         for name in per_row:
             if name in for_fit and _takes_in_fit(final, name):
                 params[prefix + name] = for_fit[name]
+        if step and "sensitive_features" in for_fit:
+            # Steps before the last that learn from the attributes; weights go to the last one only.
+            for name, transformer in self.estimator.steps[:-1]:
+                if has_fit_parameter(transformer, "sensitive_features"):
+                    params[f"{name}__sensitive_features"] = for_fit["sensitive_features"]
         split_params = {}
         if not self._n_folds() and "groups" in params:
             split_params["groups"] = params.pop("groups")

@@ -103,8 +103,9 @@ def _takes(function, names):
 class Sweep:
     """Fits one estimator at many strengths; preprocessing and whatever else does not depend on them is done once.
 
-    ``models(...)`` yields fitted models that take features prepared by ``prepare``. Where there is no path, or it does
-    not take all the metadata that ``fit`` gets (such as a validation set), each model is fitted from cold.
+    ``models(...)`` yields fitted models that take features prepared by ``prepare``; a model of a path with a method
+    ``prepare`` has a say in that. Where there is no path, or it does not take all the metadata that ``fit`` gets (such
+    as a validation set), each model is fitted from cold.
 
     Parameters
     ----------
@@ -124,7 +125,8 @@ class Sweep:
         if name != "strength":
             return
         last, head = estimator, None
-        if owner:
+        # A meta-estimator with a path of its own follows the strength of the estimator within.
+        if owner and not (owner == "estimator" and hasattr(estimator, "strength_path")):
             # A pipeline that transforms metadata on their way (transform_input) has to do it itself.
             if not isinstance(estimator, Pipeline) or owner != estimator.steps[-1][0] or estimator.transform_input:
                 return
@@ -165,9 +167,11 @@ class Sweep:
         last = _handed_to(self._last.strength_path, last)
         yield from clone(self._last).strength_path(X, y, strengths, **last)
 
-    def prepare(self, X):
-        """Features as the models take them; after the first model has been made."""
-        return X if self._head is None else self._head.transform(X)
+    def prepare(self, X, model):
+        """Features as the models take them, from the first model on; what all of a path have in common is done once."""
+        if self._head is not None:
+            X = self._head.transform(X)
+        return model.prepare(X) if self._last is not None and hasattr(model, "prepare") else X
 
     def own_score_params(self, params):
         """What the models' own ``score`` takes of the metadata for the estimator's ``score``."""
@@ -228,7 +232,7 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
         for strength, model in zip(strengths, models, strict=True):
             seconds = time.perf_counter() - start
             if prepared is None:
-                prepared = sweep.prepare(held.X)
+                prepared = sweep.prepare(held.X, model)
                 constant_score = score_of_constant(
                     model, scorer, fitted.y, fitted.sample_weight, (prepared, held.y), score_params
                 )

@@ -11,7 +11,7 @@ import pytest
 import fairdcov.datasets
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PICTURES = {"plot_pg15training": 3, "plot_compas": 4, "plot_conditional_parity": 1}
+PICTURES = {"plot_pg15training": 3, "plot_compas": 4, "plot_conditional_parity": 1, "plot_unaware_features": 1}
 
 
 def run(name, folder, monkeypatch, *arguments):
@@ -57,6 +57,12 @@ def test_conditional_parity_costs_less_than_parity_at_equal_conditional_dependen
     for line in lines:
         unconditional, conditional = (float(part.split()[-1]) for part in line.split(": ")[1].split(", "))
         assert conditional < unconditional
+
+
+def test_features_of_estimates_and_posteriors_leave_less_on_the_table(tmp_path, monkeypatch, capsys):
+    run("plot_unaware_features", tmp_path, monkeypatch, "--policies", "5000")
+    plain, featured = (line.split("leaves on the table: ")[1] for line in capsys.readouterr().out.splitlines())
+    assert float(featured.split()[0]) < float(plain.split()[0])
 
 
 @pytest.mark.slow

@@ -1,16 +1,13 @@
-"""Prices to compare a tariff with: the discrimination-free price, whatever regressor gives the best estimates."""
+"""The discrimination-free price, whatever regressor gives the best estimates."""
 
 from dataclasses import replace
 
-import narwhals.stable.v2 as nw
 import numpy as np
-import pandas as pd
-import scipy.sparse as sp
 import sklearn
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fairdcov._checks import (
     check_choice,
@@ -22,97 +19,9 @@ from fairdcov._checks import (
 from fairdcov.actuarial import balance_correction, metadata_for_fit
 from fairdcov.encoding import Attributes, check_sensitive_features, warn_about_order, warn_of_attributes
 from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.reference_prices._features import ProtectedColumns, validate_features, with_columns
 
 __all__ = ["DiscriminationFreeRegressor"]
-
-
-class _ProtectedColumns:
-    """Protected attributes as numbers to be features: an indicator for each level but the first, numbers as they are.
-
-    Levels are those of the rows of positive weight; a row of another one, which has no weight, has no indicator.
-    """
-
-    def __init__(self, attributes, counted):
-        self.names, columns, categorical, self._levels = [], [], [], {}
-        for name, column in attributes.columns.items():
-            label = "_".join(name.split())
-            if column.numeric:
-                self.names.append(label)
-                columns.append(np.asarray(column.values, dtype=np.float64))
-                categorical.append(False)
-                continue
-            codes, levels = column.level_codes()
-            used = np.unique(codes[counted]).tolist()
-            if column.declared is None:
-                used.sort(key=lambda code, levels=levels: str(levels[code]))
-            position = np.zeros(len(levels), dtype=np.int64)
-            position[used] = np.arange(len(used))
-            self._levels[name] = [levels[code] for code in used], position[codes]
-            for k, code in enumerate(used[1:], start=1):
-                self.names.append(f"{label}_{k}")
-                columns.append((codes == code).astype(np.float64))
-                categorical.append(True)
-        self.table = np.column_stack(columns) if columns else np.zeros((len(attributes), 0))
-        self._categorical = np.array(categorical, dtype=bool)
-        self._attributes = attributes
-
-    def profiles(self, weights, most):
-        """Distinct rows (K, m), their shares (K,) of the weight, and a row of the data (K,) that has each.
-
-        Beyond ``most`` a systematic sample: the rows in order, categories first, at equal steps of weight.
-        """
-        counted = np.flatnonzero(weights > 0)
-        order = np.argsort(~self._categorical, kind="stable")
-        distinct, first, inverse = np.unique(
-            self.table[counted][:, order], axis=0, return_index=True, return_inverse=True
-        )
-        shares = np.bincount(inverse.ravel(), weights[counted], len(distinct))
-        shares /= shares.sum()
-        rows = counted[first]
-        if len(rows) > most:
-            reached = np.cumsum(shares)
-            steps = (np.arange(most) + 0.5) / most
-            chosen, times = np.unique(np.searchsorted(reached, steps * reached[-1]), return_counts=True)
-            rows, shares = rows[chosen], times / most
-        return self.table[rows], shares, rows
-
-    def described(self, rows):
-        """The attributes of some rows, as a table of levels and numbers."""
-        found = {}
-        for name, column in self._attributes.columns.items():
-            if column.numeric:
-                found[name] = np.asarray(column.values, dtype=np.float64)[rows]
-            else:
-                levels, codes = self._levels[name]
-                found[name] = [levels[code] for code in codes[rows]]
-        return pd.DataFrame(found)
-
-
-def _frame_of(X):
-    """X as a frame of narwhals, or None for what is none, or has names that are no text."""
-    if isinstance(X, pd.DataFrame) and not all(isinstance(name, str) for name in X.columns):
-        return None
-    frame = nw.from_native(X, eager_only=True, pass_through=True)
-    return frame if isinstance(frame, nw.DataFrame) else None
-
-
-def _with_columns(X, names, table):
-    """X with further columns: a table (n, m), or one row (m,) for all."""
-    table = np.broadcast_to(table, (X.shape[0], len(names)))
-    frame = _frame_of(X)
-    if frame is not None:
-        backend = frame.implementation
-        added = [
-            nw.new_series(name, np.ascontiguousarray(column), backend=backend)
-            for name, column in zip(names, table.T, strict=True)
-        ]
-        if backend is nw.Implementation.PANDAS:
-            # Side by side whatever the labels of the rows.
-            added = [nw.maybe_set_index(column, index=nw.maybe_get_index(frame)) for column in added]
-        return frame.with_columns(*added).to_native()
-    if sp.issparse(X):
-        return sp.hstack([X, sp.csr_array(table) if isinstance(X, sp.sparray) else sp.csr_matrix(table)], format="csr")
-    return np.column_stack([X, table])
 
 
 class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -246,14 +155,14 @@ class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstima
         warn_about_order(X=X, y=y, sample_weight=sample_weight, sensitive_features=sensitive_features)
         # What validation finds out about X is kept with a clone until everything else has worked.
         checked = clone(self)
-        X = checked._validate(X, reset=True)
+        X = validate_features(checked, X, reset=True)
         n_samples = X.shape[0]
         y = column_or_1d(y, warn=True)
         observed = check_finite_vector(y, "y")
         check_consistent_rows(n_samples, observed, "y")
         check_sensitive_features(sensitive_features, n_samples)
         weights = check_sample_weight(sample_weight, n_samples)
-        columns = _ProtectedColumns(Attributes.read(sensitive_features), weights > 0)
+        columns = ProtectedColumns(Attributes.read(sensitive_features), weights > 0)
         profiles, shares, rows = columns.profiles(weights, self.max_profiles)
         if len(rows) < 2:
             warn_of_attributes(
@@ -267,7 +176,7 @@ class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstima
                 "rename them in sensitive_features"
             )
         params = metadata_for_fit(self, sample_weight, self._handed_on(sensitive_features, fit_params))
-        fitted = clone(self.estimator).fit(_with_columns(X, columns.names, columns.table), y, **params)
+        fitted = clone(self.estimator).fit(with_columns(X, columns.names, columns.table), y, **params)
         factor, shift = 1.0, 0.0
         if self.balance is not None:
             average = _best_estimates(fitted, X, columns.names, profiles) @ shares
@@ -292,14 +201,6 @@ class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstima
             return {"sensitive_features": sensitive_features, **fit_params}
         return fit_params
 
-    def _validate(self, X, *, reset):
-        if _frame_of(X) is not None:
-            validate_data(self, X, reset=reset, skip_check_array=True)
-            if X.shape[0] == 0:
-                raise ValueError("X must have at least one row; found 0")
-            return X
-        return validate_data(self, X, reset=reset, dtype=None, accept_sparse="csr", ensure_all_finite=False)
-
     def best_estimates(self, X):
         """Best estimates for each profile of the attributes, in balance as the price is.
 
@@ -315,7 +216,7 @@ class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstima
             price is these times ``reference_shares_``. For :func:`fairdcov.metrics.proxy_discrimination`.
         """
         check_is_fitted(self, "estimator_")
-        X = self._validate(X, reset=False)
+        X = validate_features(self, X, reset=False)
         return (
             self.factor_ * _best_estimates(self.estimator_, X, self.protected_features_, self._profiles) + self.shift_
         )
@@ -358,6 +259,6 @@ def _best_estimates(model, X, names, profiles):
     estimates = np.empty((X.shape[0], len(profiles)))
     for k, profile in enumerate(profiles):
         estimates[:, k] = check_finite_vector(
-            model.predict(_with_columns(X, names, profile)), "the prediction of the estimator"
+            model.predict(with_columns(X, names, profile)), "the prediction of the estimator"
         )
     return estimates
