@@ -15,7 +15,7 @@ from fairdcov.dependence import (
     joint_distance_covariance,
 )
 from fairdcov.encoding import SensitiveEncoder, with_probabilities
-from fairdcov.inference import equivalence_test, independence_test
+from fairdcov.inference import equivalence_test, frontier_gap, independence_test
 from fairdcov.linear_model import (
     DCovGammaRegressor,
     DCovLogisticRegression,
@@ -31,7 +31,6 @@ from fairdcov.reference_prices import (
     FairBarycentreRegressor,
     UnawareFairRegressor,
     UnawareFeatures,
-    frontier_gap,
 )
 from fairdcov.report import AuditReport, audit
 

@@ -1,7 +1,7 @@
 """What all penalised estimators share: fit and path, families, losses, objective, training data, the guard."""
 
 from fairdcov._fitting._estimator import FIT_PARTS, PenalisedEstimator, check_strengths
-from fairdcov._fitting._families import FAMILIES, Family, regression_family
+from fairdcov._fitting._families import FAMILIES, FAMILIES_BY_LOSS, Family, regression_family
 from fairdcov._fitting._guard import (
     StrengthGuard,
     largest_sensible_strength,
@@ -17,7 +17,7 @@ from fairdcov._fitting._objective import (
     ProductObjective,
     RawObjective,
 )
-from fairdcov._fitting._prediction import BinaryClassifier, DevianceRegressor, ObjectiveRegressor
+from fairdcov._fitting._prediction import BinaryClassifier, DevianceRegressor, ObjectiveRegressor, explained_deviance
 from fairdcov._fitting._training_data import (
     LEAST_PENALISED_ROWS,
     TrainingData,

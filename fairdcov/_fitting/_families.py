@@ -8,7 +8,7 @@ from fairdcov._checks import check_choice
 from fairdcov._fitting._losses import HalfBinomialLoss, HalfSquaredError, HalfTweedieLoss
 from fairdcov._fitting._negative_binomial import HalfNegativeBinomialLoss
 
-__all__ = ["FAMILIES", "Family", "regression_family"]
+__all__ = ["FAMILIES", "FAMILIES_BY_LOSS", "Family", "regression_family"]
 
 
 @dataclass(frozen=True)
@@ -147,6 +147,9 @@ FAMILIES = {
         ),
     )
 }
+
+# By the name of their loss: that of the objective of a regressor, their own for a classifier.
+FAMILIES_BY_LOSS = {family.objective or name: family for name, family in FAMILIES.items()}
 _BY_OBJECTIVE = {family.objective: family for family in FAMILIES.values() if family.objective}
 
 

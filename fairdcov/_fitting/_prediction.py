@@ -11,9 +11,8 @@ from sklearn.utils.validation import column_or_1d
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov._fitting._families import FAMILIES, regression_family
 from fairdcov._fitting._training_data import check_offset, encode_binary_target
-from fairdcov.encoding import warn_about_order
 
-__all__ = ["BinaryClassifier", "DevianceRegressor", "ObjectiveRegressor"]
+__all__ = ["BinaryClassifier", "DevianceRegressor", "ObjectiveRegressor", "explained_deviance"]
 
 
 def _check_finite(raw, values, what):
@@ -50,8 +49,33 @@ class _OffsetPrediction:
             )
         if offset is None:
             return raw
-        warn_about_order(X=X, offset=offset)
-        return raw + check_offset(offset, len(raw))
+        return raw + check_offset(offset, len(raw), X=X)
+
+
+def explained_deviance(loss, prediction, y, sample_weight, raw=None):
+    """Share of the deviance that predictions explain, D^2.
+
+    ``raw()`` gives the raw predictions, which an error is about; without it they come from the predictions.
+    """
+    target = check_finite_vector(column_or_1d(y, warn=True), "y")
+    check_consistent_rows(len(prediction), target, "y")
+    weights = check_sample_weight(sample_weight, len(prediction))
+    keep = weights > 0
+    prediction, target, weights = prediction[keep], target[keep], weights[keep]
+    if len(target) < 2:
+        warnings.warn("D^2 score is not well-defined with less than two samples.", UndefinedMetricWarning, stacklevel=2)
+        return float("nan")
+    if (target == target[0]).all():
+        return float((prediction == target).all())
+    loss.check_target(target)
+    deviances = loss.deviance(target, prediction)
+    if not np.isfinite(deviances).all():
+        _check_finite(loss.intercept(prediction) if raw is None else raw()[keep], deviances, "deviances")
+    mean = np.average(target, weights=weights)
+    constant = np.average(loss.deviance(target, mean), weights=weights)
+    if not np.isfinite(constant):
+        raise ValueError(f"y has a mean of {mean:g}, which the {loss.name} does not have")
+    return float(1 - np.average(deviances, weights=weights) / constant)
 
 
 class DevianceRegressor(_OffsetPrediction, RegressorMixin):
@@ -107,32 +131,7 @@ class DevianceRegressor(_OffsetPrediction, RegressorMixin):
         """
         # Of what predict gives, whoever has put it in the place of the model's own.
         prediction = self.predict(X, **given_offset(offset))
-        return self._score(prediction, y, sample_weight, lambda: self._whole_raw(X, offset))
-
-    def _score(self, prediction, y, sample_weight, raw):
-        """D^2 of predictions; ``raw()`` gives the raw predictions for errors."""
-        loss = self._loss()
-        target = check_finite_vector(column_or_1d(y, warn=True), "y")
-        check_consistent_rows(len(prediction), target, "y")
-        weights = check_sample_weight(sample_weight, len(prediction))
-        keep = weights > 0
-        prediction, target, weights = prediction[keep], target[keep], weights[keep]
-        if len(target) < 2:
-            warnings.warn(
-                "D^2 score is not well-defined with less than two samples.", UndefinedMetricWarning, stacklevel=2
-            )
-            return float("nan")
-        if (target == target[0]).all():
-            return float((prediction == target).all())
-        loss.check_target(target)
-        deviances = loss.deviance(target, prediction)
-        if not np.isfinite(deviances).all():
-            _check_finite(raw()[keep], deviances, "deviances")
-        mean = np.average(target, weights=weights)
-        constant = np.average(loss.deviance(target, mean), weights=weights)
-        if not np.isfinite(constant):
-            raise ValueError(f"y has a mean of {mean:g}, which the {loss.name} does not have")
-        return float(1 - np.average(deviances, weights=weights) / constant)
+        return explained_deviance(self._loss(), prediction, y, sample_weight, lambda: self._whole_raw(X, offset))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -85,7 +85,7 @@ class TrainingData:
         )
 
 
-def check_offset(offset, n_samples, *, name="offset", reference="X"):
+def check_offset(offset, n_samples, *, name="offset", reference="X", X=None):
     """Return an offset as float64 (n,); a number stands for that offset on every row.
 
     Parameters
@@ -96,6 +96,8 @@ def check_offset(offset, n_samples, *, name="offset", reference="X"):
         Number of rows.
     name, reference : str
         Of the argument and of what gives the number of rows, for errors.
+    X : DataFrame or array, optional
+        Features of the same rows; a warning says where their labels are in another order.
 
     Returns
     -------
@@ -106,6 +108,8 @@ def check_offset(offset, n_samples, *, name="offset", reference="X"):
     ValueError
         For values that are not finite (the logarithm of 0 is not), matrices and another number of rows.
     """
+    if X is not None:
+        warn_about_order(X=X, **{name: offset})
     if isinstance(offset, numbers.Real) and not isinstance(offset, bool | np.bool_):
         offset = np.full(n_samples, float(offset))
     if np.ndim(offset) != 1:
@@ -119,7 +123,17 @@ def check_offset(offset, n_samples, *, name="offset", reference="X"):
 
 
 def read_training_data(
-    estimator, X, y, sample_weight, sensitive_features, loss, *, penalised, control_features=None, offset=None
+    estimator,
+    X,
+    y,
+    sample_weight,
+    sensitive_features,
+    loss,
+    *,
+    penalised,
+    control_features=None,
+    offset=None,
+    beside=None,
 ):
     """Check the input of a fit and leave out the rows of weight 0.
 
@@ -133,6 +147,8 @@ def read_training_data(
         Loss that the target is checked by.
     penalised : bool
         Whether a penalty will be evaluated, which needs at least four rows.
+    beside : dict of str to array, optional
+        Further arguments with a value for each row, by name: whether their rows are labelled in the same order.
 
     Returns
     -------
@@ -140,7 +156,7 @@ def read_training_data(
     """
     least = LEAST_PENALISED_ROWS if penalised else 1
     given = (X, y, sample_weight, sensitive_features, control_features, offset)
-    data = _read_rows(estimator, given, _NAMES, least)
+    data = _read_rows(estimator, given, _NAMES, least, beside)
     estimator.fitted_with_offset_ = offset is not None
     if len(data.y) < least:
         raise ValueError(f"a penalised fit needs at least {least} rows of positive sample_weight; found {len(data.y)}")
@@ -226,8 +242,8 @@ def _only(values):
     return values[0] if isinstance(values, list) and len(values) == 1 and np.ndim(values[0]) else values
 
 
-def _read_rows(estimator, given, names, least):
-    warn_about_order(**dict(zip(names, given, strict=True)))
+def _read_rows(estimator, given, names, least, beside=None):
+    warn_about_order(**dict(zip(names, given, strict=True)), **(beside or {}))
     X, y, sample_weight, sensitive_features, control_features, offset = given
     X, sensitive_features = read_sensitive_columns(
         X, sensitive_features, estimator.sensitive_columns, drop=estimator.drop_sensitive_columns

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from sklearn.base import is_regressor
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
@@ -29,7 +30,6 @@ from fairdcov._fitting import (
 )
 from fairdcov.boosting._objective import BalancedObjective
 from fairdcov.boosting._penalised_rounds import Monitor, PenalisedRounds
-from fairdcov.exceptions import ConvergenceWarning
 
 __all__ = [
     "BoostedClassifier",

@@ -24,8 +24,8 @@ from fairdcov._fitting import (
     PenalisedEstimator,
     RawObjective,
     check_offset,
+    explained_deviance,
 )
-from fairdcov.encoding import warn_about_order
 from fairdcov.linear_model._estimators import DCovGammaRegressor, DCovPoissonRegressor
 from fairdcov.linear_model._frequency_severity_problem import PARTS, FrequencySeverityProblem
 from fairdcov.linear_model._problem import PenalisedLinearModel
@@ -415,15 +415,16 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
                 if fitted_with_offset
                 else f"this {type(self).__name__} was fitted without a {argument}: leave it out, or fit with one"
             )
-        warn_about_order(X=X, **{argument: offset})
         part = getattr(self, f"{name}_")
+        if offset is not None:
+            offset = check_offset(offset, X.shape[0], name=argument, X=X)
         X, final = self._columns(name, X), part
         if isinstance(part, Pipeline):
             final = part.steps[-1][1]
             X = part[:-1].transform(X) if len(part.steps) > 1 else X
         if offset is None:
             return final.predict(X)
-        return final.predict(X, offset=check_offset(offset, X.shape[0], name=argument))
+        return final.predict(X, offset=offset)
 
     def score(self, X, y, sample_weight=None, *, frequency_offset=None, severity_offset=None):
         """Share of the Tweedie deviance of the premium that the models explain, D^2.
@@ -446,7 +447,7 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         given = {"frequency_offset": frequency_offset, "severity_offset": severity_offset}
         given = {name: value for name, value in given.items() if value is not None}
         prediction = self.predict(X, **given)
-        return self._score(prediction, y, sample_weight, lambda: self._loss().intercept(prediction))
+        return explained_deviance(self._loss(), prediction, y, sample_weight)
 
     for _method in (predict, score):
         fill_docstring(_method, offsets=_OFFSETS)

@@ -9,7 +9,6 @@ from sklearn.utils.validation import column_or_1d
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov._fitting import ProductCoefficientObjective, ProductObjective, check_offset, read_training_data
-from fairdcov.encoding import warn_about_order
 from fairdcov.linear_model._problem import START_TOLERANCE, LinearProblem
 
 __all__ = ["PARTS", "FrequencySeverityProblem"]
@@ -77,7 +76,6 @@ class FrequencySeverityProblem(LinearProblem):
         self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, START_TOLERANCE)
 
         # 2. Data: rows of positive exposure, their claims and what these cost.
-        warn_about_order(X=X, y=y, claims=claims, frequency_offset=frequency_offset, severity_offset=severity_offset)
         data = read_training_data(
             estimator,
             X,
@@ -87,6 +85,7 @@ class FrequencySeverityProblem(LinearProblem):
             estimator._loss(),
             penalised=penalised,
             control_features=control_features,
+            beside={"claims": claims, "frequency_offset": frequency_offset, "severity_offset": severity_offset},
         )
         n_rows = len(column_or_1d(y))
         keep = check_sample_weight(sample_weight, n_rows) > 0

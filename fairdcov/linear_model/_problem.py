@@ -4,6 +4,7 @@ from dataclasses import replace
 from functools import partial
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from fairdcov._checks import check_positive_number, check_squarable, check_whole_number, warn_user
 from fairdcov._fitting import (
@@ -16,7 +17,6 @@ from fairdcov._fitting import (
     warn_of_level,
     warn_of_strength,
 )
-from fairdcov.exceptions import ConvergenceWarning
 from fairdcov.linear_model._solver import MAX_DENSE_PARAMETERS, Preconditioner, minimise, newton
 
 __all__ = ["LinearProblem", "PenalisedLinearModel"]

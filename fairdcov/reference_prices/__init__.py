@@ -1,20 +1,17 @@
 """Prices to compare a tariff with, whatever regressor gives the best estimates.
 
 The discrimination-free price; prices that do not see the protected attributes and what they lack; the best that parity
-allows, with the attributes and without, and how far a model is from it.
+allows, with the attributes and without.
 """
 
 from fairdcov.reference_prices._barycentre import FairBarycentreRegressor
 from fairdcov.reference_prices._discrimination_free import DiscriminationFreeRegressor
-from fairdcov.reference_prices._gap import FrontierGap, frontier_gap
 from fairdcov.reference_prices._unaware_fair import UnawareFairRegressor
 from fairdcov.reference_prices._unaware_features import UnawareFeatures
 
 __all__ = [
     "DiscriminationFreeRegressor",
     "FairBarycentreRegressor",
-    "FrontierGap",
     "UnawareFairRegressor",
     "UnawareFeatures",
-    "frontier_gap",
 ]

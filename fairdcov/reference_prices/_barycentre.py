@@ -17,7 +17,7 @@ from fairdcov._checks import (
     check_sample_weight,
     check_whole_number,
 )
-from fairdcov._fitting import FAMILIES
+from fairdcov._fitting import FAMILIES_BY_LOSS, explained_deviance
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
     Attributes,
@@ -31,7 +31,6 @@ from fairdcov.reference_prices._learners import (
     check_classifier,
     default_classifier,
     default_regressor,
-    deviance_score,
     estimates,
     fit_learner,
     posteriors,
@@ -40,10 +39,7 @@ from fairdcov.reference_prices._learners import (
 from fairdcov.reference_prices._levels import Levels
 from fairdcov.reference_prices._potentials import DualProblem
 
-__all__ = ["LOSSES", "FairBarycentreRegressor"]
-
-# Losses that are linear in the estimate, by the names that regressors give their families.
-LOSSES = {family.objective or name: family for name, family in FAMILIES.items()}
+__all__ = ["FairBarycentreRegressor"]
 
 
 class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -229,7 +225,7 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         for strength in strengths:
             if not (isinstance(strength, float) and np.isposinf(strength)):
                 check_positive_number(strength, "strength", allow_zero=True)
-        check_choice(self.loss, "loss", tuple(LOSSES))
+        check_choice(self.loss, "loss", tuple(FAMILIES_BY_LOSS))
         check_flag(self.aware, "aware")
         check_whole_number(self.max_rows, "max_rows", 100)
         if not self.aware:
@@ -283,7 +279,7 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
     def _estimates(self, X):
         """Best estimates within the range of the loss."""
         eta = estimates(self.regressor_, X)
-        loss = LOSSES[self.loss].loss()
+        loss = FAMILIES_BY_LOSS[self.loss].loss()
         wrong = np.zeros(len(eta), dtype=bool)
         if loss.link != "identity":
             wrong = ~(eta > 0) if loss.link == "log" else ~((eta > 0) & (eta < 1))
@@ -375,7 +371,7 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         y = column_or_1d(y, warn=True)
         if is_classifier(self.regressor_):
             y = (y == self.regressor_.classes_[1]).astype(np.float64)
-        return deviance_score(LOSSES[self.loss].loss(), prediction, y, sample_weight)
+        return explained_deviance(FAMILIES_BY_LOSS[self.loss].loss(), prediction, y, sample_weight)
 
     def get_metadata_routing(self):
         """Metadata that is consumed and handed on.
@@ -411,7 +407,7 @@ def _check_given(sensitive_features, how):
 
 def _solved(model, strengths, eta, memberships, weights, max_rows):
     """Clones of a model with the potentials of each strength."""
-    loss = LOSSES[model.loss].loss()
+    loss = FAMILIES_BY_LOSS[model.loss].loss()
     sample = _sample(eta, memberships, weights, max_rows, averaged=model.aware)
     problem = DualProblem(loss, *sample, model._levels.points)
     start = None

@@ -9,14 +9,12 @@ from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostin
 from sklearn.utils.metadata_routing import process_routing
 
 from fairdcov._checks import check_finite_matrix, check_finite_vector
-from fairdcov._fitting import DevianceRegressor
 from fairdcov.actuarial import metadata_for_fit
 
 __all__ = [
     "check_classifier",
     "default_classifier",
     "default_regressor",
-    "deviance_score",
     "estimates",
     "fit_learner",
     "posteriors",
@@ -94,11 +92,3 @@ def posteriors(model, X, n_levels):
     shares = np.zeros((len(found), n_levels))
     shares[:, known] = found
     return shares
-
-
-def deviance_score(loss, prediction, y, sample_weight):
-    """Share of the deviance that predictions explain, D^2, as the penalised regressors score."""
-    model = SimpleNamespace(
-        _loss=lambda: loss, predict=lambda X: prediction, _raw_predict=lambda X: loss.intercept(prediction)
-    )
-    return DevianceRegressor.score(model, None, y, sample_weight)

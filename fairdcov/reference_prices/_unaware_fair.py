@@ -11,12 +11,11 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._fitting import DevianceRegressor
+from fairdcov._fitting import DevianceRegressor, explained_deviance
 from fairdcov.actuarial import metadata_for_fit
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes, take_rows
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.reference_prices._features import PreparedRows, validate_features
-from fairdcov.reference_prices._learners import deviance_score
 from fairdcov.reference_prices._unaware_features import UnawareFeatures
 
 __all__ = ["UnawareFairRegressor"]
@@ -271,7 +270,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         final = _last_step(self.estimator_)
         if not isinstance(final, DevianceRegressor):
             return r2_score(y, prediction, sample_weight=sample_weight)
-        return deviance_score(final._loss(), prediction, y, sample_weight)
+        return explained_deviance(final._loss(), prediction, y, sample_weight)
 
     def get_metadata_routing(self):
         """Metadata that is consumed and handed on.

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from scipy.optimize import LinearConstraint, minimize
 
+from fairdcov._fitting import FAMILIES_BY_LOSS
 from fairdcov.metrics import ccdcov
-from fairdcov.reference_prices._barycentre import LOSSES
 from fairdcov.reference_prices._potentials import DualProblem, gini_mean_difference
 
-ALL = sorted(LOSSES)
+ALL = sorted(FAMILIES_BY_LOSS)
 
 
 def estimates_of(loss, raw):
@@ -49,7 +49,7 @@ def test_no_duality_gap(rng, loss, soft):
     weights = rng.uniform(0.5, 1.0, n)
     weights /= weights.sum()
     memberships = rng.dirichlet(np.ones(n_profiles), n) if soft else np.eye(n_profiles)[np.arange(n) % n_profiles]
-    family = LOSSES[loss].loss()
+    family = FAMILIES_BY_LOSS[loss].loss()
     problem = DualProblem(family, eta, memberships, weights, np.eye(n_profiles), n_nodes=8)
     potentials, _ = problem.solve(strength)
     grid, form = problem.grid, problem.form
@@ -87,7 +87,7 @@ def test_no_duality_gap(rng, loss, soft):
 
 def test_the_form_is_that_of_ccdcov(sample):
     raw, profile, weights = sample
-    problem = DualProblem(LOSSES["poisson"].loss(), np.exp(raw), np.eye(3)[profile], weights, np.eye(3))
+    problem = DualProblem(FAMILIES_BY_LOSS["poisson"].loss(), np.exp(raw), np.eye(3)[profile], weights, np.eye(3))
     order = np.argsort(raw)
     below = np.cumsum((weights[:, None] * np.eye(3)[profile])[order], axis=0)[:-1]
     value = np.einsum("tk,kl,tl,t->", below, problem.form, below, np.diff(np.exp(raw)[order]))
@@ -106,7 +106,7 @@ def test_gini_mean_difference(sample):
 def test_no_strength_gives_the_estimates(sample, loss):
     raw, profile, weights = sample
     eta = estimates_of(loss, raw)
-    problem = DualProblem(LOSSES[loss].loss(), eta, np.eye(3)[profile], weights, np.eye(3))
+    problem = DualProblem(FAMILIES_BY_LOSS[loss].loss(), eta, np.eye(3)[profile], weights, np.eye(3))
     potentials, _ = problem.solve(0.0)
     beyond = estimates_of(loss, np.array([raw.min() - 1, 0.0, raw.max() + 1]))
     np.testing.assert_allclose(potentials.predict(eta, np.eye(3)[profile]), eta, rtol=1e-12)
@@ -117,7 +117,7 @@ def test_no_strength_gives_the_estimates(sample, loss):
 def test_infinite_strength_averages_quantiles(sample, loss):
     raw, profile, weights = sample
     eta = estimates_of(loss, raw)
-    family = LOSSES[loss].loss()
+    family = FAMILIES_BY_LOSS[loss].loss()
     problem = DualProblem(family, eta, np.eye(3)[profile], weights, np.eye(3))
     potentials, _ = problem.solve(np.inf)
     found, expected = potentials.predict(eta, np.eye(3)[profile]), quantile_average(eta, profile, weights)
@@ -132,7 +132,7 @@ def test_infinite_strength_averages_quantiles(sample, loss):
 
 def test_dependence_falls_with_the_strength_and_the_loss_rises(sample):
     raw, profile, weights = sample
-    eta, family = np.exp(raw), LOSSES["poisson"].loss()
+    eta, family = np.exp(raw), FAMILIES_BY_LOSS["poisson"].loss()
     problem = DualProblem(family, eta, np.eye(3)[profile], weights, np.eye(3))
     given = {"sensitive_features": profile.astype(str), "sample_weight": weights, "statistic": "v"}
     start, found = None, []
@@ -148,7 +148,7 @@ def test_dependence_falls_with_the_strength_and_the_loss_rises(sample):
 
 def test_equal_estimates_are_left_alone():
     memberships = np.eye(2)[[0, 1, 0, 1]]
-    problem = DualProblem(LOSSES["poisson"].loss(), np.full(4, 0.3), memberships, np.full(4, 0.25), np.eye(2))
+    problem = DualProblem(FAMILIES_BY_LOSS["poisson"].loss(), np.full(4, 0.3), memberships, np.full(4, 0.25), np.eye(2))
     potentials, _ = problem.solve(np.inf)
     np.testing.assert_allclose(potentials.predict(np.array([0.3, 0.5]), np.eye(2)), [0.3, 0.5])
 
@@ -157,7 +157,7 @@ def test_ties_get_equal_predictions(sample):
     """Estimates of few distinct values: predictions are functions of them, and as independent as these can be."""
     raw, profile, weights = sample
     eta = np.exp(np.round(raw, 1))
-    problem = DualProblem(LOSSES["poisson"].loss(), eta, np.eye(3)[profile], weights, np.eye(3))
+    problem = DualProblem(FAMILIES_BY_LOSS["poisson"].loss(), eta, np.eye(3)[profile], weights, np.eye(3))
     u = problem.solve(np.inf)[0].predict(eta, np.eye(3)[profile])
     assert pd.DataFrame({"eta": eta, "profile": profile, "u": u}).groupby(["eta", "profile"])["u"].nunique().max() == 1
     given = {"sensitive_features": profile.astype(str), "sample_weight": weights, "statistic": "v"}

@@ -13,9 +13,9 @@ from fairdcov._checks import (
     check_flag,
     check_sample_weight,
 )
+from fairdcov._fitting import FAMILIES_BY_LOSS
 from fairdcov.encoding import Attributes, check_sensitive_features, warn_about_order
 from fairdcov.metrics import js_divergence
-from fairdcov.reference_prices._barycentre import LOSSES
 
 __all__ = ["FrontierGap", "frontier_gap"]
 
@@ -157,7 +157,7 @@ def frontier_gap(
     >>> gap.table.index.tolist()
     ['this model', 'best with S']
     """
-    check_choice(loss, "loss", tuple(LOSSES))
+    check_choice(loss, "loss", tuple(FAMILIES_BY_LOSS))
     check_flag(net, "net")
     if not unaware and not aware:
         raise ValueError("frontier_gap needs reference predictions by strength: pass unaware=, aware=, or both")
@@ -168,7 +168,7 @@ def frontier_gap(
     weights = check_sample_weight(sample_weight, n_samples, reference="y_true")
     weights = weights / weights.sum()
     attributes = Attributes.read(sensitive_features)
-    family = LOSSES[loss].loss()
+    family = FAMILIES_BY_LOSS[loss].loss()
 
     def measured(prediction, name):
         prediction = check_finite_vector(prediction, name)
