@@ -286,7 +286,7 @@ def test_it_can_be_calibrated_against(book):
     given = {"sample_weight": exposure, "sensitive_features": people[["gender"]]}
     free = DiscriminationFreeRegressor(poisson()).fit(X, y, **given)
     calibrator = JSDivergenceCalibrator(
-        DCovPoissonRegressor(), strengths=[0, 10.0], rule="elbow", cv=2, n_permutations=5, verbose=0
+        DCovPoissonRegressor(), strengths=[0, 10.0], rule=lambda results: 1, cv=2, n_permutations=5, verbose=0
     ).fit(X, y, **given)
     means = [pd.Series(m.predict(X)).groupby(people["gender"]).mean() for m in (free, calibrator)]
     assert means[0]["m"] / means[0]["f"] > 1.1

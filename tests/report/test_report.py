@@ -176,7 +176,7 @@ def test_the_notebook_shows_the_summary_escaped(rng):
 def test_reports_of_another_schema_are_refused(data):
     with pytest.raises(ValueError, match=r"schema 'fairdcov\.audit'"):
         AuditReport({"schema": "other"})
-    with pytest.raises(ValueError, match=r"reads reports of schema 1\.2; found 2\.0"):
+    with pytest.raises(ValueError, match=r"reads reports of schema 1\.3; found 2\.0"):
         AuditReport(data | {"schema_version": "2.0"})
 
 
