@@ -103,7 +103,11 @@ def _add_demo(commands):
     demo.add_argument("--output", default="fairdcov-demo", metavar="DIR", help="folder to write (%(default)s)")
     demo.add_argument("--force", action="store_true", help="replace the folder if it exists")
     demo.add_argument(
-        "--policies", type=int, default=30_000, metavar="N", help="size of the synthetic book (%(default)s)"
+        "--policies",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="size of the synthetic book (%(default)s, half a minute; 30000 tell groups from chance better and take minutes)",
     )
     demo.add_argument(
         "--seed", type=int, default=0, help="seed of the book, the split and the permutations (%(default)s)"
@@ -176,6 +180,20 @@ def _add_fit(commands):
         nargs="+",
         metavar="NAME=VALUE",
         help="parameters of the estimator, such as alpha=0.001 for glm and num_leaves=15 for lightgbm",
+    )
+    fit.add_argument(
+        "--monotone",
+        nargs="+",
+        default=[],
+        metavar="COLUMN=+|-",
+        help="numbers that predictions of --model lightgbm may only rise (+) or only fall (-) with, all else equal, as "
+        "in power=+ vehicle_age=-",
+    )
+    fit.add_argument(
+        "--rebalance",
+        action="store_true",
+        help="multiply predictions by a factor (--family gaussian: add an amount), so that their total is the observed "
+        "one on the rows fitted",
     )
     calibration = fit.add_argument_group("penalty and calibration")
     calibration.add_argument(
