@@ -296,8 +296,8 @@ def run_demo(options):
     # 3. Models of every measure and strength, and what they do to the policies held back.
     print(
         f"calibrating on the policies to fit ({N_FOLDS} folds; rule: smallest strength whose groups cannot be told "
-        "from chance);\nthen all strengths on the policies held back, weighted by exposure (total: predicted / observed\n"
-        "claims; * smallest strength that meets the rule, or the one with the lowest divergence)\n"
+        "from chance);\nthen all strengths on the policies held back, weighted by exposure\n(total: predicted / "
+        "observed claims; * smallest strength that meets the rule, or lowest divergence)\n"
     )
     calibrators, paths, tables = {}, {}, []
     for measure in PENALTIES:

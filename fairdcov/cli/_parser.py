@@ -107,7 +107,7 @@ def _add_demo(commands):
         type=int,
         default=10_000,
         metavar="N",
-        help="size of the synthetic book (%(default)s, half a minute; 30000 tell groups from chance better and take minutes)",
+        help="size of the synthetic book (%(default)s); larger ones tell groups from chance better and take minutes",
     )
     demo.add_argument(
         "--seed", type=int, default=0, help="seed of the book, the split and the permutations (%(default)s)"
