@@ -22,6 +22,7 @@ from fairdcov.cli._calibration import Rows, calibrate, calibration_table, calibr
 from fairdcov.cli._experience import crossed_strata
 from fairdcov.cli._models import FAMILIES, PENALTIES, build_model
 from fairdcov.cli._output import check_output_folder, output_folder
+from fairdcov.cli._parser import AGE_EDGES
 from fairdcov.cli._pictures import draw_calibrations, save
 from fairdcov.cli._protected import Protected
 from fairdcov.datasets import fetch_pg15training, load_published_results, make_motor_portfolio
@@ -36,8 +37,7 @@ PUBLISHED_STRENGTHS = (10.0, 20.0, 40.0, 80.0, 150.0)
 PUBLISHED_BANDWIDTH = 0.15
 N_FOLDS = 3
 N_PERMUTATIONS = 200
-AGE_BANDS = [0, 30, 120]
-AGE_LABELS = ["under 30", "30 and over"]
+AGE_LABELS = ["under 25", "25 to 39", "40 to 59", "60 and over"]
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class HeldBack:
         """Protected attributes with age in bands."""
         groups = self.rows.sensitive.copy()
         if "age" in groups:
-            groups["age"] = pd.cut(groups["age"], AGE_BANDS, right=False, labels=AGE_LABELS).astype(str)
+            groups["age"] = pd.cut(groups["age"], AGE_EDGES, right=False, labels=AGE_LABELS).astype(str)
         return groups
 
     @cached_property
@@ -89,7 +89,7 @@ def calibrate_measure(measure, book, train, options):
     return calibrate(
         pipeline.set_params(model__penalty=PENALTIES[measure](normalize=not published)),
         train,
-        {"age": AGE_BANDS} if "age" in train.sensitive else None,
+        {"age": list(AGE_EDGES)} if "age" in train.sensitive else None,
         options,
         strengths=PUBLISHED_STRENGTHS if published else STRENGTHS,
         rule="null_level",

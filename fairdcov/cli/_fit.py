@@ -18,6 +18,7 @@ from fairdcov.cli._experience import (
     attribute_bins,
     crossed_strata,
     groups_without_claims,
+    read_claims,
     read_experience,
 )
 from fairdcov.cli._features import is_quantity, level_columns
@@ -356,7 +357,7 @@ def _read_book(options, family):
     # Every row is scored, those that are left out of the fit as well.
     offset = table.numbers(options.offset, "--offset") if options.offset else None
     fitted_offset = None if offset is None else offset[experience.rows]
-    claims = table.numbers(options.claims, "--claims")[experience.rows] if options.claims else None
+    claims = read_claims(table, options.claims, options.amount, experience) if options.claims else None
     data = Rows(
         features,
         protected,

@@ -169,3 +169,34 @@ def test_rebalancing_leaves_the_model_alone(run, save, tmp_path, book):
 
     np.testing.assert_allclose(rebalanced(model, Rows, method="multiplicative").predict(book), 2 * before)
     np.testing.assert_array_equal(model.predict(book), before)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"claims": -1.0, "cost": 0.0},
+            "--claims: column '# claims' is negative in 1 row(s), the first is data row 8:",
+        ),
+        (
+            {"claims": 0.5, "cost": 100.0},
+            "--claims: column '# claims' is no whole number in 1 row(s), the first is data",
+        ),
+        (
+            {"claims": 0.0, "cost": 100.0},
+            "--amount: column 'Cost €' is above 0 where '# claims' is 0 in 1 row(s), the first is data row 8",
+        ),
+        (
+            {"claims": 1.0, "cost": 0.0},
+            "--amount: column 'Cost €' is not above 0 where '# claims' is in 1 row(s), the first is data row 8",
+        ),
+    ],
+)
+def test_claims_without_amount_are_named_by_column_and_row_of_the_book(run, save, tmp_path, book, row, message):
+    book = book.astype({"claims": float})
+    # A row that is left out does not move the numbers of the others.
+    book.loc[2, ["exposure", "claims", "cost"]] = 0.0
+    book.loc[7, list(row)] = list(row.values())
+    path = save(book.rename(columns={"claims": "# claims", "cost": "Cost €"}))
+    arguments = ["--amount", "Cost €", "--claims", "# claims", "--exposure", "exposure", "--sensitive", "gender"]
+    check_refused(run("fit", path, *arguments, *QUICK, "--output", tmp_path / "o"), message)
