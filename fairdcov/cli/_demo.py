@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from fairdcov.cli._calibration import Rows, calibrate, calibration_table, calibr
 from fairdcov.cli._experience import crossed_strata
 from fairdcov.cli._models import FAMILIES, PENALTIES, build_model
 from fairdcov.cli._output import check_output_folder, output_folder
+from fairdcov.cli._parser import AGE_EDGES
 from fairdcov.cli._pictures import draw_calibrations, save
 from fairdcov.cli._protected import Protected
 from fairdcov.datasets import fetch_pg15training, load_published_results, make_motor_portfolio
@@ -33,9 +35,9 @@ STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 # The published comparison penalises in the units of the prediction, and measures counts with a fixed bandwidth.
 PUBLISHED_STRENGTHS = (10.0, 20.0, 40.0, 80.0, 150.0)
 PUBLISHED_BANDWIDTH = 0.15
+N_FOLDS = 3
 N_PERMUTATIONS = 200
-AGE_BANDS = [0, 30, 120]
-AGE_LABELS = ["under 30", "30 and over"]
+AGE_LABELS = ["under 25", "25 to 39", "40 to 59", "60 and over"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class HeldBack:
         """Protected attributes with age in bands."""
         groups = self.rows.sensitive.copy()
         if "age" in groups:
-            groups["age"] = pd.cut(groups["age"], AGE_BANDS, right=False, labels=AGE_LABELS).astype(str)
+            groups["age"] = pd.cut(groups["age"], AGE_EDGES, right=False, labels=AGE_LABELS).astype(str)
         return groups
 
     @cached_property
@@ -78,45 +80,34 @@ def split(book, seed):
     return train_test_split(np.arange(len(strata)), test_size=0.2, random_state=seed, stratify=strata)
 
 
-def calibrate_measures(book, train, options):
-    """A calibrator for each measure."""
+def calibrate_measure(measure, book, train, options):
+    """A calibrator of the strength of one measure."""
     published = options.data == "pg15training"
-    model = {"parameter": None, "model_options": None, "random_state": options.seed}
-    calibrators = {}
-    for measure, penalty in PENALTIES.items():
-        print(f"  {measure}")
-        pipeline = build_model("glm", FAMILY, book.data, penalty=measure, **model)
-        calibrators[measure] = calibrate(
-            pipeline.set_params(model__penalty=penalty(normalize=not published)),
-            train,
-            {"age": AGE_BANDS} if "age" in train.sensitive else None,
-            options,
-            strengths=PUBLISHED_STRENGTHS if published else STRENGTHS,
-            rule="null_level",
-            if_unmet="warn",
-            cv=3,
-        )
-        print(f"    {calibration_text(calibrators[measure], FAMILY.score)}")
-    return calibrators
+    pipeline = build_model(
+        "glm", FAMILY, book.data, penalty=measure, parameter=None, model_options=None, random_state=options.seed
+    )
+    return calibrate(
+        pipeline.set_params(model__penalty=PENALTIES[measure](normalize=not published)),
+        train,
+        {"age": list(AGE_EDGES)} if "age" in train.sensitive else None,
+        options,
+        strengths=PUBLISHED_STRENGTHS if published else STRENGTHS,
+        rule="null_level",
+        if_unmet="warn",
+        cv=N_FOLDS,
+    )
 
 
-def fit_paths(train, calibrators, *, quiet):
-    """The unpenalised model and the path of each measure on all policies to fit, as (measure, model, seconds)."""
+def fit_path(measure, calibrator, train, *, quiet):
+    """The models of all strengths of a measure on all policies to fit, without penalty first: (model, seconds)."""
+    strengths = calibrator.calibration_results_["strengths"]
+    X = calibrator.best_estimator_[:-1].transform(train.features)
     fit = {"sample_weight": train.exposure, "sensitive_features": train.sensitive}
-    models: list = []
-    total = 1 + sum(len(calibrator.calibration_results_["strengths"]) - 1 for calibrator in calibrators.values())
-    with tqdm(total=total, desc="fitting", unit="model", disable=quiet, leave=False) as bar:
-        for measure, calibrator in calibrators.items():
-            strengths = calibrator.calibration_results_["strengths"]
-            X = calibrator.best_estimator_[:-1].transform(train.features)
-            path = calibrator.best_estimator_[-1].strength_path(X, train.target, strengths, **fit)
-            # Every path begins at strength 0, where the measures do not differ: shown once.
-            for strength in strengths:
-                start = time.perf_counter()
-                model = next(path)
-                if strength > 0 or not models:
-                    models.append((measure if strength > 0 else "none", model, time.perf_counter() - start))
-                    bar.update()
+    path = calibrator.best_estimator_[-1].strength_path(X, train.target, strengths, **fit)
+    models = []
+    for _ in tqdm(strengths, desc=f"fitting {measure}", unit="model", disable=quiet, leave=False):
+        start = time.perf_counter()
+        models.append((next(path), time.perf_counter() - start))
     return models
 
 
@@ -169,11 +160,17 @@ def evaluate_as_published(test, prediction):
     }
 
 
-def compare_with_published(test, models, predictions):
+def compare_with_published(test, paths):
     """Own models in the published units, and what was published below them."""
+    first = next(iter(paths))
     own = [
-        {"model": f"own, {name}, strength {model.strength:g}", **evaluate_as_published(test, prediction)}
-        for (name, model, _), prediction in zip(models, predictions, strict=True)
+        {
+            "model": f"own, {measure if strength > 0 else 'none'}, strength {strength:g}",
+            **evaluate_as_published(test, prediction),
+        }
+        for measure, path in paths.items()
+        for strength, prediction in path.items()
+        if strength > 0 or measure == first
     ]
     published = load_published_results()
     names = [f"published, {name}, strength {s}" if s else "published, strength 0" for name, s in published.index]
@@ -196,10 +193,31 @@ def _print_table(table):
     print(shown.to_string(index=False))
 
 
-def print_comparison(test, table, chosen, prediction, seed):
-    """All models on the policies held back, and how far the chosen one is from chance."""
-    print("\non the policies held back, weighted by exposure (total: predicted / observed claims; * chosen)")
-    _print_table(table.assign(measure=[f"* {m}" if k == chosen else m for k, m in enumerate(table["measure"])]))
+def compare_path(measure, models, predictions, test, *, first):
+    """Rows of the table: a model for each strength, the one without penalty only for the first measure."""
+    rows = [
+        {
+            "measure": measure if model.strength > 0 else "none",
+            "strength": model.strength,
+            **evaluate(test, prediction),
+            "seconds": seconds,
+        }
+        for (model, seconds), prediction in zip(models, predictions, strict=True)
+        # Every path begins at strength 0, where the measures do not differ: shown once.
+        if first or model.strength > 0
+    ]
+    return pd.DataFrame(rows)
+
+
+def print_path(table, best_strength):
+    """The models of one measure on the policies held back, the calibrated strength marked."""
+    best = table["strength"] == best_strength
+    _print_table(table.assign(measure=np.where(best, "* ", "") + table["measure"]))
+    print()
+
+
+def print_choice(test, measure, strength, prediction, seed):
+    """How far the chosen model is from chance."""
     null = null_distribution(
         js_divergence,
         test.rows.target,
@@ -210,9 +228,8 @@ def print_comparison(test, table, chosen, prediction, seed):
         random_state=seed,
     )
     print(
-        f"\nchosen: {table['measure'][chosen]}, strength {table['strength'][chosen]:g}; its JSD is {null.observed:.4f} "
-        f"on the policies held back, where 95 % of {N_PERMUTATIONS} permutations of the groups stay below "
-        f"{null.quantile(0.95):.4f}"
+        f"chosen: {measure}, strength {strength:g}; its JSD is {null.observed:.4f} on the policies held back, where "
+        f"95 % of {N_PERMUTATIONS} permutations of the groups stay below {null.quantile(0.95):.4f}"
     )
 
 
@@ -262,8 +279,10 @@ def run_demo(options):
     if options.policies < 1_000:
         raise ValueError(f"--policies must be at least 1000 for a book worth fitting; found {options.policies}")
     check_output_folder(options.output, force=options.force)
-    skops = import_optional("skops.io", "fairdcov demo")
-    import_optional("matplotlib", "fairdcov demo")
+    for package in ("skops", "matplotlib"):
+        # They take seconds to import, and are needed last.
+        if find_spec(package) is None:
+            import_optional(package, "fairdcov demo")
 
     # 2. Policies.
     book = load_book(options)
@@ -274,34 +293,37 @@ def run_demo(options):
     print(f"{len(claims):,} policies, {claims.sum():,.0f} claims; protected: {', '.join(policies.sensitive)}")
     print(f"{len(train_rows):,} policies to fit, {len(test_rows):,} held back to compare\n")
 
-    # 3. Models of every measure and strength.
+    # 3. Models of every measure and strength, and what they do to the policies held back.
     print(
-        "calibrating on the policies to fit (3 folds; rule: smallest strength whose groups cannot be told from chance)"
+        f"calibrating on the policies to fit ({N_FOLDS} folds; rule: smallest strength whose groups cannot be told "
+        "from chance);\nthen all strengths on the policies held back, weighted by exposure\n(total: predicted / "
+        "observed claims; * smallest strength that meets the rule, or lowest divergence)\n"
     )
-    calibrators = calibrate_measures(book, train, options)
-    measure = choose(calibrators)
-    models = fit_paths(train, calibrators, quiet=options.quiet)
+    calibrators, paths, tables = {}, {}, []
+    for measure in PENALTIES:
+        print(measure)
+        calibrators[measure] = calibrator = calibrate_measure(measure, book, train, options)
+        print(f"  {calibration_text(calibrator, FAMILY.score)}")
+        models = fit_path(measure, calibrator, train, quiet=options.quiet)
+        X = calibrator.best_estimator_[:-1].transform(test.rows.features)
+        paths[measure] = {model.strength: model.predict(X) for model, _ in models}
+        tables.append(compare_path(measure, models, paths[measure].values(), test, first=not tables))
+        print_path(tables[-1], calibrator.best_strength_)
+    table = pd.concat(tables, ignore_index=True)
 
-    # 4. What they do to the policies held back.
-    X = calibrators[measure].best_estimator_[:-1].transform(test.rows.features)
-    predictions = [model.predict(X) for _, model, _ in models]
-    table = pd.DataFrame(
-        [
-            {"measure": name, "strength": model.strength, **evaluate(test, prediction), "seconds": seconds}
-            for (name, model, seconds), prediction in zip(models, predictions, strict=True)
-        ]
-    )
+    # 4. One of them.
+    measure = choose(calibrators)
     strength = calibrators[measure].best_strength_
-    chosen = int(np.flatnonzero((table["strength"] == strength) & ((table["measure"] == measure) | (strength == 0)))[0])
-    print_comparison(test, table, chosen, predictions[chosen], options.seed)
+    before, after = paths[measure][0.0], paths[measure][strength]
+    print_choice(test, measure, strength, after, options.seed)
     published = None
     if options.data == "pg15training":
-        published = compare_with_published(test, models, predictions)
+        published = compare_with_published(test, paths)
         print("\nin the published units: expected counts, no weights, JSD with bandwidth 0.15, JdCov net")
         _print_table(published)
 
     # 5. The folder, whole or not at all.
-    before, after = predictions[0], predictions[chosen]
+    skops = import_optional("skops.io", "fairdcov demo")
     with output_folder(options.output, force=options.force) as folder:
         table.to_csv(folder / "models.csv", index=False)
         if published is not None:
@@ -311,7 +333,8 @@ def run_demo(options):
         pd.concat(calibrations, names=["measure"]).reset_index(level=0).to_csv(folder / "calibration.csv", index=False)
         skops.dump(calibrators[measure].best_estimator_, folder / "model.skops")
         grouped = {"sensitive_features": test.groups, "sample_weight": test.rows.exposure}
+        name = f"{measure}, strength {strength:g}"
         draw_calibrations(folder, calibrators, measure, before, after, score_name=FAMILY.score, **grouped)
-        draw_group_means(test, {"no penalty": before, "chosen": after}, folder / "group_means.png")
+        draw_group_means(test, {"no penalty": before, name: after}, folder / "group_means.png")
     seconds = time.perf_counter() - started
     print(f"\nwrote tables, scored policies, the model and pictures to {options.output} in {seconds:.0f} s")

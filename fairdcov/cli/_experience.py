@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from fairdcov.cli._parser import AGE_BINS
 from fairdcov.encoding import DEFAULT_GROUPS, MAX_NUMERIC_LEVELS, make_groups
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "attribute_bins",
     "crossed_strata",
     "groups_without_claims",
+    "read_claims",
     "read_experience",
     "read_sensitive",
 ]
@@ -94,6 +96,38 @@ def _reject(wrong, what, advice):
         raise ValueError(f"{what} in {len(rows):,} row(s), the first is data row {rows[0] + 1}: {advice}")
 
 
+def read_claims(table, name, amount_name, experience):
+    """Number of claims of the rows that take part, (n,) array, each with the amount that it needs.
+
+    Raises
+    ------
+    ValueError
+        For numbers that are no counts, amounts without claims and claims without amount, with the first such row.
+    """
+    counts, amounts = table.numbers(name, "--claims"), np.zeros(table.n_rows)
+    amounts[experience.rows] = experience.target
+    takes_part = np.zeros(table.n_rows, dtype=bool)
+    takes_part[experience.rows] = True
+    column, amount = f"--claims: column {name!r}", f"--amount: column {amount_name!r}"
+    _reject(takes_part & (counts < 0), f"{column} is negative", "it is the number of claims of each row")
+    _reject(
+        takes_part & (counts != np.round(counts)),
+        f"{column} is no whole number",
+        "it is the number of claims of each row, not per unit of exposure",
+    )
+    _reject(
+        takes_part & (amounts > 0) & (counts == 0),
+        f"{amount} is above 0 where {name!r} is 0",
+        "an amount needs a claim",
+    )
+    _reject(
+        takes_part & (counts > 0) & (amounts <= 0),
+        f"{amount} is not above 0 where {name!r} is",
+        "a severity is above 0: count only claims with a cost",
+    )
+    return counts[experience.rows]
+
+
 def read_sensitive(table, names, rows, option="--sensitive"):
     """Protected attributes of some rows as a DataFrame; numbers must be complete, missing categories are a category."""
     columns = {}
@@ -117,7 +151,7 @@ def attribute_bins(sensitive, given, option="--bins", what="protected numbers"):
     sensitive : DataFrame
         Protected attributes.
     given : list of str or None
-        ``"age=0,25,40,120"`` for edges or ``"age=5"`` for quantiles.
+        ``"age=0,25,40,60,120"`` for edges or ``"age=5"`` for quantiles.
     option, what : str
         Option of the command line and what it cuts, for errors.
 
@@ -130,7 +164,7 @@ def attribute_bins(sensitive, given, option="--bins", what="protected numbers"):
     for text in given or []:
         name, equals, values = text.rpartition("=")
         if not equals:
-            raise ValueError(f"{option} takes COLUMN=EDGES such as age=0,25,40,120; found {text!r}")
+            raise ValueError(f"{option} takes COLUMN=EDGES such as {AGE_BINS}; found {text!r}")
         if name not in numeric:
             raise ValueError(f"{option} names {name!r}; the {what} are {numeric}")
         try:

@@ -18,13 +18,15 @@ from fairdcov.cli._experience import (
     attribute_bins,
     crossed_strata,
     groups_without_claims,
+    read_claims,
     read_experience,
 )
 from fairdcov.cli._features import is_quantity, level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, take_stock
 from fairdcov.cli._leakage import notes_on_leakage
-from fairdcov.cli._models import FAMILIES, MODELS, build_model, response
+from fairdcov.cli._models import FAMILIES, MODELS, build_model, rebalanced, response
+from fairdcov.cli._monotone import check_monotone, read_monotone
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations
 from fairdcov.cli._protected import read_control, read_probabilities, read_protected, split_names
@@ -48,10 +50,12 @@ _UNRECORDED = {
     "command",
     "control",
     "force",
+    "monotone",
     "offset",
     "output",
     "probabilities",
     "quiet",
+    "rebalance",
     "version",
 }
 # Text with more levels than this, in more than every second row another one, is a name of the row.
@@ -97,6 +101,8 @@ def _check_options(options):
         raise ValueError(f"--max-divergence is for --rule threshold; found --rule {options.rule}")
     if options.family == "binomial" and options.exposure is not None:
         raise ValueError("--family binomial takes a target of 0 and 1 for each row, without --exposure")
+    if options.family == "binomial" and options.rebalance:
+        raise ValueError("--rebalance is not for --family binomial: a factor could carry probabilities beyond 1")
     if options.family == "tweedie" and not 1 < options.power < 2:
         raise ValueError(f"--power must be between 1 and 2; found {options.power:g}")
     if options.family == "negative_binomial" and not 0 < options.dispersion < np.inf:
@@ -208,6 +214,15 @@ def _fit_unpenalised(pipeline, data, options):
         return clone(pipeline).set_params(model__strength=0.0).fit(data.features, data.target, **own)
 
 
+def _rebalance(model, fitted, family):
+    """The model in balance on the rows fitted, and what it was multiplied by, or what was added, in words."""
+    method = "multiplicative" if family.log_link else "additive"
+    model = rebalanced(model, fitted, method=method)
+    final = model[-1]
+    changed = f"multiplied by {final.factor_:.6g}" if family.log_link else f"plus {final.shift_:.6g}"
+    return model, changed
+
+
 def _feature_settings(features):
     """Kind of each feature, and the levels that are known."""
     settings: dict[str, dict] = {}
@@ -287,6 +302,7 @@ def _added_columns(options):
 def _read_book(options, family):
     source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
     probabilities = read_probabilities(options.probabilities)
+    options.monotone = read_monotone(options.monotone, options.model, source.names)
     options.control = split_names(options.control, source.names)
     names = _feature_names(source, options, probabilities)
     shares = [column for columns in probabilities.values() for column in columns]
@@ -326,6 +342,7 @@ def _read_book(options, family):
         raise ValueError(f"{source.path} must have at least {LEAST_ROWS} rows to fit; found {len(experience.rows)}")
     family.check_target(experience.target)
     features, notes = _fitted_features(_read_features(table, names), experience.rows)
+    check_monotone(options.monotone, features)
     protected = read_protected(table, options.sensitive, probabilities, experience.rows)
     bins = {}
     if options.sensitive:
@@ -340,7 +357,7 @@ def _read_book(options, family):
     # Every row is scored, those that are left out of the fit as well.
     offset = table.numbers(options.offset, "--offset") if options.offset else None
     fitted_offset = None if offset is None else offset[experience.rows]
-    claims = table.numbers(options.claims, "--claims")[experience.rows] if options.claims else None
+    claims = read_claims(table, options.claims, options.amount, experience) if options.claims else None
     data = Rows(
         features,
         protected,
@@ -362,6 +379,9 @@ def _describe(book, options, family):
     print(f"{len(book.fitted_rows):,} rows to fit, {len(book.held_rows):,} held back; target {what}, mean {mean:.5g}")
     given = f", given {', '.join(data.control)}" if data.control is not None else ""
     print(f"protected: {', '.join(data.protected.names)}{given}; {len(book.names)} feature(s)")
+    if options.monotone:
+        words = {"+": "rises", "-": "falls"}
+        print("monotone: the prediction " + ", ".join(f"{words[s]} with {c}" for c, s in options.monotone.items()))
     if data.offset is not None:
         # On another scale than the link's, such as a rate for its logarithm, it would be seen here.
         known = np.exp(data.offset) if family.log_link else data.offset
@@ -377,7 +397,7 @@ def _number(value):
     return float(value) if np.isfinite(value) else None
 
 
-def _settings(options, book, calibrator):
+def _settings(options, book, calibrator, model):
     """What is worth knowing of a fit later, for people and for ``fairdcov predict``."""
     results, best = calibrator.calibration_results_, calibrator.best_index_
     asked = {name: value for name, value in vars(options).items() if name not in _UNRECORDED}
@@ -392,6 +412,8 @@ def _settings(options, book, calibrator):
         **({"control": options.control} if options.control else {}),
         **({"offset": options.offset} if options.offset else {}),
         **({"claims": options.claims} if options.claims else {}),
+        **({"monotone": options.monotone} if options.monotone else {}),
+        **({"rebalance": {"factor": model[-1].factor_, "shift": model[-1].shift_}} if options.rebalance else {}),
         "features": _feature_settings(book.data.features),
         "columns": as_settings(book.columns),
         "bins": book.bins,
@@ -421,7 +443,8 @@ def _record(options, book, calibrator, family):
     """What a report says of the model beside its figures, the strengths that were tried among it."""
     table = calibration_table(calibrator.calibration_results_, calibrator.best_index_)
     return {
-        "model": f"{options.family} {options.model} with penalty {options.penalty}",
+        "model": f"{options.family} {options.model} with penalty {options.penalty}"
+        + (", rebalanced" if options.rebalance else ""),
         "strength": calibrator.best_strength_,
         "rule": options.rule,
         "target": options.target,
@@ -431,6 +454,7 @@ def _record(options, book, calibrator, family):
         "book_sha256": file_sha256(book.source.path),
         "protected_attributes": _how_known(book.data.protected),
         **({"control_features": options.control} if options.control else {}),
+        **({"monotone": ", ".join(map("=".join, options.monotone.items()))} if options.monotone else {}),
         "fairdcov": fairdcov.__version__,
         "alternatives": [
             {
@@ -476,6 +500,7 @@ def run_fit(options):
         model_options=options.model_option,
         random_state=options.seed,
         control_bins=book.data.control_bins,
+        monotone=options.monotone,
     )
     _describe(book, options, family)
 
@@ -501,6 +526,11 @@ def run_fit(options):
     print(f"  {calibration_text(calibrator, family.score)}")
     model = calibrator.best_estimator_
     unpenalised = _fit_unpenalised(pipeline, fitted, options)
+    if options.rebalance:
+        with notes_of_warnings(options.command, level_columns(model)):
+            model, changed = _rebalance(model, fitted, family)
+            unpenalised, changed_before = _rebalance(unpenalised, fitted, family)
+        print(f"rebalanced on the rows fitted: predictions {changed}; without penalty {changed_before}")
 
     # 3. What it does to every row, and to those held back.
     everything = _read_features(book.table, book.names)
@@ -514,7 +544,7 @@ def run_fit(options):
     print(comparison.to_string(index=False, float_format="{:.5f}".format))
     print("what the penalty costs there")
     print_cost(cost)
-    settings = _settings(options, book, calibrator)
+    settings = _settings(options, book, calibrator, model)
     # Changes are relative, of premiums that are positive.
     unusable = int(((held_before <= 0) | (held_after <= 0)).sum())
     if unusable:

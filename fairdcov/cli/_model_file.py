@@ -30,7 +30,9 @@ _LOADERS = {
     "TypeNode",
 }
 # Of scikit-learn; none of them has compiled state, reads files or calls what it is given.
-_SKLEARN = ("sklearn.compose.", "sklearn.impute.", "sklearn.pipeline.", "sklearn.preprocessing.", "sklearn.utils.")
+_SKLEARN = tuple(
+    f"sklearn.{module}." for module in ("compose", "frozen", "impute", "pipeline", "preprocessing", "utils")
+)
 
 
 def check_model_file(path):

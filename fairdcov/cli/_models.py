@@ -1,6 +1,7 @@
 """The families and models that ``fairdcov fit`` offers, and the types that a saved model may consist of."""
 
 import json
+import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from importlib import import_module
 
 import numpy as np
 from sklearn.exceptions import InconsistentVersionWarning
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 import fairdcov
@@ -15,12 +17,23 @@ from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov._checks import import_optional
 from fairdcov._fitting import FAMILIES as _FAMILIES
 from fairdcov._fitting import Family
+from fairdcov.actuarial import Rebalancer
 from fairdcov.cli._features import QuantityColumns, feature_columns
 from fairdcov.cli._model_file import check_model_file
 from fairdcov.encoding import nearest_name
 from fairdcov.metrics import binary_log_loss
 
-__all__ = ["FAMILIES", "MODELS", "PENALTIES", "build_model", "load_model", "response", "trusted_types"]
+__all__ = [
+    "FAMILIES",
+    "MODELS",
+    "PENALTIES",
+    "AddedToOffset",
+    "build_model",
+    "load_model",
+    "rebalanced",
+    "response",
+    "trusted_types",
+]
 
 PENALTIES = {"ccdcov": CCDCovPenalty, "jdcov": JDCovPenalty, "dcov": DCovPenalty}
 
@@ -152,6 +165,8 @@ class Model:
         Optional packages that it needs.
     levels_of_numbers : bool
         Whether numbers of few values are levels to it, for which new values are unknown.
+    monotone : str
+        Its parameter of monotone constraints, one of -1, 0 and 1 for each feature; empty for a learner without.
     """
 
     build: Callable
@@ -161,6 +176,7 @@ class Model:
     trusted: tuple = ()
     packages: tuple = ()
     levels_of_numbers: bool = False
+    monotone: str = ""
 
 
 # Families of the two models of a premium.
@@ -188,11 +204,14 @@ MODELS = {
         module="fairdcov.boosting",
         estimators=("DCovLGBMRegressor", "DCovLGBMClassifier"),
         packages=("lightgbm",),
+        monotone="monotone_constraints",
     ),
 }
 
 
-def build_model(name, family, features, *, penalty, parameter, model_options, random_state, control_bins=None):
+def build_model(
+    name, family, features, *, penalty, parameter, model_options, random_state, control_bins=None, monotone=None
+):
     """Unfitted pipeline of one of ``MODELS``.
 
     Parameters
@@ -213,6 +232,8 @@ def build_model(name, family, features, *, penalty, parameter, model_options, ra
         Seed, for learners that use one.
     control_bins : dict or int, optional
         How the penalty cuts numbers among the control features.
+    monotone : dict of str to {"+", "-"}, optional
+        Features that predictions may only rise or only fall with.
 
     Returns
     -------
@@ -237,6 +258,8 @@ def build_model(name, family, features, *, penalty, parameter, model_options, ra
             chosen[option] = json.loads(value)
         except json.JSONDecodeError:
             chosen[option] = value
+    if monotone:
+        chosen[model.monotone] = [{"+": 1, "-": -1}.get(monotone.get(column), 0) for column in features]
     measure = PENALTIES[penalty]() if control_bins is None else PENALTIES[penalty](control_bins=control_bins)
     final.set_params(penalty=measure, **chosen)
     return pipeline
@@ -252,6 +275,29 @@ def response(model, features, offset=None):
     if hasattr(model, "predict_proba"):
         return model.predict_proba(features, **offset_of(offset))[:, 1]
     return model.predict(features, **offset_of(offset))
+
+
+def rebalanced(model, rows, *, method):
+    """A fitted pipeline whose predictions add up to the observed total of the rows it was fitted to.
+
+    Parameters
+    ----------
+    model : Pipeline
+        Fitted; it is not changed.
+    rows : Rows
+        That it was fitted to.
+    method : {"multiplicative", "additive"}
+        See :class:`~fairdcov.actuarial.Rebalancer`.
+
+    Returns
+    -------
+    Pipeline
+        The same with a Rebalancer around its last step.
+    """
+    balanced = Rebalancer(FrozenEstimator(model[-1]), method=method)
+    columns = model[:-1].transform(rows.features) if len(model) > 1 else rows.features
+    balanced.fit(columns, rows.target, rows.weights, **offset_of(rows.offset))
+    return Pipeline([*model.steps[:-1], ("model", balanced)])
 
 
 class AddedToOffset:
@@ -275,7 +321,7 @@ def trusted_types(model_name):
     """Types that a file of this model may hold, beside those that skops trusts itself."""
     model = MODELS[model_name]
     module = import_module(model.module)
-    own = [*PENALTIES.values(), fairdcov.SensitiveEncoder, QuantityColumns]
+    own = [*PENALTIES.values(), fairdcov.SensitiveEncoder, QuantityColumns, Rebalancer]
     classes = [*(getattr(module, name) for name in model.estimators), *own]
     return {f"{cls.__module__}.{cls.__qualname__}" for cls in classes} | set(model.trusted)
 
@@ -325,6 +371,16 @@ def load_model(path, model_name):
                 f"{path} is not a model that can be read: {error}; settings.json beside it has the versions that it "
                 "was written with"
             ) from error
-    if not isinstance(model, Pipeline) or type(model[-1]).__name__ not in MODELS[model_name].estimators:
+    if not isinstance(model, Pipeline) or type(_learner(model)).__name__ not in MODELS[model_name].estimators:
         raise ValueError(f"{path} is not a model that can be read: it holds no pipeline of a {model_name}")
     return model
+
+
+def _learner(model):
+    """What predicts at the end of a pipeline, within what balances it."""
+    final = model[-1]
+    if not isinstance(final, Rebalancer):
+        return final
+    correction = [getattr(final, name, None) for name in ("factor_", "shift_")]
+    usable = all(isinstance(value, float) and math.isfinite(value) for value in correction)
+    return getattr(getattr(final, "estimator_", None), "estimator", None) if usable else None

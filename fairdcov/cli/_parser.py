@@ -2,7 +2,11 @@
 
 import argparse
 
-__all__ = ["EXIT_CODES", "make_parser"]
+__all__ = ["AGE_BINS", "AGE_EDGES", "EXIT_CODES", "make_parser"]
+
+# How drivers' ages are cut wherever an example does, as in the README and the guide.
+AGE_EDGES = (0, 25, 40, 60, 120)
+AGE_BINS = f"age={','.join(map(str, AGE_EDGES))}"
 
 EXIT_CODES = """exit codes:
   0    done
@@ -68,7 +72,7 @@ def _add_attribute_options(command, *, control):
         "--bins",
         nargs="+",
         metavar="COLUMN=EDGES",
-        help="how a protected number is cut where groups are compared, as in age=0,25,40,120; a single number gives so "
+        help=f"how a protected number is cut where groups are compared, as in {AGE_BINS}; a single number gives so "
         "many quantiles; into 5 by default when it has more than 20 values",
     )
     command.add_argument(
@@ -103,7 +107,11 @@ def _add_demo(commands):
     demo.add_argument("--output", default="fairdcov-demo", metavar="DIR", help="folder to write (%(default)s)")
     demo.add_argument("--force", action="store_true", help="replace the folder if it exists")
     demo.add_argument(
-        "--policies", type=int, default=30_000, metavar="N", help="size of the synthetic book (%(default)s)"
+        "--policies",
+        type=int,
+        default=10_000,
+        metavar="N",
+        help="size of the synthetic book (%(default)s); larger ones tell groups from chance better and take minutes",
     )
     demo.add_argument(
         "--seed", type=int, default=0, help="seed of the book, the split and the permutations (%(default)s)"
@@ -128,7 +136,7 @@ def _add_fit(commands):
         "--exposure, --offset, --sensitive, --probabilities and --exclude. The protected attributes are never\n"
         "features: predict does not need them.\n\n" + _TABLES,
         examples="  fairdcov fit book.csv --target claims --exposure exposure --sensitive gender region age \\\n"
-        "      --bins age=0,25,40,60,120 --exclude cost --model glm --family poisson --output frequency\n"
+        f"      --bins {AGE_BINS} --exclude cost --model glm --family poisson --output frequency\n"
         "  fairdcov fit book.parquet --target cost --exposure claims --sensitive gender --features power mileage \\\n"
         "      --family gamma --rule score_budget --score-budget 0.02 --output severity\n"
         "  fairdcov fit book.csv --target lapsed --sensitive gender age --family binomial --rule threshold \\\n"
@@ -176,6 +184,20 @@ def _add_fit(commands):
         nargs="+",
         metavar="NAME=VALUE",
         help="parameters of the estimator, such as alpha=0.001 for glm and num_leaves=15 for lightgbm",
+    )
+    fit.add_argument(
+        "--monotone",
+        nargs="+",
+        default=[],
+        metavar="COLUMN=+|-",
+        help="numbers that predictions of --model lightgbm may only rise (+) or only fall (-) with, all else equal, as "
+        "in power=+ vehicle_age=-",
+    )
+    fit.add_argument(
+        "--rebalance",
+        action="store_true",
+        help="multiply predictions by a factor (--family gaussian: add an amount), so that their total is the observed "
+        "one on the rows fitted",
     )
     calibration = fit.add_argument_group("penalty and calibration")
     calibration.add_argument(
@@ -228,7 +250,7 @@ def _add_audit(commands):
         "the exposure, which becomes the weight. --prediction and --baseline are per unit of exposure unless\n"
         "--predictions-are total says that they are for the row as a whole, like the target.\n\n" + _TABLES,
         examples="  fairdcov audit scored.csv --prediction frequency --target claims --exposure years \\\n"
-        "      --sensitive gender region age --bins age=0,25,40,60,120 --output audit\n"
+        f"      --sensitive gender region age --bins {AGE_BINS} --output audit\n"
         "  fairdcov audit emblem.txt --separator ';' --decimal , --prediction EXPECTED --predictions-are total \\\n"
         "      --target NCLAIMS --exposure EXPOSURE --sensitive SEX --features POWER MILEAGE --output audit\n"
         "  fairdcov audit scored.csv --prediction premium --sensitive gender region --tolerance 0.05 \\\n"

@@ -32,10 +32,16 @@ def draw_calibrations(folder, calibrators, chosen, before, after, *, score_name,
         ``sensitive_features``, ``sample_weight`` and ``bins`` of these policies.
     """
     import_optional("matplotlib", "fairdcov: drawing").use("Agg")
+    model = f"{chosen}, strength {calibrators[chosen].best_strength_:g}"
     pictures = {
         "calibration.png": CalibrationDisplay.from_estimator(calibrators[chosen], score_name=score_name),
         "trade_off.png": FrontierDisplay.from_calibrators(calibrators, score_name=score_name),
-        "distributions.png": GroupDistributionDisplay.from_predictions(after, baseline=before, **grouped),
+        "distributions.png": GroupDistributionDisplay.from_predictions(
+            after, baseline=before, titles=("no penalty", model), **grouped
+        ),
     }
+    # Which measure was calibrated, and the strength chosen, where a picture is seen without what was printed.
+    pictures["calibration.png"].figure_.suptitle(f"chosen: {model}")
+    pictures["trade_off.png"].figure_.suptitle(f"chosen: {model}")
     for name, display in pictures.items():
         save(display.figure_, folder / name)

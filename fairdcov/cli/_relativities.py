@@ -6,6 +6,7 @@ from fairdcov.actuarial import RatingTable, comparison_lines, relativities
 from fairdcov.cli._cost import compare_rows
 from fairdcov.cli._features import level_columns
 from fairdcov.cli._models import MODELS, AddedToOffset, response
+from fairdcov.cli._monotone import notes_on_table
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._wording import in_options
 
@@ -64,6 +65,7 @@ def write_relativities(folder, model, book, family, options):
         predicted = response(model, held.features, held.offset)
         premium = table.predict(held.features, unknown="nearest") * _factor(held)
         compared = compare_rows(predicted, premium, held, book.bins, family, options, fidelity=True)
+    say_notes(notes_on_table(options.monotone, table))
     if fitted.offset is not None:
         say_notes([f"relativities.csv is what the model adds to {options.offset}: multiply by exp({options.offset})"])
     print("  the table on the rows held back: " + "; ".join(comparison_lines(compared)))

@@ -30,6 +30,25 @@ _PHRASES = (
     ("fit", r"coarser bins or a smaller min_group_size", "or coarser --bins"),
     ("fit", r"set coarser bins or fewer folds", "take coarser --bins or fewer --folds"),
     ("fit", r"use method='(\w+)'", r"use --model-option method=\1"),
+    (
+        "fit",
+        r"more than max_levels=(\d+): group its rare levels before the fit( \(such as postcodes to zones\))?, .*, or "
+        r"raise max_levels",
+        r"more than the \1 that a table has: group its rare levels before the fit\2, or leave it out with --exclude",
+    ),
+    (
+        "fit",
+        r"more than max_levels=(\d+): cut its numbers by bins, .*, or raise max_levels",
+        r"more than the \1 that a table has: group its rare levels before the fit, or leave it out with --exclude",
+    ),
+    (
+        "fit",
+        r"the levels asked for by bins, and those of missing values, are (\d+) relativities, more than the (\d+) that "
+        r"max_relativities leaves: .*",
+        r"the levels of its factors are \1 relativities, more than the \2 that a table has: group rare levels before "
+        "the fit, or leave columns out with --exclude",
+    ),
+    (None, r"^offset must\b", "--offset must"),
     ("fit", r"\bpass strengths\b", "name some with --strengths"),
     ("fit", r"^strengths must\b", "--strengths must"),
     ("fit", r"or try larger strengths", "or try larger --strengths"),

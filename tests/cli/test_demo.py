@@ -42,6 +42,10 @@ def test_demo_shows_that_joint_measures_see_what_marginal_ones_miss(demo):
     assert lowest["dcov"] > 0.5 * lowest["none"]
     assert "chosen:" in printed
     assert "null level" in printed
+    # A table as soon as a measure is ready, with its calibrated strength marked: the first comes before the others.
+    heads = [printed.index(f"\n{measure}\n") for measure in ("ccdcov", "jdcov", "dcov")]
+    assert printed.index("none        0") < heads[1] < heads[2]
+    assert printed.count("\n* ") + printed.count("\n  * ") + printed.count("\n * ") == 3
 
 
 def test_demo_writes_the_model_that_it_reports(demo):
@@ -56,6 +60,43 @@ def test_demo_writes_the_model_that_it_reports(demo):
     assert {"measure", "strengths", "mean_divergence", "null_level", "mean_score"} <= set(calibration)
     for picture in ("calibration", "trade_off", "distributions", "group_means"):
         assert (folder / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_pictures_name_the_measure_and_the_strength(tmp_path, monkeypatch):
+    from types import SimpleNamespace
+
+    from fairdcov.cli import _pictures
+
+    drawn, titles = {}, []
+
+    class Display:
+        def __init__(self):
+            self.figure_ = SimpleNamespace(suptitle=titles.append)
+
+        from_estimator = from_calibrators = classmethod(lambda cls, *_, **options: cls())
+
+        @classmethod
+        def from_predictions(cls, *_, **options):
+            drawn.update(options)
+            return cls()
+
+    for name in ("CalibrationDisplay", "FrontierDisplay", "GroupDistributionDisplay"):
+        monkeypatch.setattr(_pictures, name, Display)
+    monkeypatch.setattr(_pictures, "save", lambda figure, file: None)
+    calibrators = {"dcov": SimpleNamespace(best_strength_=3.0), "jdcov": SimpleNamespace(best_strength_=30.0)}
+    _pictures.draw_calibrations(tmp_path, calibrators, "jdcov", None, None, score_name="D²")
+    assert titles == ["chosen: jdcov, strength 30"] * 2
+    assert drawn["titles"] == ("no penalty", "jdcov, strength 30")
+
+
+def test_ages_are_cut_as_the_help_and_the_readme_cut_them():
+    from fairdcov.cli._demo import AGE_LABELS
+    from fairdcov.cli._parser import AGE_EDGES, make_parser
+
+    assert len(AGE_LABELS) == len(AGE_EDGES) - 1
+    fit = make_parser()._subparsers._group_actions[0].choices["fit"].format_help()
+    assert f"--bins age={','.join(map(str, AGE_EDGES))}" in fit
+    assert AGE_EDGES == (0, 25, 40, 60, 120)
 
 
 def test_existing_folder_is_kept_without_force(demo, capsys):
