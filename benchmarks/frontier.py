@@ -318,10 +318,14 @@ def draw(splits, file):
     for path in dict.fromkeys(path for path, _ in rows):
         if path.startswith("constant"):
             continue
-        entries = [found for (name, _), found in rows.items() if name == path]
-        x = np.array([mean_and_error(found, "net JSD")[0] for found in entries])
-        y = np.array([mean_and_error(found, "difference")[0] for found in entries])
-        error = np.array([np.mean([entry["std_error"] for entry in found]) for found in entries])
+        found = {strength or 0.0: entries for (name, strength), entries in rows.items() if name == path}
+        entries = [found[strength] for strength in sorted(found)]
+        x = np.array([mean_and_error(each, "net JSD")[0] for each in entries])
+        y = np.array([mean_and_error(each, "difference")[0] for each in entries])
+        error = np.array([np.mean([entry["std_error"] for entry in each]) for each in entries])
+        # A path that turns back costs more and is no fairer: up to its lowest point.
+        shown = slice(int(np.argmin(x)) + 1)
+        x, y, error = x[shown], y[shown], error[shown]
         own = not path.startswith(("EquiPy", "discrimination"))
         aware = entries[0][0]["aware"]
         ax.errorbar(
@@ -342,8 +346,9 @@ def draw(splits, file):
     ax.set_ylabel("deviance less that of EquiPy's transport, 10⁻³")
     ax.legend(fontsize=8, ncols=2)
     first = next(iter(splits.values()))
-    ax.set_title(f"{len(splits)} splits, {first['rows_fitted']:,} rows fitted, {first['rows_held_back']:,} held back")
-    figure.savefig(file, dpi=100)
+    number = f"{len(splits)} splits" if len(splits) > 1 else "one split"
+    ax.set_title(f"{number}, {first['rows_fitted']:,} rows fitted, {first['rows_held_back']:,} held back")
+    figure.savefig(file, dpi=90)
     pyplot.close(figure)
 
 
