@@ -45,7 +45,6 @@ __all__ = [
     "load_task",
     "network_candidates",
     "predicted",
-    "rebalanced",
 ]
 
 # Weight decay of networks, by row of the fit, and the name of the form they have it with.
@@ -62,13 +61,12 @@ class Settings:
     few_strengths: tuple = (0, 12, 100)
     published_form: tuple = (300, 1200, 5000, 10000, 20000, 40000)
     published_form_binary: tuple = (3, 12, 50, 100, 200)
-    boosting_strengths: tuple = (0, 10, 30, 100, 300, 1000)
+    boosting_strengths: tuple = (0, 3, 10, 30, 100, 300, 1000)
     network_strengths: tuple = (0, 10, 30, 100)
     decayed_strengths: tuple = (10, 30, 100)
     n_estimators: int = 200
     n_penalised_rounds: int = 60
     epochs: int = 30
-    n_resamples: int = 100
 
 
 QUICK = Settings(
@@ -83,7 +81,6 @@ QUICK = Settings(
     n_estimators=60,
     n_penalised_rounds=20,
     epochs=3,
-    n_resamples=20,
 )
 
 
@@ -135,19 +132,20 @@ def levels(task, protected):
 
 @dataclass(frozen=True)
 class Candidate:
-    """Predictions for the rows held back; ``balance`` is observed / predicted total on the rows of the fit."""
+    """Predictions for the rows held back."""
 
     family: str
     method: str
     strength: float | None
     aware: bool  # the protected attributes are needed to predict
     prediction: np.ndarray
-    balance: float | None = None
 
     @property
     def path(self):
         """Name of the path it lies on."""
-        return f"{self.family}, {self.method}" + (", S in X" if self.aware and self.strength is not None else "")
+        return f"{self.family}, {self.method}" + (
+            ", S in X" if self.aware and self.strength is not None and " S" not in self.method else ""
+        )
 
     @property
     def label(self):
@@ -158,11 +156,6 @@ class Candidate:
 def predicted(model, X):
     """Rates or probabilities."""
     return model.predict_proba(X)[:, 1] if hasattr(model, "predict_proba") else model.predict(X)
-
-
-def balance(rows, prediction):
-    """Observed / predicted total."""
-    return float(rows.exposure @ rows.target / (rows.exposure @ prediction))
 
 
 def protected_columns():
@@ -242,7 +235,6 @@ def follow_path(task, family, form, model, X, X_held, aware):
             float(fitted.strength),
             aware,
             predicted(fitted, X_held),
-            None if form.penalty.normalize else balance(task.fit, predicted(fitted, X)),
         )
 
 
@@ -307,10 +299,3 @@ def network_candidates(task, settings):
         form = Form(DECAYED, CCDCovPenalty(scale="total"), settings.decayed_strengths)
         model = DCovMLPRegressor(form.penalty, objective="poisson", **options | deep)
         yield from follow_path(task, "MLP", form, model, X, X_held, aware=False)
-
-
-def rebalanced(candidate):
-    """The same with the total of the rows of the fit."""
-    return replace(
-        candidate, method=candidate.method + ", rebalanced", prediction=candidate.prediction * candidate.balance
-    )

@@ -12,11 +12,12 @@ __all__ = [
     "adversarial_candidates",
     "constant_candidates",
     "discrimination_free_candidates",
-    "discrimination_free_model",
     "equipy_candidates",
     "remover_candidates",
+    "unpenalised_booster",
 ]
 
+EPSILONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Deviance needs predictions above 0, which corrections and networks without a link do not promise.
 SMALLEST = 1e-6
 
@@ -47,47 +48,27 @@ def discrimination_free_candidates(task, settings):
         yield Candidate("discrimination-free", "LightGBM", None, False, prediction)
 
 
-def transported(task, calibration, rows, prediction, prediction_rows, on_counts, epsilon=None):
-    """EquiPy's sequential transport to the barycentre of the groups, for rates or for expected counts."""
+def transported(task, of_fit, of_held, epsilon=None):
+    """EquiPy's sequential transport to the barycentre of the groups, fitted on the rows that the model has seen."""
     from equipy.fairness import MultiWasserstein
 
-    def units(part):
-        return part.exposure if on_counts else 1.0
-
     transport = MultiWasserstein()
-    transport.fit(prediction * units(calibration), levels(task, calibration.protected))
-    fair = transport.transform(prediction_rows * units(rows), levels(task, rows.protected), epsilon)
-    return np.clip(fair / units(rows), SMALLEST, 1 - SMALLEST if task.binary else None)
+    transport.fit(of_fit, levels(task, task.fit.protected))
+    fair = transport.transform(of_held, levels(task, task.held.protected), epsilon)
+    return np.clip(fair, SMALLEST, 1 - SMALLEST if task.binary else None)
 
 
 def equipy_candidates(task, settings):
-    """LightGBM followed by EquiPy, fitted on a calibration part or on all rows that the model has seen."""
-    n_attributes = task.fit.protected.shape[1]
-    for aware in (True, False):
-        for name, base, calibration in (
-            ("calibrated on a part", task.base, task.calibration),
-            ("calibrated on all rows", task.fit, task.fit),
-        ):
-            model = unpenalised_booster(task, settings).fit(
-                frame_features(base, aware), base.target, sample_weight=base.exposure
-            )
-            of_calibration = predicted(model, frame_features(calibration, aware))
-            of_held = predicted(model, frame_features(task.held, aware))
-            variants = [("counts", True, None), ("rates", False, None)]
-            if task.binary:
-                variants = [("probabilities", False, None)]
-            if aware and base is not task.base:
-                variants += [(f"{variants[0][0]}, ε = {epsilon}", variants[0][1], epsilon) for epsilon in (0.25, 0.5)]
-            for units, on_counts, epsilon in variants:
-                epsilons = None if epsilon is None else [epsilon] * n_attributes
-                fair = transported(task, calibration, task.held, of_calibration, of_held, on_counts, epsilons)
-                yield Candidate(
-                    "EquiPy",
-                    f"LightGBM {'with' if aware else 'without'} S, {units}, {name}",
-                    None,
-                    True,
-                    fair,
-                )
+    """LightGBM with S followed by EquiPy on its rows, along ε, the share of the differences that is left."""
+    for aware, epsilons in ((True, EPSILONS), (False, (0.0,))):
+        X, X_held = (frame_features(rows, aware) for rows in (task.fit, task.held))
+        model = unpenalised_booster(task, settings).fit(X, task.fit.target, sample_weight=task.fit.exposure)
+        of_fit, of_held = predicted(model, X), predicted(model, X_held)
+        for epsilon in epsilons:
+            parts = [epsilon] * task.fit.protected.shape[1] if epsilon else None
+            # Nothing is moved where all differences are left.
+            fair = of_held if epsilon == 1 else transported(task, of_fit, of_held, parts)
+            yield Candidate("EquiPy", f"LightGBM {'with' if aware else 'without'} S", 1 - epsilon, True, fair)
 
 
 def remover_candidates(task, settings):

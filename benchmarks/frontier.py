@@ -1,55 +1,58 @@
-"""Accuracy against fairness: penalised GLM, boosting and network, other public methods, and what was published.
+"""Accuracy against fairness, compared where models are equally fair: own models, EquiPy, the discrimination-free price.
 
-    FAIRDCOV_DATA=folder python benchmarks/frontier.py [pg15training] [compas] [--seed 0] [--output FOLDER] [--quick]
+    FAIRDCOV_DATA=folder python benchmarks/frontier.py [pg15training] [--seeds 0 1 2] [--policies N] [--others]
+    python benchmarks/frontier.py --show
 
-Every model is fitted on the same rows and measured on the same rows held back, once per split seed. The strengths are
-not chosen: all of a path are shown. EquiPy, fairlearn and PyTorch are left out, with a line that says so, where they
-are not installed.
+Every model is fitted on the same rows and measured on the same rows held back, for several splits; rates, weighted by
+exposure. A divergence between groups is never 0 by chance, and what it is by chance differs between models: it is shown
+net of that as well as raw. Models are compared with each point of the reference, EquiPy's transport with the protected
+attributes, where their own path has the same measure (net and raw JSD, UF, CCdCov), by interpolation between two
+strengths; differences in deviance are paired by row. Results are added to frontier.json beside this script, from
+which --show prints the tables and --picture FILE draws. Packages that are not installed are named and left out.
 """
 
 import argparse
 import json
-import platform
 import time
 import warnings
 from importlib.util import find_spec
+from itertools import pairwise
 from pathlib import Path
 
-import lightgbm
 import numpy as np
 import pandas as pd
 from candidates import (
-    DECAYED,
     QUICK,
+    Candidate,
     Settings,
     boosted_candidates,
+    boosting_settings,
     frame_features,
     levels,
     linear_candidates,
     load_task,
     network_candidates,
-    rebalanced,
 )
-from comparison import PUBLISHED_JSD, PUBLISHED_TEST, measure_counts, number, print_table
+from comparison import ALPHA, print_table
 from competitors import (
     adversarial_candidates,
     constant_candidates,
     discrimination_free_candidates,
-    discrimination_free_model,
     equipy_candidates,
     remover_candidates,
+    unpenalised_booster,
 )
 from scipy.special import xlogy
+from unaware import TariffGLM, follow, teller
 
-import fairdcov
+from fairdcov import DCovLGBMRegressor, FairBarycentreRegressor, UnawareFairRegressor
 from fairdcov.exceptions import SensitiveFeaturesWarning
-from fairdcov.metrics import ccdcov, jdcov, js_divergence, ks_disparity, proxy_discrimination, unfairness_ratio
+from fairdcov.metrics import ccdcov, divergence_summary, unfairness_ratio
 
-LEVEL = 0.95
-# A divergence that is nearer to 0 is that of a constant, for which a picture on a logarithmic scale has no room.
-LEAST_SHOWN = 1e-4
-# Totals of the rows of the fit that are nearer to the observed one are not put right.
-IN_BALANCE = 1e-6
+RESULTS = Path(__file__).with_suffix(".json")
+MEASURES = ("net JSD", "JSD", "UF", "CCdCov")
+BARYCENTRES = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf)
+REFERENCE = "EquiPy, LightGBM with S"
 
 
 def progress(line):
@@ -57,315 +60,327 @@ def progress(line):
     print(line, flush=True)
 
 
+# ---------------------------------------------------------------------------------------------------------------------
+# Models
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def path_of(task, family, method, model, strengths, aware=False):
+    """A candidate for every strength of an own model that takes data frames."""
+    X, X_held = (frame_features(rows, aware) for rows in (task.fit, task.held))
+    for strength, prediction in follow(model, X, X_held, task, strengths).items():
+        yield Candidate(family, method, float(strength), aware, prediction)
+
+
+def booster(task, settings):
+    """LightGBM with penalised rounds."""
+    rounds = settings.n_penalised_rounds
+    return DCovLGBMRegressor(objective="poisson", n_penalised_rounds=rounds, **boosting_settings(settings))
+
+
+def glm_paths(task, settings):
+    """The penalised GLM, on the features and on estimates and posteriors as well."""
+    model = TariffGLM(alpha=ALPHA)
+    yield from path_of(task, "GLM", "features", model, settings.strengths)
+    featured = UnawareFairRegressor(model, unpenalised_booster(task, settings), teller(), columns="all")
+    yield from path_of(task, "GLM", "UnawareFeatures", featured, settings.strengths)
+
+
+def boosted_paths(task, settings):
+    """LightGBM on the features, with posteriors as well, and with S among them."""
+    model, strengths = booster(task, settings), settings.boosting_strengths
+    yield from path_of(task, "LightGBM", "features", model, strengths)
+    yield from path_of(task, "LightGBM", "features and S", model, strengths, aware=True)
+    featured = UnawareFairRegressor(model, unpenalised_booster(task, settings), teller(), columns="probabilities")
+    yield from path_of(task, "LightGBM", "UnawareFeatures", featured, strengths)
+
+
+def barycentre_paths(task, settings):
+    """Fair barycentres of LightGBM, with S at prediction and without."""
+    given = {"sample_weight": task.fit.exposure, "sensitive_features": task.fit.protected}
+    for aware in (True, False):
+        model = FairBarycentreRegressor(unpenalised_booster(task, settings), teller(), aware=aware)
+        seen = {"sensitive_features": task.held.protected} if aware else {}
+        path = model.strength_path(task.fit.features, task.fit.target, BARYCENTRES, **given)
+        for fitted in path:
+            prediction = fitted.predict(task.held.features, **seen)
+            yield Candidate(
+                "barycentre", f"{'with' if aware else 'without'} S", float(fitted.strength), aware, prediction
+            )
+
+
+# For policies; the second group only when asked for, and, with probabilities in place of rates, for COMPAS.
 SOURCES = {
     "constant": (constant_candidates, ()),
-    "GLM": (linear_candidates, ()),
-    "LightGBM": (boosted_candidates, ()),
-    "MLP": (network_candidates, ("torch",)),
-    "discrimination-free": (discrimination_free_candidates, ()),
     "EquiPy": (equipy_candidates, ("equipy",)),
+    "barycentre": (barycentre_paths, ()),
+    "GLM": (glm_paths, ()),
+    "LightGBM": (boosted_paths, ()),
+    "discrimination-free": (discrimination_free_candidates, ()),
+}
+OTHERS = {
+    "MLP": (network_candidates, ("torch",)),
     "CorrelationRemover": (remover_candidates, ("fairlearn",)),
     "fairlearn adversarial": (adversarial_candidates, ("fairlearn", "torch")),
 }
+BINARY = {
+    "constant": (constant_candidates, ()),
+    "EquiPy": (equipy_candidates, ("equipy",)),
+    "GLM": (linear_candidates, ()),
+    "LightGBM": (boosted_candidates, ()),
+}
 
 
-def all_candidates(task, settings, report=progress):
+def all_candidates(task, settings, sources, report=progress):
     """Every candidate once."""
     seen = set()
-    for name, (source, packages) in SOURCES.items():
+    for name, (source, packages) in sources.items():
         missing = [package for package in packages if find_spec(package) is None]
         if missing:
             report(f"{name} left out: {', '.join(missing)} not installed")
             continue
         start = time.perf_counter()
         for candidate in source(task, settings):
-            # Strength 0 is on every path.
-            if candidate.label in seen:
-                continue
-            seen.add(candidate.label)
-            yield candidate
-            if candidate.balance is not None and not task.binary and abs(candidate.balance - 1) > IN_BALANCE:
-                yield rebalanced(candidate)
+            # Strength 0 is on every path of a form.
+            if candidate.label not in seen:
+                seen.add(candidate.label)
+                yield candidate
         report(f"{name}: {time.perf_counter() - start:.0f} s")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Measures
+# Measures, and comparisons where they are equal
 # ---------------------------------------------------------------------------------------------------------------------
 
 
 def deviances(task, prediction):
-    """Deviance of each row held back: Poisson of the counts, or binomial."""
-    y, mean = task.held.claims, prediction * task.held.exposure
+    """Deviance of each row held back per unit of exposure: Poisson, or binomial."""
+    y = task.held.target
     if task.binary:
-        return -2.0 * (xlogy(y, mean) + xlogy(1.0 - y, 1.0 - mean))
-    return 2.0 * (xlogy(y, y / mean) - y + mean)
+        return -2.0 * (xlogy(y, prediction) + xlogy(1.0 - y, 1.0 - prediction))
+    return 2.0 * (xlogy(y, y / prediction) - y + prediction)
 
 
 def measure(task, prediction):
-    """The published columns, and JSD with a bandwidth by Silverman's rule, KS, and the predicted / observed total."""
-    counts = prediction * task.held.exposure
-    groups = {"sensitive_features": task.held.protected, **task.group_options}
+    """Deviance, the measures at which models are matched, and predicted / observed, in all and by group."""
+    weights = task.held.exposure
+    given = {"sensitive_features": task.held.protected, "sample_weight": weights}
     with warnings.catch_warnings():
-        # Groups below MIN_GROUP_SIZE: known.
+        # Groups below the least size: known.
         warnings.simplefilter("ignore", SensitiveFeaturesWarning)
-        if task.binary:
-            dependence = {"sensitive_features": task.held.protected, "statistic": "u"}
-            row = {
-                # With two outcomes the ranked probability score is the Brier score.
-                "RPS": float(np.mean((task.held.target - prediction) ** 2)),
-                "deviance": float(deviances(task, prediction).mean()),
-                "CCdCov": ccdcov(None, counts, **dependence),
-                "JdCov net": jdcov(None, counts, **dependence),
-                "JSD": js_divergence(None, counts, **PUBLISHED_JSD, **groups),
-                "UF": unfairness_ratio(None, counts, **groups),
-                "total": float(counts.sum() / task.held.target.sum()),
-            }
-        else:
-            row = measure_counts(task.held, prediction)
-        row["JSD silverman"] = js_divergence(None, counts, **groups)
-        row["KS"] = ks_disparity(None, counts, **groups)
+        summary = divergence_summary(None, prediction, **given, **task.group_options)
+        row = {
+            "deviance": weights @ deviances(task, prediction) / weights.sum(),
+            "net JSD": summary.net,
+            "JSD": summary.divergence,
+            "UF": unfairness_ratio(None, prediction, **given, **task.group_options),
+            "CCdCov": ccdcov(None, prediction, **given),
+            "total": weights @ prediction / (weights @ task.held.target),
+        }
     return {name: float(value) for name, value in row.items()}
 
 
-class Resamples:
-    """Resamples of the rows held back, the same for every candidate, so that differences are paired."""
+def at_measure(points, name, wanted):
+    """Deviances of the rows where a path first gets down to a measure, and whether it does.
 
-    def __init__(self, task, n_resamples, seed):
-        n = len(task.held.target)
-        rng = np.random.default_rng(seed)
-        self.task = task
-        self.multiplicities = np.array([np.bincount(rng.integers(n, size=n), minlength=n) for _ in range(n_resamples)])
-        labels = levels(task, task.held.protected).agg("|".join, axis=1)
-        sizes = labels.map(labels.value_counts())
-        # The same groups in every resample.
-        self.large_enough = (sizes >= task.group_options.get("min_group_size", 1)).to_numpy()
-        self.groups = pd.factorize(labels[self.large_enough])[0].astype(str)
-
-    def draws(self, prediction):
-        """Mean deviance and JSD of each resample."""
-        counts = (prediction * self.task.held.exposure)[self.large_enough]
-        divergence = [
-            js_divergence(
-                None, counts, sensitive_features=self.groups, sample_weight=row[self.large_enough], **PUBLISHED_JSD
-            )
-            for row in self.multiplicities.astype(float)
-        ]
-        deviance = self.multiplicities @ deviances(self.task, prediction) / len(prediction)
-        return {"deviance": deviance, "JSD": np.array(divergence)}
+    ``points`` are (measures, deviances of the rows) from the lowest strength to the highest; between two of them both
+    are interpolated. A path that does not get there is taken at its lowest.
+    """
+    if points[0][0][name] <= wanted:
+        return points[0][1], True
+    for before, after in pairwise(points):
+        if after[0][name] <= wanted:
+            share = (before[0][name] - wanted) / (before[0][name] - after[0][name])
+            return (1 - share) * before[1] + share * after[1], True
+    return min(points, key=lambda point: point[0][name])[1], False
 
 
-def interval(draws, estimate):
-    """Percentile interval, moved to the estimate: resampled rows add noise to a divergence, which is then too large."""
-    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]) - draws.mean() + estimate
-    return [float(low), float(high)]
-
-
-def published_name(penalty, strength):
-    """Name of a published row."""
-    return f"{penalty}, λ = {strength}" if strength else "no penalty"
-
-
-def published_beaten(row):
-    """Names of the published rows that are larger in all six columns."""
-    return [
-        published_name(*key)
-        for key, values in PUBLISHED_TEST.items()
-        if all(row[column] < value for column, value in values.items())
-    ]
-
-
-def run(task, settings, seed, report=progress):
-    """Rows by label: what each candidate is, its measures, its intervals; and the draws behind them."""
-    resamples = Resamples(task, settings.n_resamples, seed)
-    estimates = None
-    if not task.binary:
-        estimates = discrimination_free_model(task, settings).best_estimates(frame_features(task.held, False))
-    rows, draws = {}, {}
-    for candidate in all_candidates(task, settings, report):
-        label = candidate.label
-        drawn = resamples.draws(candidate.prediction)
-        measured = measure(task, candidate.prediction)
-        if estimates is not None:
-            # Given the best estimates of LightGBM: of other models, what they see otherwise counts too.
-            measured["PD"] = proxy_discrimination(candidate.prediction, estimates, sample_weight=task.held.exposure)
-        rows[label] = {
-            "family": candidate.family,
-            "path": candidate.path,
-            "strength": candidate.strength,
-            "aware": candidate.aware,
-            **measured,
-            **{f"{column} interval": interval(values, measured[column]) for column, values in drawn.items()},
-        }
-        if not task.binary:
-            rows[label]["beats"] = published_beaten(rows[label])
-        draws[label] = drawn
-        report(f"  {label}: deviance {measured['deviance']:.4f}, JSD {measured['JSD']:.2e}")
-    return rows, draws
-
-
-def matched_to(reference, rows, draws):
-    """Of each family, without and with S at prediction: the lowest deviance whose JSD is at most the reference's."""
-    limit = rows[reference]["JSD"]
-    for family in ("GLM", "LightGBM", "MLP"):
-        for aware in (False, True):
-            eligible = [
-                label
-                for label, row in rows.items()
-                if row["family"] == family and row["aware"] == aware and row["JSD"] <= limit
-            ]
-            if not eligible:
+def compare(task, paths):
+    """Each path beside each point of the reference where it has the same measure: difference in deviance, paired."""
+    weights = task.held.exposure / task.held.exposure.sum()
+    for strength, measured, of_reference in paths.get(REFERENCE, ()):
+        for path, points in paths.items():
+            if path == REFERENCE or len(points) < 2:
                 continue
-            best = min(eligible, key=lambda label: rows[label]["deviance"])
-            differences = {}
-            for column in ("deviance", "JSD"):
-                difference = rows[best][column] - rows[reference][column]
-                drawn = draws[best][column] - draws[reference][column]
-                differences[column] = (difference, *interval(drawn, difference))
-            yield best, differences
+            for name in MEASURES:
+                found, reached = at_measure([point[1:] for point in points], name, measured[name])
+                difference = found - of_reference
+                mean = float(weights @ difference)
+                error = float(np.sqrt(weights**2 @ (difference - mean) ** 2))
+                yield {
+                    "epsilon": 1 - strength,
+                    "path": path,
+                    "measure": name,
+                    "difference": mean,
+                    "std_error": error,
+                    "reached": reached,
+                }
+
+
+def rounded(value):
+    """The same with six digits, as it is stored."""
+    if isinstance(value, dict):
+        return {name: rounded(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [rounded(part) for part in value]
+    return float(f"{value:.6g}") if isinstance(value, float) else value
+
+
+def run(task, settings, sources, report=progress):
+    """Measures of every candidate of one split, comparisons, and the least and the most predicted / observed."""
+    paths, rows, weights = {}, [], task.held.exposure
+    groups = levels(task, task.held.protected).agg(" | ".join, axis=1)
+    claims = pd.Series(weights * task.held.target).groupby(groups.to_numpy()).sum()
+    for candidate in all_candidates(task, settings, sources, report):
+        measured = measure(task, candidate.prediction)
+        expected = pd.Series(weights * candidate.prediction).groupby(groups.to_numpy()).sum()
+        charged = (expected / claims)[claims > 0]
+        row = {"path": candidate.path, "strength": candidate.strength, "aware": candidate.aware}
+        rows.append(row | measured | {"charged": [charged.min(), charged.max()]})
+        point = (candidate.strength, measured, deviances(task, candidate.prediction))
+        paths.setdefault(candidate.path, []).append(point)
+        report(f"  {candidate.label}: deviance {measured['deviance']:.5f}, net JSD {measured['net JSD']:.2e}")
+    for points in paths.values():
+        points.sort(key=lambda point: point[0] or 0)
+    # Beside the reference at its end, for the error bars of the picture.
+    if REFERENCE in paths:
+        end, shares = paths[REFERENCE][-1][2], weights / weights.sum()
+        for row in rows:
+            own = next(point[2] for point in paths[row["path"]] if point[0] == row["strength"])
+            difference = own - end
+            mean = float(shares @ difference)
+            row |= {"difference": mean, "std_error": float(np.sqrt(shares**2 @ (difference - mean) ** 2))}
+    found = {
+        "rows_fitted": len(task.fit.target),
+        "rows_held_back": len(task.held.target),
+        "rows": rows,
+        "comparisons": list(compare(task, paths)),
+    }
+    return rounded(found)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Tables and pictures
+# Tables and the picture, from stored results
 # ---------------------------------------------------------------------------------------------------------------------
 
-SHOWN = (
-    "RPS",
-    "deviance",
-    "CCdCov",
-    "JdCov",
-    "JdCov net",
-    "JSD",
-    "JSD null",
-    "JSD silverman",
-    "UF",
-    "KS",
-    "PD",
-    "total",
-)
+
+def gather(splits, part, keys):
+    """Entries of all splits with the same keys, in the order of the first split that has them."""
+    found = {}
+    for split in splits.values():
+        for entry in split[part]:
+            found.setdefault(tuple(entry[key] for key in keys), []).append(entry)
+    return found
 
 
-def with_interval(row, column):
-    """A figure with its interval where it has one."""
-    shown = number(row.get(column), column)
-    if f"{column} interval" not in row:
-        return shown
-    low, high = row[f"{column} interval"]
-    return f"{shown} [{number(low, column)}, {number(high, column)}]"
+def mean_and_error(entries, key):
+    """Mean over splits, and its standard error from the spread between them; NaN of one split."""
+    values = np.array([entry[key] for entry in entries])
+    error = values.std(ddof=1) / np.sqrt(len(values)) if len(values) > 1 else np.nan
+    return values.mean(), error
 
 
-def print_rows(task, rows):
-    """All candidates, published rows first."""
-    columns = [column for column in SHOWN if any(column in row for row in rows.values())]
-    header = ["", "S at prediction", *columns] + ([] if task.binary else ["beats in all six"])
+def show(splits):
+    """Print the measures of every model, and the comparisons at every point of the reference."""
+    rows = gather(splits, "rows", ("path", "strength"))
     lines = []
-    for key, values in ({} if task.binary else PUBLISHED_TEST).items():
-        cells = [f"published: {published_name(*key)}", "no", *(number(values.get(name), name) for name in columns)]
-        lines.append([*cells, ""])
-    for label, row in rows.items():
-        cells = [label, "yes" if row["aware"] else "no", *(with_interval(row, column) for column in columns)]
-        lines.append(cells + ([] if task.binary else ["; ".join(row["beats"])]))
-    print_table(header, lines)
-
-
-def print_matches(rows, draws):
-    """What the own models lose or win in deviance where EquiPy's divergence is asked for."""
+    for (path, strength), entries in rows.items():
+        means = [mean_and_error(entries, key)[0] for key in ("deviance", *MEASURES, "total")]
+        shown = [f"{means[0]:.5f}", *(f"{value:.2e}" for value in means[1:5]), f"{means[5]:.3f}"]
+        charged = np.mean([entry["charged"] for entry in entries], axis=0)
+        lines.append(
+            [
+                path,
+                "" if strength is None else f"{strength:g}",
+                *shown,
+                f"{charged[0]:.2f} to {charged[1]:.2f}",
+            ]
+        )
+    print_table(["model", "strength", "deviance", *MEASURES, "total", "charged / observed by group"], lines)
     lines = []
-    for reference in [label for label, row in rows.items() if row["family"] == "EquiPy"]:
-        for label, differences in matched_to(reference, rows, draws):
-            lines.append(
-                [
-                    reference,
-                    f"{rows[reference]['deviance']:.5f}",
-                    f"{rows[reference]['JSD']:.3e}",
-                    label,
-                    "yes" if rows[label]["aware"] else "no",
-                    f"{rows[label]['deviance']:.5f}",
-                    f"{rows[label]['JSD']:.3e}",
-                    "{:+.5f} [{:+.5f}, {:+.5f}]".format(*differences["deviance"]),
-                    "{:+.1e} [{:+.1e}, {:+.1e}]".format(*differences["JSD"]),
-                ]
-            )
-    if lines:
-        header = ["EquiPy", "deviance", "JSD", "own, lowest deviance at most that JSD", "S at prediction"]
-        print_table(header + ["deviance", "JSD", "difference in deviance", "difference in JSD"], lines)
+    for (epsilon, path, name), entries in gather(splits, "comparisons", ("epsilon", "path", "measure")).items():
+        each = ", ".join(f"{entry['difference']:+.4f}" + ("" if entry["reached"] else "*") for entry in entries)
+        paired = np.mean([entry["std_error"] for entry in entries])
+        mean, error = mean_and_error(entries, "difference")
+        reached = f"{sum(entry['reached'] for entry in entries)} of {len(entries)}"
+        cells = [f"{epsilon:g}", name, path, f"{mean:+.5f}", f"{paired:.5f}", f"{error:.5f}", reached, each]
+        lines.append(cells)
+    header = ["ε", "at its", "model", "difference in deviance", "paired error", "between splits", "reached", "each"]
+    print_table(header, sorted(lines, key=lambda line: (line[0], MEASURES.index(line[1]))))
 
 
-def draw(task, rows, file):
-    """Deviance against JSD: own paths, EquiPy, what else there is, and the published rows."""
+def draw(splits, file):
+    """Deviance less that of EquiPy's whole transport against net divergence, with paired errors: means over splits."""
     from matplotlib import pyplot
 
-    from fairdcov.plots import FrontierDisplay
-
-    wanted = {"CCdCov", "CCdCov, published form", DECAYED}
-    wanted |= {f"{name}, S in X" for name in (*wanted, "CCdCov, age in groups")}
-    constant = rows["constant, the mean"]["deviance"]
-    paths, hidden = {}, 0
-    for row in rows.values():
-        family, _, method = row["path"].partition(", ")
-        point = (row["JSD"], row["deviance"])
-        if family == "constant":
+    rows = gather(splits, "rows", ("path", "strength"))
+    figure, ax = pyplot.subplots(figsize=(9, 5.2), layout="constrained")
+    for path in dict.fromkeys(path for path, _ in rows):
+        if path.startswith("constant"):
             continue
-        if row["deviance"] > constant or row["JSD"] < LEAST_SHOWN:
-            hidden += 1
-        elif family not in ("GLM", "LightGBM", "MLP"):
-            paths.setdefault(family, []).append(point)
-        elif method.startswith("no penalty"):
-            paths.setdefault("no penalty", []).append(point)
-        elif method in wanted:
-            paths.setdefault(row["path"], []).append(point)
-    if not task.binary:
-        paths["published"] = [(row["JSD"], row["deviance"]) for row in PUBLISHED_TEST.values()]
-    figure, ax = pyplot.subplots(figsize=(11, 6.5), layout="constrained")
-    points = {name: tuple(np.array(sorted(path, reverse=True)).T) for name, path in paths.items()}
-    display = FrontierDisplay.from_points(points, score_name="deviance", greater_is_better=False, ax=ax)
-    for name, line in display.lines_.items():
-        if name in ("no penalty", "EquiPy", "published", "fairlearn adversarial"):
-            line.set_linestyle("none")
-        if name in ("EquiPy", "published"):
-            ax.plot(*points[name], linestyle="none", marker="o", markersize=13, mfc="none", mec="black", zorder=5)
-            position = (points[name][0][-1], points[name][1][-1])
-            ax.annotate(name, position, xytext=(-10, 12), textcoords="offset points", weight="bold")
-    title = f"{task.name}, rows held back, bandwidth 0.15; a constant has a deviance of {constant:.4f}"
-    if hidden:
-        title += f"\n{hidden} rows above it or with a divergence below {LEAST_SHOWN:g} are not shown"
-    ax.set_title(title, fontsize=10)
-    figure.savefig(file, dpi=110)
+        found = {strength or 0.0: entries for (name, strength), entries in rows.items() if name == path}
+        entries = [found[strength] for strength in sorted(found)]
+        x = np.array([mean_and_error(each, "net JSD")[0] for each in entries])
+        y = np.array([mean_and_error(each, "difference")[0] for each in entries])
+        error = np.array([np.mean([entry["std_error"] for entry in each]) for each in entries])
+        # A path that turns back costs more and is no fairer: up to its lowest point.
+        shown = slice(int(np.argmin(x)) + 1)
+        x, y, error = x[shown], y[shown], error[shown]
+        own = not path.startswith(("EquiPy", "discrimination"))
+        aware = entries[0][0]["aware"]
+        ax.errorbar(
+            1e3 * x,
+            1e3 * y,
+            1e3 * error,
+            label=path,
+            marker="o" if own else "s",
+            markersize=4,
+            linewidth=1.6 if own else 1.0,
+            linestyle=("--" if aware else "-") if len(entries) > 1 else "none",
+            capsize=2,
+            elinewidth=0.8,
+        )
+    ax.axhline(0, color="0.8", zorder=0)
+    ax.set_xscale("symlog", linthresh=1.0)
+    ax.set_xlabel("Jensen–Shannon divergence between groups, net of chance, 10⁻³ (dashed: S at prediction)")
+    ax.set_ylabel("deviance less that of EquiPy's transport, 10⁻³")
+    ax.legend(fontsize=8, ncols=2)
+    first = next(iter(splits.values()))
+    number = f"{len(splits)} splits" if len(splits) > 1 else "one split"
+    ax.set_title(f"{number}, {first['rows_fitted']:,} rows fitted, {first['rows_held_back']:,} held back")
+    figure.savefig(file, dpi=90)
     pyplot.close(figure)
 
 
 def main(arguments=None):
-    """Run the benchmark, print its tables and draw its pictures."""
+    """Run the benchmark, print its tables and draw its picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="*", metavar="DATA", help="pg15training, compas; both by default")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the split and of the resamples")
+    parser.add_argument("data", nargs="?", default="pg15training", choices=["pg15training", "compas"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the splits")
+    parser.add_argument("--policies", type=int, help="a random part of the portfolio")
     parser.add_argument("--quick", action="store_true", help="few policies, strengths and rounds, to see it run")
-    parser.add_argument("--output", metavar="FOLDER", help="folder for the pictures")
-    parser.add_argument("--json", metavar="FILE", help="write all figures to a file as well")
+    parser.add_argument("--others", action="store_true", help="networks and fairlearn's methods as well")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results")
+    parser.add_argument("--show", action="store_true", help="fit nothing; print what is stored")
+    parser.add_argument("--picture", metavar="FILE", help="draw what is stored")
     options = parser.parse_args(arguments)
-    unknown = set(options.data) - {"pg15training", "compas"}
-    if unknown:
-        parser.error(f"unknown data {sorted(unknown)}")
-    settings = QUICK if options.quick else Settings()
-    print(
-        f"python {platform.python_version()}, lightgbm {lightgbm.__version__}, fairdcov {fairdcov.__version__}, "
-        f"split seed {options.seed}; [{LEVEL:.0%} percentile intervals of {settings.n_resamples} resamples of the rows "
-        "held back]\n"
-    )
-    figures = {}
-    for name in options.data or ["pg15training", "compas"]:
-        task = load_task(name, settings.n_policies, options.seed)
-        rows, draws = run(task, settings, options.seed)
-        figures[name] = rows
-        print(f"\n### {task.name}, {len(task.fit.target):,} rows fitted, {len(task.held.target):,} held back\n")
-        print_rows(task, rows)
-        print_matches(rows, draws)
-        if options.output:
-            folder = Path(options.output)
-            folder.mkdir(parents=True, exist_ok=True)
-            draw(task, rows, folder / f"frontier_{name}.png")
-    if options.json:
-        Path(options.json).write_text(json.dumps(figures, indent=1), encoding="utf-8")
+    stored = json.loads(options.results.read_text(encoding="utf-8")) if options.results.exists() else {}
+    splits = stored.setdefault(options.data, {})
+    if not options.show:
+        settings = QUICK if options.quick else Settings()
+        for seed in options.seeds:
+            task = load_task(options.data, options.policies or settings.n_policies, seed)
+            sources = (BINARY if task.binary else SOURCES) | (OTHERS if options.others else {})
+            progress(f"split {seed}")
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                splits[str(seed)] = run(task, settings, sources)
+            # After every split: a long run that is cut short keeps what it has.
+            options.results.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+    if splits:
+        show(splits)
+        if options.picture:
+            draw(splits, options.picture)
 
 
 if __name__ == "__main__":

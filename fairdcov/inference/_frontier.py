@@ -35,10 +35,13 @@ class FrontierGap:
         ``reached``, whether the reference gets down to the model's divergence.
     net : bool
         Whether divergences are net of their mean under permuted groups.
+    loss : str
+        Family of the deviance.
     """
 
     table: pd.DataFrame
     net: bool
+    loss: str = "poisson"
 
     def _difference(self, better, worse):
         if not {better, worse} <= set(self.table.index):
@@ -202,7 +205,7 @@ def frontier_gap(
     table = pd.DataFrame.from_dict(rows, orient="index", columns=columns)
     if len(found) == 2:
         table.attrs["cost_std_error"] = _paired(found[_UNAWARE] - found[_AWARE], weights)[1]
-    return FrontierGap(table, net)
+    return FrontierGap(table, net, loss)
 
 
 def _at_divergence(points, wanted):

@@ -20,6 +20,7 @@ from fairdcov.report._book import (
     lift_section,
 )
 from fairdcov.report._conditional import check_control_features, conditional_section
+from fairdcov.report._cost import check_frontier, cost_section, frontier_section
 from fairdcov.report._dependence import dependence_section, partial_section
 from fairdcov.report._differences import bootstrap_intervals, compared_groups, group_section, pairs_sections
 from fairdcov.report._estimates import proxy_discrimination_section
@@ -77,6 +78,7 @@ def audit(
     control_bins=DEFAULT_GROUPS,
     tier_thresholds=None,
     best_estimates=None,
+    frontier=None,
 ):
     """Audit predictions of any system for their dependence on protected attributes, intersections included.
 
@@ -167,6 +169,9 @@ def audit(
         Best estimates of each row for each level of the protected attributes, for the proxy discrimination of the
         predictions; see :func:`fairdcov.metrics.proxy_discrimination`. A model is asked for those of ``features``, and
         its discrimination-free price is shown beside.
+    frontier : FrontierGap, optional
+        What :func:`fairdcov.frontier_gap` returned for the same rows and predictions: how far they are from the best
+        that parity allows, and what not seeing the attributes costs. The audit fits no models.
 
     Returns
     -------
@@ -180,10 +185,10 @@ def audit(
         names, probabilities that are negative or do not sum to 1 (the first such row is named), control features that
         determine the attributes, predictions that the deviance of the task cannot judge (negative ones, and a 0 where
         something was observed, for all but regression), a baseline that is not positive, options out of range,
-        legitimate features that are not there, and, beside a tolerance, predictions that are not positive and too few
-        rows to ever decide.
+        legitimate features that are not there, a ``frontier`` of other predictions, and, beside a tolerance,
+        predictions that are not positive and too few rows to ever decide.
     TypeError
-        For attributes of mixed types or dates.
+        For attributes of mixed types or dates, and for a ``frontier`` that is none.
 
     Warns
     -----
@@ -268,9 +273,10 @@ def audit(
     if tolerance is not None:
         check_tolerance(sample, settings["confidence"])
     check_control_features(sample)
+    check_frontier(frontier, sample)
     metadata = dict(metadata or {})
     tried = _alternatives(alternatives, metadata)
-    return AuditReport(_report(sample, settings, metadata, tried, verbose))
+    return AuditReport(_report(sample, settings, metadata, tried, frontier, verbose))
 
 
 def _alternatives(recorded, metadata):
@@ -291,11 +297,11 @@ def _alternatives(recorded, metadata):
     return [{str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows] + stated
 
 
-def _report(sample, settings, metadata, alternatives, verbose):
+def _report(sample, settings, metadata, alternatives, frontier, verbose):
     """One section after the other, each made of the sample, the settings and the sections that it is given."""
     groupings, pairs_left_out = sample.groupings(settings["max_pairs"])
     *_, full = groupings
-    with tqdm(total=len(groupings) + 14, desc="audit", unit="section", disable=not verbose, leave=False) as bar:
+    with tqdm(total=len(groupings) + 15, desc="audit", unit="section", disable=not verbose, leave=False) as bar:
 
         def step(name, make, *inputs):
             bar.set_postfix_str(name)
@@ -322,6 +328,7 @@ def _report(sample, settings, metadata, alternatives, verbose):
         proxies = step("proxies", proxies_section)
         proxy_discrimination = step("proxy discrimination", proxy_discrimination_section)
         change = step("change", change_section, balance, groups, dependence)
+        cost = step("cost", cost_section, balance, groups, change)
         binning = step("binning", binning_section)
     data = plain(
         {
@@ -352,6 +359,8 @@ def _report(sample, settings, metadata, alternatives, verbose):
             "proxies": proxies,
             "proxy_discrimination": proxy_discrimination,
             "change": change,
+            "cost": cost,
+            "frontier": frontier_section(frontier),
             "binning": binning,
             "left_out": sample.left_out,
             "alternatives": alternatives,

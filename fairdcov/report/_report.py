@@ -150,8 +150,8 @@ class AuditReport:
             ``"groups"``, ``"measures"``, ``"too_small"``, ``"pairs"``, ``"tiers"``, ``"dependence"``,
             ``"conditional"``, ``"adjusted_gaps"``, ``"partial"``, ``"proxies"``, ``"proxy_prediction"``, ``"prices"``,
             ``"proxy_discrimination"``, ``"lift"``, ``"double_lift"``, ``"premium_changes"``,
-            ``"premium_changes_by_group"``, ``"before_after"``, ``"binning"``, ``"alternatives"``, ``"equivalence"`` or
-            ``"equivalence_groups"``.
+            ``"premium_changes_by_group"``, ``"before_after"``, ``"cross_subsidies"``, ``"frontier"``, ``"binning"``,
+            ``"alternatives"``, ``"equivalence"`` or ``"equivalence_groups"``.
 
         Returns
         -------

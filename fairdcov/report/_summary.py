@@ -77,6 +77,12 @@ def summarise(data):
             f"({ratio(balance['lower'])} to {ratio(balance['upper'])}); {rows['deviance']} "
             f"{number(balance['deviance'], 4)}."
         )
+    if data["change"] is not None:
+        found += _of_cost(data["change"], balance)
+        found.append(_of_change(data["change"]["by_attribute"][0], data["cost"]["moved"]))
+    found += _of_cross_subsidies(data["cost"])
+    if data["frontier"] is not None:
+        found.append(f"Beside the best that parity allows: {data['frontier']['text']}.")
     found += _of_tolerance(data["equivalence"])
     found += _of_groups(full, title)
     found += _of_tests(
@@ -85,9 +91,6 @@ def summarise(data):
     found += _of_conditional(data["conditional"])
     found += _of_proxies(data["proxies"])
     found += _of_proxy_discrimination(data["proxy_discrimination"])
-    if data["change"] is not None:
-        found.append(_of_change(data["change"]["by_attribute"][0]))
-        found += _of_cost(data["change"], balance)
     found += _of_choice(data["alternatives"])
     small = full["too_small"]
     if small:
@@ -223,6 +226,29 @@ def _of_cost(change, balance):
     return [f"{text}; Gini index {number(before)} before, {number(after)} now." if before is not None else f"{text}."]
 
 
+def _of_cross_subsidies(cost):
+    """Premium over experience of the groups where it is least and most; of all attributes crossed."""
+    if not cost or not cost["cross_subsidies"]:
+        return []
+    *_, full = cost["cross_subsidies"]
+    groups = [
+        group for group in full["groups"] if not group["too_small"] and group["predicted_to_observed"] is not None
+    ]
+    if len(groups) < 2:
+        return []
+    ends = [function(groups, key=lambda group: group["predicted_to_observed"]) for function in (min, max)]
+    parts = []
+    for group in ends:
+        interval = ""
+        if group["lower"] is not None and group["upper"] is not None:
+            interval = f"; {percent(group['lower'], 0)} to {percent(group['upper'], 0)}"
+        parts.append(f"{percent(group['predicted_to_observed'], 0)} ({group['label']}{interval})")
+    before = ""
+    if all(group["before"] is not None for group in ends):
+        before = f"; under the baseline {' and '.join(percent(group['before'], 0) for group in ends)}"
+    return [f"Predicted over observed by group of {' × '.join(full['attributes'])}: from {' to '.join(parts)}{before}."]
+
+
 def _of_choice(alternatives):
     """What the chosen one of the alternatives keeps, where they say so as a calibration does."""
     for alternative in alternatives:
@@ -237,8 +263,11 @@ def _of_choice(alternatives):
     return []
 
 
-def _of_change(whole):
+def _of_change(whole, moved):
+    text = ""
+    if moved["between_policies"] is not None:
+        text = f" {percent(moved['between_policies'])} of the premium moves between policies."
     return (
         f"Against the baseline the total changes by {percent(whole['change'])}; {percent(whole['share_up'])} of the "
-        f"exposure pays more and {percent(whole['share_down'])} less."
+        f"exposure pays more and {percent(whole['share_down'])} less.{text}"
     )

@@ -29,6 +29,10 @@ def _before_after(data):
             yield {"attributes": entry["attributes"], "measure": name, "before": value, "after": entry["after"][name]}
 
 
+def _cross_subsidies(data):
+    yield from _inside("cross_subsidies", "groups", ("attributes", "kind"))(data.get("cost") or {"cross_subsidies": []})
+
+
 def _equivalence(name):
     """Rows of the tests of a tolerance; reports of schema 1.1 have none."""
 
@@ -87,6 +91,8 @@ TABLES = {
     "premium_changes": _part("change", "by_attribute"),
     "premium_changes_by_group": _part("change", "by_intersection"),
     "before_after": _before_after,
+    "cross_subsidies": _cross_subsidies,
+    "frontier": _part("frontier", "prices"),
     "binning": _part("binning"),
     "alternatives": _part("alternatives"),
     "equivalence": _equivalence("attributes"),

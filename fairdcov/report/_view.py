@@ -3,6 +3,7 @@
 from fairdcov.report._blocks import Items, Section, Table, Text, table_of
 from fairdcov.report._summary import number
 from fairdcov.report._texts import TASK_NAMES
+from fairdcov.report._view_cost import cost_part
 from fairdcov.report._view_dependence import (
     change_part,
     conditional_part,
@@ -39,6 +40,7 @@ def view(data):
     sections = [
         tolerance_part(data),
         summary_part(data),
+        cost_part(data),
         scope_part(data),
         balance_part(data),
         *groups_part(data),

@@ -1,5 +1,7 @@
 """The pieces of the frontier benchmark run on a few hundred rows and measure what they say."""
 
+import json
+
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, mean_poisson_deviance
@@ -46,7 +48,6 @@ def tiny(frontier, **changes):
         "n_estimators": 10,
         "n_penalised_rounds": 10,
         "epochs": 2,
-        "n_resamples": 5,
     }
     return frontier.Settings(**settings | changes)
 
@@ -86,10 +87,9 @@ def test_parts_of_the_task_do_not_overlap(policy_task, binary_task):
 
 
 def test_deviances_are_scikit_learns(frontier, policy_task, binary_task, rng):
-    rate = rng.gamma(2.0, 0.2, len(policy_task.held.target))
-    claims = policy_task.held.claims
-    expected = mean_poisson_deviance(claims, rate * policy_task.held.exposure)
-    assert frontier.deviances(policy_task, rate).mean() == pytest.approx(expected)
+    held = policy_task.held
+    rate = rng.gamma(2.0, 0.2, len(held.target))
+    expected = mean_poisson_deviance(held.target, rate, sample_weight=held.exposure)
     assert frontier.measure(policy_task, rate)["deviance"] == pytest.approx(expected)
 
     probability = rng.uniform(0.1, 0.9, len(binary_task.held.target))
@@ -97,96 +97,77 @@ def test_deviances_are_scikit_learns(frontier, policy_task, binary_task, rng):
     assert frontier.measure(binary_task, probability)["deviance"] == pytest.approx(expected)
 
 
-def test_resamples_are_repeated_rows(frontier, policy_task, binary_task, rng):
-    for task in (policy_task, binary_task):
-        prediction = rng.uniform(0.1, 0.9, len(task.held.target))
-        resamples = frontier.Resamples(task, 3, 0)
-        drawn = resamples.draws(prediction)
-        for multiplicity, deviance, divergence in zip(
-            resamples.multiplicities, drawn["deviance"], drawn["JSD"], strict=True
-        ):
-            rows = np.repeat(np.arange(len(prediction)), multiplicity)
-            assert deviance == pytest.approx(frontier.deviances(task, prediction)[rows].mean())
-            rows = rows[resamples.large_enough[rows]]
-            expected = js_divergence(
-                None,
-                (prediction * task.held.exposure)[rows],
-                sensitive_features=frontier.levels(task, task.held.protected).iloc[rows],
-                bandwidth=0.15,
-                n_points=1000,
-            )
-            assert divergence == pytest.approx(expected)
+def test_divergences_are_weighted_and_net(frontier, policy_task, rng):
+    rate, held = rng.gamma(2.0, 0.2, len(policy_task.held.target)), policy_task.held
+    given = {"sensitive_features": held.protected, "sample_weight": held.exposure}
+    row = frontier.measure(policy_task, rate)
+    assert row["JSD"] == pytest.approx(js_divergence(None, rate, **given))
+    assert row["net JSD"] == pytest.approx(js_divergence(None, rate, net=True, **given))
+    # Rates that know nothing of the groups.
+    assert abs(row["net JSD"]) < 0.5 * row["JSD"]
 
 
-def test_interval_lies_around_the_estimate(frontier, rng):
-    draws = 3.0 + rng.normal(size=4_000)
-    low, high = frontier.interval(draws, 1.0)
-    assert (low, high) == pytest.approx((1 - 1.96, 1 + 1.96), abs=0.15)
+def test_paths_are_matched_between_two_strengths(frontier):
+    points = [
+        ({"UF": 0.4}, np.array([1.0, 2.0])),
+        ({"UF": 0.2}, np.array([2.0, 6.0])),
+        ({"UF": 0.3}, np.array([9.0, 9.0])),
+    ]
+    found, reached = frontier.at_measure(points, "UF", 0.25)
+    assert reached
+    assert found == pytest.approx([1.75, 5.0])
+    # As fair before any strength; and not at all: its lowest, and it says so.
+    assert frontier.at_measure(points, "UF", 0.5)[1]
+    found, reached = frontier.at_measure(points, "UF", 0.1)
+    assert not reached
+    assert found == pytest.approx([2.0, 6.0])
 
 
-def test_a_row_beats_a_published_one_only_in_all_six_columns(frontier):
-    published = frontier.PUBLISHED_TEST["CCdCov", 40]
-    row = {column: 0.99 * value for column, value in published.items()}
-    beaten = "CCdCov, λ = 40"
-    assert beaten in frontier.published_beaten(row)
-    assert "JdCov, λ = 30" not in frontier.published_beaten(row)
-    for column in published:
-        assert beaten not in frontier.published_beaten(row | {column: 1.01 * published[column]})
-
-
-def test_matches_are_at_most_as_divergent(frontier):
-    def row(family, aware, deviance, jsd):
-        return {"family": family, "aware": aware, "deviance": deviance, "JSD": jsd}
-
-    rows = {
-        "reference": row("EquiPy", True, 0.50, 0.010),
-        "fair": row("GLM", False, 0.52, 0.009),
-        "fairer": row("GLM", False, 0.53, 0.001),
-        "accurate": row("GLM", False, 0.40, 0.011),
-        "aware": row("LightGBM", True, 0.49, 0.010),
+def test_comparisons_are_paired(frontier, policy_task, rng):
+    weights = policy_task.held.exposure / policy_task.held.exposure.sum()
+    n = len(weights)
+    measured = [dict.fromkeys(frontier.MEASURES, value) for value in (0.2, 0.1)]
+    first, shift = rng.gamma(1.0, size=n), rng.normal(size=n)
+    paths = {
+        frontier.REFERENCE: [(1.0, dict.fromkeys(frontier.MEASURES, 0.15), first)],
+        "own": [(0.0, measured[0], first + shift), (9.0, measured[1], first + 3 * shift)],
+        "a single point": [(None, measured[0], first)],
     }
-    draws = {
-        name: {column: value[column] + np.linspace(-0.1, 0.1, 9) for column in ("deviance", "JSD")}
-        for name, value in rows.items()
-    }
-    matches = dict(frontier.matched_to("reference", rows, draws))
-    assert set(matches) == {"fair", "aware"}
-    # The draws move together: the differences do not move.
-    assert matches["fair"]["deviance"] == pytest.approx((0.02, 0.02, 0.02))
+    rows = list(frontier.compare(policy_task, paths))
+    assert {row["path"] for row in rows} == {"own"}
+    assert [row["measure"] for row in rows] == list(frontier.MEASURES)
+    mean = weights @ (2 * shift)
+    assert rows[0]["difference"] == pytest.approx(mean)
+    assert rows[0]["std_error"] == pytest.approx(np.sqrt((weights**2) @ (2 * shift - mean) ** 2))
 
 
 @pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
-@pytest.mark.parametrize("binary", [False, True])
-def test_own_models(frontier, few_forms, policy_task, binary_task, binary):
-    task = binary_task if binary else policy_task
-    settings = tiny(frontier)
-    for source in (frontier.linear_candidates, frontier.boosted_candidates):
-        rows = {candidate.label: candidate for candidate in source(task, settings)}
-        n_held = len(task.held.target)
-        assert all(candidate.prediction.shape == (n_held,) for candidate in rows.values())
-        family = next(iter(rows.values())).family
-        free, fair = rows[f"{family}, no penalty, 0"], rows[f"{family}, CCdCov, 30"]
-        assert not free.aware
-        assert rows[f"{family}, CCdCov, S in X, 30"].aware
-        for column in ("CCdCov", "UF"):
-            assert frontier.measure(task, fair.prediction)[column] < frontier.measure(task, free.prediction)[column]
-        if not binary:
-            short = rows[f"{family}, CCdCov, published form, 1200"]
-            level = frontier.rebalanced(short)
-            assert level.prediction == pytest.approx(short.prediction * short.balance)
-            assert "rebalanced" in level.label
+def test_own_models(frontier, policy_task, few_forms, binary_task):
+    sources = frontier.SOURCES | frontier.BINARY
+    for source, task in (
+        (frontier.glm_paths, policy_task),
+        (frontier.boosted_paths, policy_task),
+        (sources["GLM"][0], binary_task),
+    ):
+        rows = {candidate.label: candidate for candidate in source(task, tiny(frontier))}
+        assert all(candidate.prediction.shape == (len(task.held.target),) for candidate in rows.values())
+        by_path = {}
+        for candidate in rows.values():
+            by_path.setdefault(candidate.path, {})[candidate.strength] = candidate
+        assert any(candidate.aware for candidate in rows.values()) == (source is not frontier.glm_paths)
+        for path in by_path.values():
+            if {0.0, 30.0} <= set(path):
+                free, fair = (frontier.measure(task, path[strength].prediction) for strength in (0.0, 30.0))
+                assert fair["CCdCov"] < free["CCdCov"]
 
 
-def test_the_discrimination_free_price_has_no_proxies(frontier, policy_task, binary_task):
-    source, _ = frontier.SOURCES["discrimination-free"]
-    assert list(source(binary_task, tiny(frontier))) == []
-    (candidate,) = source(policy_task, tiny(frontier))
-    model = frontier.discrimination_free_model(policy_task, tiny(frontier))
-    estimates = model.best_estimates(frontier.frame_features(policy_task.held, False))
-    assert not candidate.aware
-    assert frontier.proxy_discrimination(candidate.prediction, estimates) < 1e-20
-    row = frontier.measure(policy_task, candidate.prediction)
-    assert all(np.isfinite(value) for value in row.values())
+@pytest.mark.parametrize("name", ["barycentre", "discrimination-free"])
+def test_reference_prices(frontier, policy_task, name):
+    found = list(frontier.SOURCES[name][0](policy_task, tiny(frontier)))
+    assert {candidate.aware for candidate in found} == ({True, False} if name == "barycentre" else {False})
+    for candidate in found:
+        row = frontier.measure(policy_task, candidate.prediction)
+        assert all(np.isfinite(value) for value in row.values())
 
 
 @pytest.mark.parametrize("binary", [False, True])
@@ -199,7 +180,7 @@ def test_the_discrimination_free_price_has_no_proxies(frontier, policy_task, bin
 # LightGBM 4.6 names the columns of arrays, and misses the names when it predicts.
 @pytest.mark.filterwarnings("ignore:X does not have valid feature names, but LGBM:UserWarning")
 def test_models_of_other_packages(frontier, policy_task, binary_task, binary, name, aware):
-    source, packages = frontier.SOURCES[name]
+    source, packages = (frontier.SOURCES | frontier.OTHERS)[name]
     for package in packages:
         pytest.importorskip(package)
     task = binary_task if binary else policy_task
@@ -213,33 +194,29 @@ def test_models_of_other_packages(frontier, policy_task, binary_task, binary, na
     assert len({candidate.label for candidate in candidates}) >= len(candidates) - 2  # strength 0 of each path
 
 
-def test_missing_packages_are_named(frontier, policy_task, monkeypatch):
-    monkeypatch.setattr(frontier, "SOURCES", {"other": (None, ("a_package_that_is_not_there",))})
-    said = []
-    assert list(frontier.all_candidates(policy_task, tiny(frontier), said.append)) == []
+def test_missing_packages_are_named(frontier, policy_task):
+    said, sources = [], {"other": (None, ("a_package_that_is_not_there",))}
+    assert list(frontier.all_candidates(policy_task, tiny(frontier), sources, said.append)) == []
     assert said == ["other left out: a_package_that_is_not_there not installed"]
 
 
 @pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
-def test_tables_and_pictures(frontier, candidates, few_forms, policy_task, binary_task, monkeypatch, capsys, tmp_path):
+def test_tables_and_pictures(frontier, candidates, policy_task, capsys, tmp_path):
     pytest.importorskip("matplotlib")
 
     def other(task, settings):
-        """A competitor whose divergence is large."""
-        prediction = np.where(task.held.protected.iloc[:, 0] == task.held.protected.iloc[0, 0], 0.1, 0.9)
-        yield candidates.Candidate("EquiPy", "made up", None, True, prediction)
+        """A competitor whose divergence is large, and smaller at its end."""
+        men = task.held.protected.iloc[:, 0] == task.held.protected.iloc[0, 0]
+        for strength, high in ((0.0, 0.9), (1.0, 0.4)):
+            yield candidates.Candidate("EquiPy", "LightGBM with S", strength, True, np.where(men, 0.1, high))
 
-    monkeypatch.setattr(
-        frontier, "SOURCES", {name: frontier.SOURCES[name] for name in ("constant", "GLM")} | {"EquiPy": (other, ())}
-    )
-    for task in (policy_task, binary_task):
-        rows, draws = frontier.run(task, tiny(frontier), 0)
-        frontier.print_rows(task, rows)
-        frontier.print_matches(rows, draws)
-        printed = capsys.readouterr().out
-        assert "nan" not in printed
-        assert printed.count("published: no penalty") == (0 if task.binary else 1)
-        assert "own, lowest deviance" in printed
-        file = tmp_path / f"{task.name}.png"
-        frontier.draw(task, rows, file)
-        assert file.stat().st_size > 10_000
+    sources = {"constant": frontier.SOURCES["constant"], "GLM": frontier.SOURCES["GLM"], "EquiPy": (other, ())}
+    split = frontier.run(policy_task, tiny(frontier), sources)
+    assert {row["path"] for row in split["rows"]} >= {frontier.REFERENCE, "GLM, features", "GLM, UnawareFeatures"}
+    splits = {"0": json.loads(json.dumps(split, allow_nan=False)), "1": split}
+    frontier.show(splits)
+    printed = capsys.readouterr().out
+    assert "nan" not in printed
+    assert "2 of 2" in printed
+    frontier.draw(splits, tmp_path / "frontier.png")
+    assert (tmp_path / "frontier.png").stat().st_size > 10_000

@@ -42,6 +42,8 @@ SECTIONS = {
     "partial",
     "proxies",
     "change",
+    "cost",
+    "frontier",
     "binning",
     "alternatives",
     "equivalence",
@@ -63,6 +65,7 @@ FRAMES = (
     "premium_changes",
     "premium_changes_by_group",
     "before_after",
+    "cross_subsidies",
     "binning",
     "alternatives",
     "equivalence",
@@ -278,7 +281,7 @@ def test_attributes_are_read_once_and_crossed_once(book, prediction, monkeypatch
         min_group_size=20,
         verbose=0,
     )
-    absent = {"metadata", "alternatives", "conditional", "proxy_discrimination", "left_out"}
+    absent = {"metadata", "alternatives", "conditional", "proxy_discrimination", "left_out", "frontier"}
     assert all(report.to_dict()[section] for section in SECTIONS - absent)
     # The legitimate factor is read for the gaps given it.
     assert read == {"gender": 1, "region": 1, "age": 1, "vehicle_power": 1}
@@ -616,11 +619,13 @@ def test_the_summary_says_what_is_kept(rng):
     found = audit(y, np.sqrt(u), group, baseline=u, metadata={"alternatives": tried}, **QUICK).to_dict()
     before, after = (found["change"][name]["deviance_explained"] for name in ("before", "after"))
     gini = [found["change"][name]["gini"] for name in ("before", "after")]
-    assert found["summary"][-2:] == [
+    assert found["summary"][-1] == (
+        "The chosen strength, 12, keeps 6 % of what the model without penalty explains, by cross-validation."
+    )
+    assert found["summary"][2] == (
         f"Of the Poisson deviance the baseline explains {percent(before, 2)}, the predictions {percent(after, 2)}, "
-        f"{percent(after / before, 0)} of it; Gini index {number(gini[0])} before, {number(gini[1])} now.",
-        "The chosen strength, 12, keeps 6 % of what the model without penalty explains, by cross-validation.",
-    ]
+        f"{percent(after / before, 0)} of it; Gini index {number(gini[0])} before, {number(gini[1])} now."
+    )
     # a baseline that explains nothing has no share, and what is not observed is not explained
     worse = audit(y, u, group, baseline=1 / u, **QUICK).to_dict()["summary"]
     assert any("the baseline explains -" in text and "of it" not in text for text in worse)
