@@ -17,6 +17,7 @@ PICTURES = {
     "plot_conditional_parity": 1,
     "plot_unaware_features": 1,
     "plot_quickstart": 1,
+    "plot_choosing_a_strength": 1,
 }
 
 
@@ -70,6 +71,15 @@ def test_quickstart_brings_the_groups_together_and_draws_the_picture_of_the_read
     assert (tmp_path / "group_means.png").stat().st_size < 100_000
     before, after = (float(line.split()[1]) for line in capsys.readouterr().out.splitlines()[1:])
     assert after - 1 < (before - 1) / 4
+
+
+def test_rules_choose_what_they_say(tmp_path, monkeypatch, capsys):
+    run("plot_choosing_a_strength", tmp_path, monkeypatch)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    chosen = {rule: tuple(map(float, figures)) for rule, *figures in lines}
+    assert chosen["null_level"][1] <= chosen["null_level"][2]
+    assert chosen["threshold"][1] <= 0.1
+    assert chosen["score_budget"][3] >= 0.9
 
 
 def test_features_of_estimates_and_posteriors_leave_less_on_the_table(tmp_path, monkeypatch, capsys):
