@@ -74,10 +74,12 @@ lint: $(TOOLS)
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint fairdcov
 	$(BIN)/mypy
 
-# The examples of the pages; those of the docstrings are run by the tests.
+# The gallery runs its quick scripts. The examples of the pages are run; those of the docstrings are run by the tests, and
+# what numpydoc says of docstrings is checked here, where it is installed.
 docs: $(TOOLS)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest $(wildcard docs/*.rst)
+	$(BIN)/python -m pytest -q tests/test_docstrings.py -k numpydoc
 
 # Both run copies of the tests away from the source tree; tests/conftest.py refuses to run on any other build than the
 # one that FAIRDCOV_TEST_LOCATION names.
@@ -133,5 +135,5 @@ benchmark: $(INSTALLED)
 	$(BIN)/python benchmarks/glm.py
 
 clean:
-	rm -rf $(VENV) $(WHEEL_VENV) .venv-3.* .venv-lowest .venv-bare build demo-output docs/_build docs/api/generated fairdcov.egg-info
+	rm -rf $(VENV) $(WHEEL_VENV) .venv-3.* .venv-lowest .venv-bare build demo-output docs/_build docs/api/generated docs/auto_examples fairdcov.egg-info
 	find fairdcov -name '*.so' -delete

@@ -11,6 +11,7 @@ from sphinx.util.logging import getLogger
 
 os.environ["MPLBACKEND"] = "Agg"
 sys.path.insert(0, str(Path(__file__).parent.parent / "examples"))  # the pages import what they show
+sys.path.insert(0, str(Path(__file__).parent / "_extensions"))
 
 project = "fairdcov"
 author = "The fairdcov developers"
@@ -21,11 +22,13 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
-    "sphinx.ext.mathjax",
+    "mathml",
     "numpydoc",
+    "sphinx_gallery.gen_gallery",
     "myst_parser",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/sg_execution_times.rst"]
+html_math_renderer = "mathml"
 templates_path = ["_templates"]
 default_role = "literal"
 suppress_warnings = ["myst.xref_missing"]  # CONTRIBUTING.md links to files of the repository
@@ -51,9 +54,39 @@ import pandas as pd
 os.chdir(tempfile.mkdtemp())  # some examples write files
 """
 
+# Scripts that are run while the pages are built: no PyTorch, no data to download, and less than twenty seconds each.
+# The others are shown without their output.
+RUN = (
+    "plot_quickstart",
+    "plot_choosing_a_strength",
+    "plot_conditional_parity",
+    "plot_unaware_features",
+    "frequency_severity",
+    "imputed_race",
+)
+sphinx_gallery_conf = {
+    "examples_dirs": "../examples",
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": rf"[\\/]({'|'.join(RUN)})\.py$",
+    "within_subsection_order": "FileNameSortKey",
+    "copyfile_regex": "",
+    "plot_gallery": True,
+    "abort_on_example_error": True,
+    "only_warn_on_example_error": False,
+    "download_all_examples": False,
+    "show_signature": False,
+    "show_memory": False,
+    "min_reported_time": 1e9,
+    "write_computation_times": False,
+    "remove_config_comments": True,
+}
+
 html_theme = "furo"
 html_title = f"fairdcov {release}"
 html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["formulas.css"]
+html_extra_path = ["llms.txt"]
 html_theme_options = {"navigation_with_keys": True}
 
 

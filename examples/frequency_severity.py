@@ -1,4 +1,6 @@
-"""The premium by one penalty on frequency x severity, by two penalties, and by a Tweedie model.
+"""
+Frequency × severity: one penalty on the premium, two penalties, and a Tweedie model
+====================================================================================
 
 All of them at the strength where the dependence of the premium on gender, region and age is closest to three tenths
 of what it is without a penalty.

@@ -1,4 +1,6 @@
-"""A learner of one's own: the penalised rounds on scikit-learn's ``HistGradientBoostingRegressor``.
+"""
+A learner of one's own: penalised rounds on other trees
+=======================================================
 
 It takes no gradients of others. But one of its trees, fitted by the squared error to ``-gradient / curvature`` with the
 curvature as weights, has the splits and the leaves of a Newton step, so that it can be driven round by round by public

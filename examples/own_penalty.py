@@ -1,4 +1,9 @@
-"""A penalty of one's own: the squared norm of the covariances of the prediction with the protected attributes."""
+"""
+A penalty of one's own
+======================
+
+The squared norm of the covariances of the prediction with the protected attributes.
+"""
 
 import numpy as np
 

@@ -110,10 +110,34 @@ class BoundPenalty(ABC):
 
     @abstractmethod
     def value_gradient(self, u):
-        """Penalty of the predictions ``u`` (n,), finite float64, and its gradient (n,)."""
+        """Penalty of the predictions ``u`` (n,), finite float64, and its gradient (n,).
+
+        Parameters
+        ----------
+        u : (n,) array
+            Predictions, finite float64.
+
+        Returns
+        -------
+        value : float
+            Penalty.
+        gradient : (n,) array
+            Its derivatives by the predictions.
+        """
 
     def value(self, u):
-        """Penalty of the predictions ``u`` (n,)."""
+        """Penalty of the predictions ``u`` (n,).
+
+        Parameters
+        ----------
+        u : (n,) array
+            Predictions, finite float64.
+
+        Returns
+        -------
+        float
+            Penalty.
+        """
         return self.value_gradient(u)[0]
 
     def value_gradient_curvature(self, u):
@@ -124,6 +148,20 @@ class BoundPenalty(ABC):
         of a change of the gradient to a change of the predictions that a few steps of the power method find, the norm
         of the Hessian where there is one. It costs three more gradients. A penalty that is not defined around ``u``
         needs a method of its own.
+
+        Parameters
+        ----------
+        u : (n,) array
+            Predictions, finite float64.
+
+        Returns
+        -------
+        value : float
+            Penalty.
+        gradient : (n,) array
+            Its derivatives by the predictions.
+        curvature : (n,) array
+            Not negative.
         """
         value, gradient = self.value_gradient(u)
         reach = _CURVATURE_REACH * float(np.std(u)) * np.sqrt(len(u))
@@ -189,13 +227,37 @@ class BoundDependence(BoundPenalty):
         return self._form.error_bound
 
     def value(self, u):
-        """Penalty of the predictions ``u`` (n,), net of :attr:`constant`."""
+        """Penalty of the predictions ``u`` (n,), net of :attr:`constant`.
+
+        Parameters
+        ----------
+        u : (n,) array
+            Predictions, finite float64.
+
+        Returns
+        -------
+        float
+            Penalty.
+        """
         # The gradient of predictions near 0 may be beyond the range of floats where the value is not.
         with np.errstate(over="ignore"):
             return self._evaluate(u)[0]
 
     def value_gradient(self, u):
-        """Penalty of the predictions ``u`` (n,) and its gradient (n,)."""
+        """Penalty of the predictions ``u`` (n,) and its gradient (n,).
+
+        Parameters
+        ----------
+        u : (n,) array
+            Predictions, finite float64.
+
+        Returns
+        -------
+        value : float
+            Penalty.
+        gradient : (n,) array
+            Its derivatives by the predictions.
+        """
         return self._evaluate(u)[:2]
 
     def value_gradient_curvature(self, u):
@@ -206,6 +268,20 @@ class BoundDependence(BoundPenalty):
         predictions; the curvature ``4 f(u_i) sum_j |M_ij|`` bounds it from above, so that steps of a learner which
         divides by it do not overshoot. In the tails, where a step leads to denser places, f counts as at least 2 % of
         the inverse Gini mean difference. Within strata both are those of the row's stratum.
+
+        Parameters
+        ----------
+        u : (n,) array
+            Predictions, finite float64.
+
+        Returns
+        -------
+        value : float
+            Penalty.
+        gradient : (n,) array
+            Its derivatives by the predictions.
+        curvature : (n,) array
+            Positive, all but one.
         """
         value, gradient, totals, spread, order, exponent = self._evaluate(u)
         if order is None:
@@ -228,11 +304,32 @@ class BoundDependence(BoundPenalty):
         Where the value within a stratum (over the spread of all predictions, if normalised) is below ``width`` a
         parabola takes its place, so that it is too large by at most half of ``width``. None where there are no strata,
         and for the U-statistic.
+
+        Parameters
+        ----------
+        width : float
+            Value below which the parabola takes the place of the penalty.
+
+        Returns
+        -------
+        BoundPenalty or None
+            The smooth penalty.
         """
         return _SmoothedDependence(self, width) if self._has_kinks() else None
 
     def values_within(self, u):
-        """Penalty of each stratum before its share; None where :meth:`smoothed` is."""
+        """Penalty of each stratum before its share; None where :meth:`smoothed` is.
+
+        Parameters
+        ----------
+        u : (n,) array
+            Predictions, finite float64.
+
+        Returns
+        -------
+        (L,) array or None
+            One value for each stratum.
+        """
         if not self._has_kinks():
             return None
         u = u if self.multiplier is None else u * self.multiplier

@@ -240,6 +240,18 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
     def fit_encode(self, X, sample_weight=None):
         """Fit and encode in one pass over the columns; see :meth:`fit` and :meth:`encode`.
 
+        Parameters
+        ----------
+        X : DataFrame, Series or array, (n,) or (n, d)
+            Protected attributes.
+        sample_weight : (n,) array, optional
+            Row weights.
+
+        Returns
+        -------
+        SensitiveBlocks
+            As :meth:`encode` returns them.
+
         Warns
         -----
         SensitiveFeaturesWarning
@@ -260,6 +272,11 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         ----------
         input_features : ignored
             For scikit-learn's interface.
+
+        Returns
+        -------
+        (p,) array of str
+            One name for each coordinate.
         """
         check_is_fitted(self)
         return np.array([part for name, coder in self._coders.items() for part in coder.names(name)], dtype=object)

@@ -65,6 +65,11 @@ class NullDistribution:
         ----------
         q : float or array of floats in [0, 1]
             Level.
+
+        Returns
+        -------
+        float or array of floats
+            One for each level.
         """
         quantile = np.quantile(self.values, q)
         return float(quantile) if np.ndim(q) == 0 else quantile
@@ -76,6 +81,11 @@ class NullDistribution:
         ----------
         observed : float, optional
             :attr:`observed` by default.
+
+        Returns
+        -------
+        float
+            In (0, 1].
         """
         observed = self.observed if observed is None else observed
         # Equal in exact arithmetic must count as equal, whatever the order of the sums.

@@ -144,8 +144,10 @@ def lorenz_curve(y_true, y_pred, *, sample_weight=None):
 
     Returns
     -------
-    exposure_share, observed_share : (m + 1,) arrays
-        From (0, 0) to (1, 1) over the m distinct predictions; ``observed_share`` is NaN when nothing was observed.
+    exposure_share : (m + 1,) array
+        From 0 to 1 over the m distinct predictions.
+    observed_share : (m + 1,) array
+        From 0 to 1, NaN when nothing was observed.
 
     Examples
     --------

@@ -113,7 +113,13 @@ class BoundDependenceLoss(torch.nn.Module):
         return _PenaltyOf.apply(_checked_tensor(predictions), self)
 
     def extra_repr(self):
-        """What ``print`` shows in the parentheses."""
+        """What ``print`` shows in the parentheses.
+
+        Returns
+        -------
+        str
+            Parameters and what they are.
+        """
         return f"n_samples={self.n_samples}, method={getattr(self.bound, 'method', None)!r}"
 
 
@@ -279,7 +285,13 @@ class DependenceLoss(torch.nn.Module):
         return BoundDependenceLoss(bound, len(sensitive_features))
 
     def extra_repr(self):
-        """What ``print`` shows in the parentheses."""
+        """What ``print`` shows in the parentheses.
+
+        Returns
+        -------
+        str
+            Parameters and what they are.
+        """
         return f"penalty={self.penalty!r}"
 
 

@@ -11,7 +11,14 @@ import pytest
 import fairdcov.datasets
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
-PICTURES = {"plot_pg15training": 3, "plot_compas": 4, "plot_conditional_parity": 1, "plot_unaware_features": 1}
+PICTURES = {
+    "plot_pg15training": 3,
+    "plot_compas": 4,
+    "plot_conditional_parity": 1,
+    "plot_unaware_features": 1,
+    "plot_quickstart": 1,
+    "plot_choosing_a_strength": 1,
+}
 
 
 def run(name, folder, monkeypatch, *arguments):
@@ -57,6 +64,22 @@ def test_conditional_parity_costs_less_than_parity_at_equal_conditional_dependen
     for line in lines:
         unconditional, conditional = (float(part.split()[-1]) for part in line.split(": ")[1].split(", "))
         assert conditional < unconditional
+
+
+def test_quickstart_brings_the_groups_together_and_draws_the_picture_of_the_readme(tmp_path, monkeypatch, capsys):
+    run("plot_quickstart", tmp_path, monkeypatch)
+    assert (tmp_path / "group_means.png").stat().st_size < 100_000
+    before, after = (float(line.split()[1]) for line in capsys.readouterr().out.splitlines()[1:])
+    assert after - 1 < (before - 1) / 4
+
+
+def test_rules_choose_what_they_say(tmp_path, monkeypatch, capsys):
+    run("plot_choosing_a_strength", tmp_path, monkeypatch)
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()[1:]]
+    chosen = {rule: tuple(map(float, figures)) for rule, *figures in lines}
+    assert chosen["null_level"][1] <= chosen["null_level"][2]
+    assert chosen["threshold"][1] <= 0.1
+    assert chosen["score_budget"][3] >= 0.9
 
 
 def test_features_of_estimates_and_posteriors_leave_less_on_the_table(tmp_path, monkeypatch, capsys):
