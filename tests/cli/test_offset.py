@@ -34,6 +34,8 @@ def test_fit_and_predict_with_an_offset(run, save, tmp_path, book, model):
         assert (
             "relativities.csv is what the model adds to log_base: multiply by exp(log_base)" in result.out + result.err
         )
+    if model == "glm":
+        assert "of the model's total, 1.000000 after its base premium was rebalanced" in result.out
     base = np.exp(book["log_base"])
     assert f"offset log_base: exp(log_base) from {base.min():.4g} to {base.max():.4g}" in result.out
     settings = json.loads((tmp_path / "o" / "settings.json").read_text(encoding="utf-8"))
