@@ -55,6 +55,7 @@ def test_fit_and_predict_with_an_offset(run, save, tmp_path, book, model):
     check_refused(result, "has no column 'log_base', the offset that the model was fitted with")
     result = run("predict", tmp_path / "o", renamed, "--offset", "log_bass", "--output", tmp_path / "r.parquet")
     assert result.code == 0, result.err
+    assert any(line.split()[:2] == ["log_bass", "offset"] for line in result.out.splitlines())
     np.testing.assert_allclose(pd.read_parquet(tmp_path / "r.parquet")["prediction"], again)
     assert (tmp_path / "o" / "relativities.csv").is_file() == (model == "glm")
 
