@@ -113,9 +113,10 @@ def run_predict(options):
     table = source.read(as_text=categories, used={*settings["features"], offset_name} - {None})
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     features, notes = _read_features(table, settings)
-    print_columns([column_read(features[name], "feature") for name in features])
-    say_notes([*table.remarks, *notes])
     offset = None if offset_name is None else table.numbers(offset_name, "--offset")
+    known = [] if offset is None else [column_read(pd.Series(offset, name=offset_name), "offset")]
+    print_columns([*known, *(column_read(features[name], "feature") for name in features)])
+    say_notes([*table.remarks, *notes])
     try:
         # Levels that it does not know have been named.
         with notes_of_warnings(options.command, level_columns(model)):

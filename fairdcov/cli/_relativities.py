@@ -24,14 +24,15 @@ def _make_table(model, book, options):
     fitted = book.fitted
     if fitted.offset is not None:
         model = AddedToOffset(model)
+    # What is added counts by the premium it is added to.
+    weights = fitted.weights if fitted.offset is None else fitted.exposure * _factor(fitted)
     if MODELS[options.model].rating_table:
-        frame = relativities(model, fitted.features, sample_weight=fitted.weights, factors=book.names, max_levels=None)
+        frame = relativities(model, fitted.features, sample_weight=weights, factors=book.names, max_levels=None)
         return RatingTable.from_relativities(frame)
     return RatingTable.from_model(
         model,
         fitted.features,
-        # What is added counts by the premium it is added to.
-        sample_weight=fitted.weights if fitted.offset is None else fitted.exposure * _factor(fitted),
+        sample_weight=weights,
         sensitive_features=fitted.sensitive,
         control_features=fitted.control,
         power=_POWERS.get(options.family, options.power),

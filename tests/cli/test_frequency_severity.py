@@ -43,7 +43,7 @@ def test_fit_and_predict_a_premium(run, save, tmp_path):
         (["--amount", "cost", "--claims", "claims", "--model", "lightgbm"], "--model lightgbm does not go with"),
         (["--amount", "cost", "--claims", "claims", "--family", "gamma"], "--family gamma does not go with"),
         (["--amount", "cost", "--claims", "exposure"], "--claims names 'exposure', which --exposure names already"),
-        (["--amount", "cost", "--claims", "wrong"], "without claims"),
+        (["--amount", "cost", "--claims", "wrong"], "--amount: column 'cost' is above 0 where 'wrong' is 0 in"),
     ],
 )
 def test_what_is_refused(run, save, tmp_path, arguments, message):

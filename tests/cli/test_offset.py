@@ -34,6 +34,8 @@ def test_fit_and_predict_with_an_offset(run, save, tmp_path, book, model):
         assert (
             "relativities.csv is what the model adds to log_base: multiply by exp(log_base)" in result.out + result.err
         )
+    if model == "glm":
+        assert "of the model's total, 1.000000 after its base premium was rebalanced" in result.out
     base = np.exp(book["log_base"])
     assert f"offset log_base: exp(log_base) from {base.min():.4g} to {base.max():.4g}" in result.out
     settings = json.loads((tmp_path / "o" / "settings.json").read_text(encoding="utf-8"))
@@ -53,6 +55,7 @@ def test_fit_and_predict_with_an_offset(run, save, tmp_path, book, model):
     check_refused(result, "has no column 'log_base', the offset that the model was fitted with")
     result = run("predict", tmp_path / "o", renamed, "--offset", "log_bass", "--output", tmp_path / "r.parquet")
     assert result.code == 0, result.err
+    assert any(line.split()[:2] == ["log_bass", "offset"] for line in result.out.splitlines())
     np.testing.assert_allclose(pd.read_parquet(tmp_path / "r.parquet")["prediction"], again)
     assert (tmp_path / "o" / "relativities.csv").is_file() == (model == "glm")
 
