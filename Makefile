@@ -76,6 +76,8 @@ lint: $(TOOLS)
 
 # The gallery runs its quick scripts. The examples of the pages are run; those of the docstrings are run by the tests, and
 # what numpydoc says of docstrings is checked here, where it is installed.
+# One thread: the scripts are small, and waiting threads are slow where others work too.
+docs: export OMP_NUM_THREADS = 1
 docs: $(TOOLS)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest $(wildcard docs/*.rst)
