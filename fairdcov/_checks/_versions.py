@@ -32,6 +32,11 @@ def show_versions():
 
     Paste it into a report of an error. Nothing is imported for it that is not loaded anyway.
 
+    Returns
+    -------
+    None
+        The table goes to the standard output.
+
     Examples
     --------
     >>> import fairdcov

@@ -279,10 +279,11 @@ def run_demo(options):
     if options.policies < 1_000:
         raise ValueError(f"--policies must be at least 1000 for a book worth fitting; found {options.policies}")
     check_output_folder(options.output, force=options.force)
-    for package in ("skops", "matplotlib"):
-        # They take seconds to import, and are needed last.
-        if find_spec(package) is None:
-            import_optional(package, "fairdcov demo")
+    # They take seconds to import, and are needed last.
+    if find_spec("skops") is None:
+        import_optional("skops", "fairdcov demo")
+    if find_spec("matplotlib") is None:
+        import_optional("matplotlib", "fairdcov demo")
 
     # 2. Policies.
     book = load_book(options)
