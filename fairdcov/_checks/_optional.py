@@ -7,6 +7,7 @@ _EXTRA_OF = {
     "rdata": "data",
     "pyarrow": "data",
     "skops": "cli",
+    "openpyxl": "excel",
     "lightgbm": "boosting",
     "xgboost": "boosting",
     "torch": "neural",
