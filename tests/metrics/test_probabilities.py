@@ -15,7 +15,6 @@ from fairdcov import (
     DCovPoissonRegressor,
     JSDivergenceCalibrator,
     SensitiveEncoder,
-    audit,
     independence_test,
     with_probabilities,
 )
@@ -187,8 +186,6 @@ def test_undeclared_probabilities_get_a_remark(people, rng):
 def test_what_is_not_defined_for_shares_raises(people, rng):
     u, soft = rng.uniform(size=N), declared(people)
     message = r"the protected attributes \['race'\] are known as probabilities, for which there is not"
-    with pytest.raises(TypeError, match=message):
-        audit(None, u, soft)
     with pytest.raises(TypeError, match=message):
         sensitive_groups(soft)
     with pytest.raises(TypeError, match=message):

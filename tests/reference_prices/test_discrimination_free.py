@@ -280,6 +280,7 @@ def test_other_features_are_refused(book):
         DiscriminationFreeRegressor(poisson()).fit(X.to_numpy(), y, sensitive_features=people).predict(np.ones((3, 5)))
 
 
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.CalibrationWarning")  # strength 10 explains nothing there
 def test_it_can_be_calibrated_against(book):
     """Its divergence beside that of a penalised model: another duty, so not 0."""
     X, y, exposure, people = book
