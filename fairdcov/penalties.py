@@ -222,7 +222,7 @@ class BoundDependence(BoundPenalty):
         self._counted = None if probabilities is None or probabilities.all() else probabilities > 0
 
     @property
-    def error_bound(self):
+    def error_bound(self):  # type: ignore[override]
         """See above."""
         return self._form.error_bound
 
@@ -402,8 +402,16 @@ class BoundDependence(BoundPenalty):
         terms = self._form.profile_terms()
         if terms is None:
             return None
+        codes, matrix, row_weights = terms
         return ProfileTerms(
-            *terms, self._probabilities, self._counted, self.multiplier, self.scale_free, self._statistic
+            codes,
+            matrix,
+            row_weights,
+            self._probabilities,
+            self._counted,
+            self.multiplier,
+            self.scale_free,
+            self._statistic,
         )
 
     @cached_property

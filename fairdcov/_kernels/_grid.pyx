@@ -1,5 +1,5 @@
-# Grid: no sort. Nodes lie on the range of the predictions, and the weight of a row is spread linearly over the two nodes
-# around it. What is computed is the sum over the pairs of rows of the bilinear interpolant of |u_i - u_j| between nodes:
+# Grid: no sort. Nodes lie on the range of the predictions, and the weight of a row is spread linearly over the two
+# nodes around it. What is computed is the sum over the pairs of rows of the bilinear interpolant of |u_i - u_j|:
 # exact for two rows in different cells, and for a row with itself, which is taken out.
 #
 # The nodes are those of floating-point numbers of fewer digits: equally many in each power of two of |u| + offset. The
@@ -236,7 +236,7 @@ def gradient(
     const double[::1] excess,
     const double[:, ::1] slopes,        # IN (K, cells)
     const double[::1] plain,            # IN (cells,) what is multiplied by the excess
-    double own_scale, double own_shift, # IN multiplies `own`, is added to that
+    double own_scale, double own_shift,  # IN multiplies `own`, is added to that
     int n_threads,
     double[::1] out,                    # INOUT (n,) the gradient is added
 ):

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fairdcov._kernels import _grid
+import fairdcov._kernels._grid as _grid
 from fairdcov._kernels._threads import usable_threads
 
 __all__ = ["GridRows", "Lattice", "extent", "grid_gradient", "grid_masses"]

@@ -4,7 +4,7 @@
 # above it: the balance. The signed sum of a row is the product of the balance and its row of M. With few profiles it is
 # quicker to keep all these products up to date: a row that is passed then adds its row of M to them.
 # With unit weights the balance consists of whole numbers, exact; the products are computed from it afresh now and then,
-# so that their rounding errors do not build up along the sweep. Parts of the sorted rows go through sweeps of their own.
+# so that their rounding errors do not build up along the sweep. Parts of the sorted rows have sweeps of their own.
 
 from cython.parallel cimport prange
 from libc.stddef cimport ptrdiff_t
@@ -176,7 +176,8 @@ def sweep(
                 weight = balances[part + 1, k]
                 balances[part + 1, k] = balances[part, k] + 2.0 * weight
                 below_minus_above += balances[part, k]
-            states[part].matrix, states[part].n_profiles, states[part].width = &matrix[0, 0], n_profiles, matrix.shape[1]
+            states[part].matrix, states[part].n_profiles = &matrix[0, 0], n_profiles
+            states[part].width = matrix.shape[1]
             states[part].balance, states[part].products = &balances[part, 0], &products[part, 0]
             states[part].below_minus_above = below_minus_above
         for part in prange(n_parts, num_threads=n_threads, schedule="static", chunksize=1):

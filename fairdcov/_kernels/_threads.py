@@ -2,7 +2,7 @@
 
 import os
 
-from fairdcov._kernels import _tiles
+import fairdcov._kernels._tiles as _tiles
 
 __all__ = ["usable_threads"]
 

@@ -300,7 +300,8 @@ def run_demo(options):
         "from chance);\nthen all strengths on the policies held back, weighted by exposure\n(total: predicted / "
         "observed claims; * smallest strength that meets the rule, or lowest divergence)\n"
     )
-    calibrators, paths, tables = {}, {}, []
+    calibrators, paths = {}, {}
+    tables: list = []
     for measure in PENALTIES:
         print(measure)
         calibrators[measure] = calibrator = calibrate_measure(measure, book, train, options)

@@ -344,16 +344,16 @@ def _read_book(options, family):
     features, notes = _fitted_features(_read_features(table, names), experience.rows)
     check_monotone(options.monotone, features)
     protected = read_protected(table, options.sensitive, probabilities, experience.rows)
-    bins = {}
+    cuts = {}
     if options.sensitive:
         with notes_of_warnings(options.command):
             asked = attribute_bins(protected.observed, options.bins)
-            bins = fixed_bins(protected.observed, asked, experience.exposure)
-    bins = {name: [float(edge) for edge in edges] for name, edges in bins.items() if edges is not None} or None
+            cuts = fixed_bins(protected.observed, asked, experience.exposure)
+    bins = {name: [float(edge) for edge in edges] for name, edges in cuts.items() if edges is not None} or None
     if family.log_link and options.sensitive:
         notes += groups_without_claims(experience, protected.observed, bins)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
-    control = read_control(table, options.control, options.control_bins, experience.rows)
+    control, control_bins = read_control(table, options.control, options.control_bins, experience.rows)
     # Every row is scored, those that are left out of the fit as well.
     offset = table.numbers(options.offset, "--offset") if options.offset else None
     fitted_offset = None if offset is None else offset[experience.rows]
@@ -364,12 +364,13 @@ def _read_book(options, family):
         experience.target,
         experience.exposure,
         experience.weighted,
-        *control,
+        control,
+        control_bins,
         fitted_offset,
         claims,
     )
-    split = _split(data, bins, test_size=options.test_size, seed=options.seed)
-    return _ReadBook(source, table, columns, names, experience.rows, data, bins, *split, offset)
+    fitted, held = _split(data, bins, test_size=options.test_size, seed=options.seed)
+    return _ReadBook(source, table, columns, names, experience.rows, data, bins, fitted, held, offset)
 
 
 def _describe(book, options, family):

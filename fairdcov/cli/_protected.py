@@ -26,7 +26,8 @@ def split_names(names, known):
 
 def read_probabilities(texts):
     """``["race=p_white,p_black"]`` as a dict of attributes with the columns of their levels."""
-    found, used = {}, {}
+    found: dict[str, list] = {}
+    used: dict[str, str] = {}
     for text in texts or []:
         name, equals, columns = text.partition("=")
         names = [column.strip() for column in columns.split(",")] if equals else []

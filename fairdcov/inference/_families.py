@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -40,8 +41,8 @@ class Family:
     rows: np.ndarray
     exposure: np.ndarray
     codes: np.ndarray | None = None
-    shares: object = None
-    blocks: object = None
+    shares: Any = None
+    blocks: Any = None
 
     @classmethod
     def of_groups(cls, kind, attributes, bins, quantile_weights, weights):
