@@ -162,25 +162,22 @@ def _divergence(sample, names, settings):
         # Every stratum has its densities.
         number = n_null_permutations(number, sample.n, len(sample.strata) * sample.groups(names).n_groups, least=5)
 
-    def compute():
+    try:
         if not number:
             return {"js_divergence": js_divergence(None, sample.predictions, **given)}
         null = null_distribution(
             js_divergence, None, sample.predictions, n_permutations=number, random_state=sample.seed, **given
         )
-        return {
-            "js_divergence": null.observed,
-            "js_null_mean": null.mean,
-            "js_null_quantile_95": null.quantile(0.95),
-            "js_permutations": number,
-        }
-
-    try:
-        return compute()
     except ValueError as error:
         if "min_group_size" not in str(error) and "determine" not in str(error):
             raise
         return {"reason": "no stratum has two groups that are large enough for a divergence"}
+    return {
+        "js_divergence": null.observed,
+        "js_null_mean": null.mean,
+        "js_null_quantile_95": null.quantile(0.95),
+        "js_permutations": number,
+    }
 
 
 # --- gaps ----------------------------------------------------------------------------------------------------------

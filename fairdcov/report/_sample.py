@@ -158,19 +158,6 @@ class AuditSample:
         if entry not in self.left_out:
             self.left_out.append(entry)
 
-    def attempt(self, section, names, what, compute):
-        """The result of a function, or None with a note where it is not there for attributes known as probabilities.
-
-        The one place that decides: as soon as what is called takes probabilities, the report has its figures.
-        """
-        try:
-            return compute()
-        except (TypeError, ValueError) as error:
-            if not self.is_soft(names) or "probabilities" not in str(error):
-                raise
-            self.leave_out(section, names, what)
-            return None
-
     @property
     def singles_and_all(self):
         """Names of each attribute, and of all of them."""

@@ -70,12 +70,11 @@ def tiers_section(sample, groupings, settings):
 
 
 def _tiers(sample, names, thresholds, settings):
-    def compute():
-        return _summary(sample, names, thresholds, settings["confidence"])
-
-    figures = sample.attempt("tiers", names, "intervals of shares above a threshold", compute)
-    if figures is None:
+    if sample.is_soft(names):
+        sample.leave_out("tiers", names, "intervals of shares above a threshold")
         figures = _by_shares(sample, names, thresholds)
+    else:
+        figures = _summary(sample, names, thresholds, settings["confidence"])
     places = [(levels, threshold) for levels in sample.groups(names).labels for threshold in thresholds]
     least = settings["min_group_size"]
     return [
