@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from fairdcov.cli._features import MOST_LEVELS, is_quantity
 from fairdcov.cli._parser import AGE_BINS
 from fairdcov.encoding import DEFAULT_GROUPS, MAX_NUMERIC_LEVELS, make_groups
 
@@ -13,13 +14,16 @@ __all__ = [
     "attribute_bins",
     "crossed_strata",
     "groups_without_claims",
+    "levels_with_few_claims",
     "read_claims",
     "read_experience",
     "read_sensitive",
 ]
 
-# Groups that a remark names.
+# Groups and levels that a remark names.
 _SHOWN = 8
+# Levels with fewer rows with claims than this are named: folds without any are likely.
+_FEWEST_CLAIMS = 5
 
 
 @dataclass(frozen=True)
@@ -203,5 +207,27 @@ def groups_without_claims(experience, sensitive, bins):
     empty = [" × ".join(map(str, labels[k])) for k in np.flatnonzero(totals == 0)]
     if not empty:
         return []
-    shown = ", ".join(empty[:_SHOWN]) + (", ..." if len(empty) > _SHOWN else "")
-    return [f"{len(empty)} of {len(labels)} groups have no claims: {shown}"]
+    return [f"{len(empty)} of {len(labels)} groups have no claims: {_listed(empty)}"]
+
+
+def levels_with_few_claims(experience, features):
+    """Remarks that name the levels of factors that a GLM with log link can price anywhere, next to 0 as well."""
+    claimed, remarks = experience.target > 0, []
+    for name in features:
+        codes, levels = pd.factorize(features[name], use_na_sentinel=False)
+        # Quantities have splines, and of many levels the rare ones share a column.
+        if is_quantity(features[name]) or len(levels) > MOST_LEVELS:
+            continue
+        n_claims = np.bincount(codes, claimed, len(levels)).astype(int)
+        n_rows = np.bincount(codes, minlength=len(levels))
+        few = [f"{levels[k]} ({n_claims[k]} of {n_rows[k]:,})" for k in np.flatnonzero(n_claims < _FEWEST_CLAIMS)]
+        if few:
+            remarks.append(
+                f"{name}: under {_FEWEST_CLAIMS} rows with claims at {_listed(few)}; in a fold or a fit where such a "
+                "level has none, its price is next to 0: merge it with another level"
+            )
+    return remarks
+
+
+def _listed(names):
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

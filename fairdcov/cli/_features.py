@@ -9,14 +9,14 @@ from sklearn.impute import MissingIndicator
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.utils.validation import check_is_fitted
 
-__all__ = ["QuantityColumns", "feature_columns", "is_quantity", "level_columns"]
+__all__ = ["MOST_LEVELS", "QuantityColumns", "feature_columns", "is_quantity", "level_columns"]
 
 # Numbers with more distinct values than this are quantities; those with fewer have a column for each.
 MOST_NUMERIC_LEVELS = 8
 _N_KNOTS = 6
 _DEGREE = 3
 # Further levels share one column, so that a long list of makes or postcodes does not make a column each.
-_MOST_LEVELS = 100
+MOST_LEVELS = 100
 
 
 def is_quantity(column):
@@ -48,7 +48,7 @@ def feature_columns(features):
     if incomplete:
         steps.append(("missing", MissingIndicator(features="all"), incomplete))
     options = {"handle_unknown": "infrequent_if_exist", "sparse_output": False}
-    many = [name for name in levels if features[name].nunique(dropna=False) > _MOST_LEVELS]
+    many = [name for name in levels if features[name].nunique(dropna=False) > MOST_LEVELS]
     few = [name for name in levels if name not in many]
     if few:
         base = np.array([features[name].value_counts(dropna=False).index[0] for name in few], dtype=object)
@@ -56,7 +56,7 @@ def feature_columns(features):
         known = [np.unique(features[name].to_numpy()) for name in few]
         steps.append(("levels", OneHotEncoder(categories=known, drop=base, **options), few))
     if many:
-        steps.append(("many levels", OneHotEncoder(max_categories=_MOST_LEVELS, **options), many))
+        steps.append(("many levels", OneHotEncoder(max_categories=MOST_LEVELS, **options), many))
     return ColumnTransformer(steps)
 
 

@@ -18,6 +18,7 @@ from fairdcov.cli._experience import (
     attribute_bins,
     crossed_strata,
     groups_without_claims,
+    levels_with_few_claims,
     read_claims,
     read_experience,
 )
@@ -352,6 +353,8 @@ def _read_book(options, family):
     bins = {name: [float(edge) for edge in edges] for name, edges in cuts.items() if edges is not None} or None
     if family.log_link and options.sensitive:
         notes += groups_without_claims(experience, protected.observed, bins)
+    if family.log_link and options.model == "glm":
+        notes += levels_with_few_claims(experience, features)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
     control, control_bins = read_control(table, options.control, options.control_bins, experience.rows)
     # Every row is scored, those that are left out of the fit as well.

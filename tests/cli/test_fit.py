@@ -377,6 +377,18 @@ def test_groups_without_claims_are_named(run, save, tmp_path):
     assert "1 of 12 groups have no claims: male × south" in result.out
 
 
+def test_levels_with_few_claims_are_named(run, save, tmp_path):
+    book = portfolio(500)[["mileage", "gender", "region", "exposure", "claims"]]
+    book["area"] = ["moor"] * 25 + ["town", "coast"] * 237 + ["town"]
+    book.loc[:24, "claims"] = [1.0] * 4 + [0.0] * 21
+    result = run("fit", save(book), *BOOK, "--output", tmp_path / "out", *QUICK)
+    assert result.code == 0, result.err
+    assert "area: under 5 rows with claims at moor (4 of 25); in a fold" in result.out
+    book.loc[4, "claims"] = 1.0
+    result = run("fit", save(book), *BOOK, "--output", tmp_path / "out", "--force", *QUICK)
+    assert "rows with claims at" not in result.out
+
+
 def test_hostile_names_stay_text(run, save, tmp_path):
     book = portfolio(500)[["mileage", "vehicle_type", "gender", "exposure", "claims"]]
     book["gender"] = book["gender"].astype(object).replace({"male": "<script>alert(1)</script>"})
