@@ -23,7 +23,7 @@ __all__ = [
 # Groups and levels that a remark names.
 _SHOWN = 8
 # Levels with fewer rows with claims than this are named: folds without any are likely.
-_FEWEST_CLAIMS = 5
+_FEWEST_CLAIMS = 10
 
 
 @dataclass(frozen=True)

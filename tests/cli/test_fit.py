@@ -380,11 +380,11 @@ def test_groups_without_claims_are_named(run, save, tmp_path):
 def test_levels_with_few_claims_are_named(run, save, tmp_path):
     book = portfolio(500)[["mileage", "gender", "region", "exposure", "claims"]]
     book["area"] = ["moor"] * 25 + ["town", "coast"] * 237 + ["town"]
-    book.loc[:24, "claims"] = [1.0] * 4 + [0.0] * 21
+    book.loc[:24, "claims"] = [1.0] * 9 + [0.0] * 16
     result = run("fit", save(book), *BOOK, "--output", tmp_path / "out", *QUICK)
     assert result.code == 0, result.err
-    assert "area: under 5 rows with claims at moor (4 of 25); in a fold" in result.out
-    book.loc[4, "claims"] = 1.0
+    assert "area: under 10 rows with claims at moor (9 of 25); in a fold" in result.out
+    book.loc[9, "claims"] = 1.0
     result = run("fit", save(book), *BOOK, "--output", tmp_path / "out", "--force", *QUICK)
     assert "rows with claims at" not in result.out
 
