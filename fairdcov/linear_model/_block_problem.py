@@ -78,7 +78,10 @@ class RowParts(ABC):
 
     @abstractmethod
     def total(self, stage, *arguments):
-        """Sum over the parts of ``stage(rows, raw, *arguments)``: no features are needed."""
+        """Sum over the parts of ``stage(rows, raw, *arguments)``: no features are needed.
+
+        Stages that come before the first predictions do not look at ``raw``.
+        """
 
     @abstractmethod
     def total_with_features(self, stage, *arguments):

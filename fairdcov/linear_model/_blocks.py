@@ -316,8 +316,8 @@ class ParquetBlocks:
                 raise ValueError(f"{file} has no column(s) {missing}; it has {names[:20]}")
 
     def __iter__(self):
-        for batch in self._batches(self._columns):
-            frame = batch.to_pandas()
+        for table in self._tables(self._columns):
+            frame = table.to_pandas()
             y, weight = frame[self._target], None
             if self._exposure is not None:
                 weight = frame[self._exposure]
@@ -339,13 +339,25 @@ class ParquetBlocks:
         -------
         iterator of dicts
         """
-        for batch in self._batches(self._features):
-            yield {"X": self._made(batch.to_pandas())}
+        for table in self._tables(self._features):
+            yield {"X": self._made(table.to_pandas())}
 
-    def _batches(self, columns):
+    def _tables(self, columns):
+        """Tables of ``rows`` rows; where Arrow cuts its batches depends on the columns that are read."""
+        arrow = import_optional("pyarrow", "ParquetBlocks")
         for path in self._files:
             with self._parquet.ParquetFile(path, buffer_size=_BUFFER) as file:
-                yield from file.iter_batches(batch_size=self._rows, columns=columns)
+                pending, n_rows = [], 0
+                for batch in file.iter_batches(batch_size=self._rows, columns=columns):
+                    pending.append(batch)
+                    n_rows += len(batch)
+                    while n_rows >= self._rows:
+                        table = arrow.Table.from_batches(pending)
+                        yield table.slice(0, self._rows)
+                        pending = table.slice(self._rows).to_batches()
+                        n_rows -= self._rows
+                if n_rows:
+                    yield arrow.Table.from_batches(pending)
 
     def _made(self, frame):
         return frame if self._transform is None else self._transform(frame)
