@@ -297,6 +297,7 @@ def _read_part(estimator, given, part):
     profiles, kinds, rows = None, None, []
     if people is not None and len(y):
         profiles, kinds, rows = _distinct_rows(people)
+    y, weights, offset = _own(y), _own(weights), _own(offset)
     kept = KeptRows(n_given, keep, y, labels, weights, offset, profiles, rows)
     sums = np.array([weights.sum(), weights @ y, float(y.sum())])
     weight_range = np.array([weights.min(initial=np.inf), weights.max(initial=-np.inf)])
@@ -319,6 +320,11 @@ def _read_part(estimator, given, part):
         counted,
     )
     return kept, description
+
+
+def _own(values):
+    """The same vector in memory of its own: a column of a frame would keep all of the frame."""
+    return values if values is None or values.flags.owndata else values.copy()
 
 
 def _weights(given, n_rows):
