@@ -335,9 +335,10 @@ class ParquetBlocks:
     def features_only(self):
         """The features of the same blocks, for all passes but the first.
 
-        Returns
-        -------
-        iterator of dicts
+        Yields
+        ------
+        dict
+            With the features alone, ``{"X": ...}``.
         """
         for table in self._tables(self._features):
             yield {"X": self._made(table.to_pandas())}
