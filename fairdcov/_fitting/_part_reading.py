@@ -271,7 +271,7 @@ def _read_part(estimator, given, part):
     try:
         X, y = estimator._validate(X, given["y"], ensure_min_samples=0, reset=True)
     except ValueError as error:
-        raise ValueError(f"{error}{_first_not_finite(X, given['y'])}") from error
+        raise ValueError(f"{_first_not_finite(X, given['y'])}{error}") from error
     check_squarable(X)
     n_given = X.shape[0]
     weights = _weights(given["sample_weight"], n_given)
@@ -348,7 +348,7 @@ def _first_not_finite(X, y):
             if finite.ndim == 2:
                 column = int(np.flatnonzero(~finite[row])[0])
                 where = f", column {getattr(values, 'columns', range(column + 1))[column]!r}"
-            return f"\nThe first such value of {name} is in row {row} of the block{where}."
+            return f"{name} in row {row}{where}: "
     return ""
 
 
