@@ -398,7 +398,10 @@ def negative(values):
     ("changes", "message"),
     [
         ({"X": with_nan}, "block 3: X in row 17, column 'c': Input X contains NaN"),
-        ({"y": lambda y: np.where(np.arange(len(y)) == 5, np.inf, y)}, "block 3: y in row 5: Input y contains infinity"),
+        (
+            {"y": lambda y: np.where(np.arange(len(y)) == 5, np.inf, y)},
+            "block 3: y in row 5: Input y contains infinity",
+        ),
         ({"y": negative}, "block 3: Some value.* of y are out of the valid range"),
         ({"sample_weight": negative}, "block 3: sample_weight must not be negative"),
         ({"X": lambda X: X.rename(columns={"b": "z"})}, r"columns of X differ.*block 3 lacks \['b'\] and has \['z'\]"),
