@@ -117,7 +117,7 @@ class BlockParts(RowParts):
 
     def hold(self, estimator, plan):
         """See :class:`RowParts`."""
-        self._estimator = estimator
+        self._estimator, self._rows = estimator, []
         self._kept.reverse()
         while self._kept:
             self._rows.append(hold_part(plan, self._kept.pop()))
