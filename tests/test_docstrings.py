@@ -59,7 +59,12 @@ def test_examples_are_found():
 
 
 # Packages of extras that the examples of a module need to run.
-NEEDED = {"fairdcov.boosting._lightgbm": "lightgbm", "fairdcov.neural": "torch", "fairdcov.plots": "matplotlib"}
+NEEDED = {
+    "fairdcov.boosting._lightgbm": "lightgbm",
+    "fairdcov.linear_model._blocks.ParquetBlocks": "pyarrow",
+    "fairdcov.neural": "torch",
+    "fairdcov.plots": "matplotlib",
+}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[test.name for test in EXAMPLES])
@@ -85,6 +90,7 @@ def public():
         fairdcov.datasets,
         fairdcov.dependence,
         fairdcov.inference,
+        fairdcov.linear_model,
         fairdcov.metrics,
         fairdcov.plots,
         fairdcov.report,
@@ -127,6 +133,7 @@ def public_with_methods():
         fairdcov.calibration,
         fairdcov.datasets,
         fairdcov.inference,
+        fairdcov.linear_model,
         fairdcov.metrics,
         fairdcov.neural,
         fairdcov.plots,
