@@ -17,7 +17,7 @@ import torch
 
 from fairdcov.encoding import SensitiveBlocks
 from fairdcov.neural import DependenceLoss
-from fairdcov.neural import _torch_device as device_module
+from fairdcov.dependence import _torch_device as device_module
 
 
 def median_time(function, repetitions=20):

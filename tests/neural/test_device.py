@@ -15,7 +15,7 @@ from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 torch = pytest.importorskip("torch")
 
 from fairdcov.neural import DependenceLoss  # noqa: E402
-from fairdcov.neural import _torch_device as device_module  # noqa: E402
+from fairdcov.dependence import _torch_device as device_module  # noqa: E402
 
 DeviceDependence = device_module.DeviceDependence
 N = 400
@@ -141,7 +141,7 @@ def test_the_loss_stays_on_the_card(rng, people):
 def test_triton_sums_are_those_of_torch(rng, n):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    triton_module = pytest.importorskip("fairdcov.neural._torch_triton")
+    triton_module = pytest.importorskip("fairdcov.dependence._torch_triton")
     for n_profiles in (1, 2, 20, 33, 300):
         compare(triton_module, rng, n, n_profiles)
 

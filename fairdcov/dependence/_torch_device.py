@@ -1,10 +1,12 @@
-"""A dependence penalty of profiles on the device of the predictions: nothing but the value comes back to the host."""
+"""A dependence penalty of profiles on the device of the predictions: four numbers come back to the host, no more."""
+
+import math
 
 import numpy as np
 
 from fairdcov._checks import import_optional
 
-torch = import_optional("torch", "fairdcov.neural.DependenceLoss")
+torch = import_optional("torch", "a dependence penalty on a device")
 
 __all__ = ["LONGEST_RUN", "DeviceDependence", "PlainSums"]
 
@@ -19,15 +21,15 @@ _SMALL, _LARGE = 1e-100, 1e100
 _ROUNDING = 64 * 2.0**-52
 
 
-def _sums_on(device):
-    """The kernels in Triton, where it is installed and has a device to run on; else those of plain torch."""
+def _kernels_on(device):
+    """The sums by kernels in Triton, where it is installed and has a device to run on; else None."""
     if device.type == "cuda":
         try:
-            from fairdcov.neural._torch_triton import SortedSums
+            from fairdcov.dependence._torch_triton import SortedSums
         except ImportError:
-            return PlainSums
+            return None
         return SortedSums
-    return PlainSums
+    return None
 
 
 class DeviceDependence:
@@ -36,7 +38,7 @@ class DeviceDependence:
     Parameters
     ----------
     terms : ProfileTerms
-        What the penalty is made of.
+        What the penalty is made of, arrays or tensors.
     device : torch.device
         Where the predictions are, and where the attributes are copied to once.
     """
@@ -46,8 +48,8 @@ class DeviceDependence:
             return None if array is None else torch.as_tensor(array, device=device)
 
         # Less to gather: the rows are put in order at every call.
-        smallest = np.uint8 if len(terms.matrix) < 256 else np.int32
-        self._codes, self._matrix = tensor(terms.codes.astype(smallest)), tensor(terms.matrix).contiguous()
+        smallest = torch.uint8 if len(terms.matrix) < 256 else torch.int32
+        self._codes, self._matrix = tensor(terms.codes).to(smallest), tensor(terms.matrix).contiguous()
         # V-statistics have the same weights in both measures, U-statistics none.
         self._weights = tensor(terms.row_weights)
         self._counted, self._multiplier = tensor(terms.counted), tensor(terms.multiplier)
@@ -55,50 +57,56 @@ class DeviceDependence:
         self._scale = 1.0
         if terms.row_weights is None:
             self._scale = 1.0 / (n * (n - 1)) if terms.statistic == "u" else 1.0 / n**2
-        self._sums = _sums_on(device)
+        # A number passed to a kernel would be one of single precision.
+        self._scale_there = tensor(np.array([self._scale])) if self._scale_free else None
+        self._kernels = _kernels_on(device)
 
     def value_gradient(self, u):
-        """Value and gradient (n,) of a float64 vector; None where the CPU has to do it.
+        """Value, a float, and gradient (n,), of the type of a float32 or float64 vector; None for extreme predictions.
 
-        Predictions that are not finite raise a ValueError.
+        Computed in float64. Predictions that are not finite raise a ValueError; those whose squares may leave the range
+        of floats are for the caller to rescale.
         """
         if self._multiplier is not None:
-            u = u * self._multiplier
-        finite = torch.isfinite(u).all()
+            u = u.double() * self._multiplier
+        hidden = False
         if self._counted is not None:
             # Rows of weight 0 have no say in what is large or small.
+            hidden = ~torch.isfinite(u).all()
             u = torch.clamp(u, *torch.aminmax(u[self._counted]))
+        # Single precision keeps the order, and halves the time of the sort.
         values, order = torch.sort(u)
-        low, high, finite, ties, long_runs = _looked_at(values, finite)
-        if not finite:
+        codes = self._codes[order]
+        weights = None if self._weights is None else self._weights[order]
+        long_runs = True
+        if self._kernels is not None:
+            # All is queued before anything is looked at: the device need not wait for the host.
+            sums = self._kernels(values, codes, weights, self._matrix, True)
+            gradient, looked_at = sums.gradient_value(order, self._scale_there, u.dtype)
+            value, low, high, long_runs = looked_at.tolist()
+        else:
+            low, high = torch.stack([values[0], values[-1]]).tolist()
+        if bool(hidden) or not (math.isfinite(low) and math.isfinite(high)):
             raise ValueError("predictions must be finite; found NaN or infinite values")
         largest = max(abs(low), abs(high))
         if high - low <= _ROUNDING * largest:
             return 0.0, torch.zeros_like(u)
         if not _SMALL < largest < _LARGE:
             return None
-        weights = None if self._weights is None else self._weights[order]
-        sums = (PlainSums if long_runs else self._sums)(values, self._codes[order], weights, self._matrix, ties)
-        value, value_part, spread_part = 2.0 * sums.products_value(), 2.0, 0.0
+        if long_runs:
+            value, gradient = self._plain(values.double(), codes, weights, order)
+        gradient = gradient if self._multiplier is None else gradient * self._multiplier
+        return value, gradient.to(u.dtype)
+
+    def _plain(self, values, codes, weights, order):
+        ties = len(values) > 1 and bool((values[1:] == values[:-1]).any())
+        sums = PlainSums(values, codes, weights, self._matrix, ties)
+        value, value_part, spread_part = 2.0 * float(sums.products_value()), 2.0, 0.0
         if self._scale_free:
-            spread = 2.0 * self._scale * sums.weights_value()
+            spread = 2.0 * self._scale * float(sums.weights_value())
             value = value / spread
             value_part, spread_part = 2.0 / spread, -2.0 * self._scale * value / spread
-        gradient = sums.gradient(order, value_part, spread_part)
-        return value, gradient if self._multiplier is None else gradient * self._multiplier
-
-
-def _looked_at(values, finite):
-    """What decides where to go on, by one copy to the host.
-
-    The ends of the ascending values, whether they were finite, whether some are equal, and whether more of them are
-    than kernels look up one by one.
-    """
-    found = [values[0], values[-1], finite]
-    for distance in (1, LONGEST_RUN):
-        found.append((values[distance:] == values[:-distance]).any() if len(values) > distance else ~finite & finite)
-    low, high, *flags = torch.stack([one.to(torch.float64) for one in found]).tolist()
-    return low, high, *map(bool, flags)
+        return value, sums.gradient(order, value_part, spread_part)
 
 
 class PlainSums:
