@@ -15,9 +15,9 @@ import time
 import numpy as np
 import torch
 
+from fairdcov.dependence import _torch_device as device_module
 from fairdcov.encoding import SensitiveBlocks
 from fairdcov.neural import DependenceLoss
-from fairdcov.dependence import _torch_device as device_module
 
 
 def median_time(function, repetitions=20):

@@ -14,8 +14,8 @@ from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 
 torch = pytest.importorskip("torch")
 
-from fairdcov.neural import DependenceLoss  # noqa: E402
 from fairdcov.dependence import _torch_device as device_module  # noqa: E402
+from fairdcov.neural import DependenceLoss  # noqa: E402
 
 DeviceDependence = device_module.DeviceDependence
 N = 400
