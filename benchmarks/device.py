@@ -29,6 +29,8 @@ from fairdcov.dependence import _torch_device as device_module
 from fairdcov.encoding import SensitiveBlocks
 from fairdcov.neural import DependenceLoss
 
+DEVICE = "cuda"
+
 
 def median_time(function, repetitions=20, warm_ups=3):
     """Seconds until the device is done, median of some repetitions."""
@@ -57,7 +59,7 @@ def penalty(n, n_profiles, *, compared, weighted):
     weights = rng.uniform(0.1, 1.0, n) if weighted else None
     host = rng.gamma(2.0, size=n) * (1 + 0.01 * blocks.codes)
     loss = DependenceLoss().bind(blocks, weights)
-    u = torch.as_tensor(host, device="cuda")
+    u = torch.as_tensor(host, device=DEVICE)
     line = {"n": n, "profiles": n_profiles, "weighted": weighted, "sort": median_time(lambda: torch.sort(u))}
     line["triton"] = median_time(lambda: loss.value_gradient_there(u))
     line["triton / sort"] = line["triton"] / line["sort"]
@@ -89,8 +91,9 @@ def in_turn(functions, repetitions):
     return {name: float(np.median(values)) for name, values in seconds.items()}
 
 
-def portfolio(n, p, device="cuda"):
+def portfolio(n, p, device=None):
     """Features in single precision, claims, exposure, and two attributes of together 20 combinations."""
+    device = device or DEVICE
     generator = torch.Generator(device=device).manual_seed(0)
     draw = {"generator": generator, "device": device}
     X = torch.randn((n, p), **draw)
@@ -133,7 +136,7 @@ def linear_fit(n, p, repetitions=3):
     objective = problem.objective
     parameters = np.append(model.coef_.double().cpu().numpy(), model.intercept_)
     raw = objective.raw(parameters)
-    vector = torch.rand(n, device="cuda", dtype=torch.float64)
+    vector = torch.rand(n, device=DEVICE, dtype=torch.float64)
     line["parts"] = {
         "evaluation": median_time(lambda: objective.parts_gradient(parameters, 10.0), 5),
         "without penalty": median_time(lambda: objective.parts_gradient(parameters), 5),
@@ -161,7 +164,7 @@ def network_fit(n, p=30):
     X, y, weights, people = (part.cpu().numpy() for part in portfolio(n, p))
     settings = {"objective": "poisson", "random_state": 0, "max_epochs": 2, "max_iter": 30, "batch_size": 16384}
     line = {"n": n, "network": "(64, 64)"}
-    for device in ("cuda", "cpu"):
+    for device in (DEVICE, "cpu"):
         for strength in (0.0, 10.0):
             model = DCovMLPRegressor(strength=strength, device=device, **settings)
             start = time.perf_counter()
@@ -178,7 +181,7 @@ def boosted_fit(n, p=30):
 
     X, y, weights, people = (part.cpu().numpy() for part in portfolio(n, p))
     line = {"n": n, "boosting": "50 + 50 rounds"}
-    for device in ("cuda", "cpu"):
+    for device in (DEVICE, "cpu"):
         for strength in (0.0, 10.0):
             model = DCovXGBRegressor(
                 strength=strength, objective="poisson", n_estimators=50, n_penalised_rounds=50, device=device
@@ -195,8 +198,8 @@ def network_step(n, n_profiles, width):
     """A step of Adam on all rows, Poisson loss, two hidden layers, with the penalty and without."""
     rng = np.random.default_rng(0)
     blocks = attributes(n, n_profiles, rng)
-    X = torch.as_tensor(rng.normal(size=(n, 30)), dtype=torch.float32, device="cuda")
-    y = torch.as_tensor(rng.poisson(0.1, size=n), dtype=torch.float32, device="cuda")
+    X = torch.as_tensor(rng.normal(size=(n, 30)), dtype=torch.float32, device=DEVICE)
+    y = torch.as_tensor(rng.poisson(0.1, size=n), dtype=torch.float32, device=DEVICE)
     layers = [
         torch.nn.Linear(30, width),
         torch.nn.ReLU(),
@@ -204,7 +207,7 @@ def network_step(n, n_profiles, width):
         torch.nn.ReLU(),
         torch.nn.Linear(width, 1),
     ]
-    network = torch.nn.Sequential(*layers).cuda()
+    network = torch.nn.Sequential(*layers).to(DEVICE)
     optimiser = torch.optim.Adam(network.parameters())
     penalty_of = DependenceLoss().bind(blocks)
 

@@ -383,3 +383,15 @@ def test_three_fits_on_a_card_have_the_same_bits(rng):
     # On the card y alone may come from the host.
     other = DCovPoissonRegressor(alpha=1e-4).fit(X, y.cpu(), sample_weight=w.cpu(), sensitive_features=people.cpu())
     assert_allclose(other.coef_.cpu(), coefs[0].cpu(), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("spread", [1.0, 1e-7, 1e-13, 0.0, 1e-40])
+def test_predictions_compared_in_single_precision(rng, book, spread):
+    bound = CCDCovPenalty().bind(book["people"], book["w"])
+    there = DevicePenalty(bound, bound.profile_terms(), torch.device("cpu"), single=True)
+    u = (0.0 if spread == 1e-40 else 3.0) + spread * rng.gamma(2.0, size=N)
+    value, gradient = there.value_gradient(torch.tensor(u))
+    expected, expected_gradient = bound.value_gradient(u)
+    assert gradient.dtype == torch.float64
+    assert_allclose(value, expected, rtol=1e-6)
+    assert_allclose(gradient, expected_gradient, rtol=1e-3, atol=1e-5 * np.abs(expected_gradient).max())
