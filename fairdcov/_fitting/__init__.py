@@ -8,6 +8,7 @@ from fairdcov._fitting._device import (
     features_on_device,
     follows_device,
     on_host,
+    penalty_on_device,
     read_device_data,
     refuse_device,
 )

@@ -28,6 +28,7 @@ __all__ = [
     "features_on_device",
     "follows_device",
     "on_host",
+    "penalty_on_device",
     "read_device_data",
     "refuse_device",
     "refuse_dispatched",
@@ -411,6 +412,11 @@ class CopiedPenalty:
         """Value, a float."""
         return float(self._bound.value(u.cpu().numpy()))
 
+    def value_gradient_curvature(self, u):
+        """See :meth:`fairdcov.penalties.BoundPenalty.value_gradient_curvature`."""
+        value, *derivatives = self._bound.value_gradient_curvature(u.cpu().numpy())
+        return float(value), *(u.new_tensor(vector) for vector in derivatives)
+
 
 class DevicePenalty:
     """A bound dependence penalty of profiles as a function of tensors; with what the objective asks of a penalty.
@@ -458,6 +464,10 @@ class DevicePenalty:
         """Value, a float."""
         return self.value_gradient(u)[0]
 
+    def value_gradient_curvature(self, u):
+        """See :meth:`fairdcov.penalties.BoundPenalty.value_gradient_curvature`."""
+        return *self.value_gradient(u), self._sweep.curvature(u)
+
 
 # -- the objective -----------------------------------------------------------------------------------------------------
 
@@ -475,6 +485,10 @@ class DeviceObjective(RawObjective):
         )
         y, probabilities, offset = vectors
         return cls(loss, y, probabilities, penalty_on_device(penalty, device), offset)
+
+    def vector(self, values):
+        """Numbers of the rows, (n,), on the device."""
+        return self.y.new_tensor(values)
 
     def constant_raw(self, value):
         """See :class:`RawObjective`."""

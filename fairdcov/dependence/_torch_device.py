@@ -1,10 +1,12 @@
 """A dependence penalty of profiles on the device of the predictions: four numbers come back to the host, no more."""
 
 import math
+from functools import cached_property
 
 import numpy as np
 
 from fairdcov._checks import import_optional
+from fairdcov.dependence._curvature import HALF_WINDOW, LEAST_DENSITY, LEAST_WINDOW
 
 torch = import_optional("torch", "a dependence penalty on a device")
 
@@ -17,6 +19,8 @@ LONGEST_RUN = 16
 _CELLS = 2**26
 # Predictions whose squares may leave the range of floats take the way over the CPU, which rescales them.
 _SMALL, _LARGE = 1e-100, 1e100
+# What weights are multiplied by where whole numbers stand for them.
+_WHOLE = 2.0**60
 # As for predictions on the CPU: equal up to rounding is constant.
 _ROUNDING = 64 * 2.0**-52
 
@@ -98,6 +102,34 @@ class DeviceDependence:
         gradient = gradient if self._multiplier is None else gradient * self._multiplier
         return value, gradient.to(u.dtype)
 
+    def curvature(self, u):
+        """What :meth:`fairdcov.penalties.BoundDependence.value_gradient_curvature` adds to value and gradient, (n,)."""
+        u = u.double() if self._multiplier is None else u.double() * self._multiplier
+        if self._counted is not None:
+            u = torch.clamp(u, *torch.aminmax(u[self._counted]))
+        values, order = torch.sort(u)
+        if not values[-1] - values[0] > _ROUNDING * values.abs().max():
+            return torch.zeros_like(u)
+        n = len(u)
+        weights = u.new_full((n,), 1.0 / n) if self._weights is None else self._weights[order]
+        gini = 2.0 * float((values - values[n // 2]) @ (_signed_weights(weights) * weights))
+        if self._weights is None:
+            gini *= self._scale * n**2
+        density = u.new_empty(n)
+        density[order] = torch.clamp(window_density(values, weights), min=LEAST_DENSITY / gini)
+        density *= self._pulls * (4.0 / gini if self._scale_free else 4.0)
+        return density if self._multiplier is None else density * self._multiplier**2
+
+    @cached_property
+    def _pulls(self):
+        """``sum_j |M_ij|`` for every row."""
+        codes = self._codes.long()
+        n_profiles = len(self._matrix)
+        if self._weights is None:
+            return (self._matrix.abs() @ codes.bincount(minlength=n_profiles).double())[codes]
+        masses = torch.stack([self._weights[codes == code].sum() for code in range(n_profiles)])
+        return self._weights * (self._matrix.abs() @ masses)[codes]
+
     def _plain(self, values, codes, weights, order):
         ties = len(values) > 1 and bool((values[1:] == values[:-1]).any())
         sums = PlainSums(values, codes, weights, self._matrix, ties)
@@ -107,6 +139,27 @@ class DeviceDependence:
             value = value / spread
             value_part, spread_part = 2.0 / spread, -2.0 * self._scale * value / spread
         return value, sums.gradient(order, value_part, spread_part)
+
+
+def window_density(values, weights):
+    """:func:`fairdcov.dependence.local_density` of values in ascending order, weights of sum 1.
+
+    By whole numbers, whose running sums are the same bits each time.
+    """
+    distinct, run, counts = torch.unique_consecutive(values, return_inverse=True, return_counts=True)
+    shares = torch.cumsum((weights * _WHOLE).round().long(), 0)[torch.cumsum(counts, 0) - 1]
+    upto = shares.double() / shares[-1]
+    middle = upto.clone()
+    middle[1:] += upto[:-1]
+    middle /= 2
+    own = torch.arange(len(distinct), device=values.device)
+    last = len(distinct) - 1
+    below = torch.searchsorted(upto, middle - HALF_WINDOW, right=True).clamp(max=last)
+    above = torch.searchsorted(upto, middle + HALF_WINDOW, right=True).clamp(max=last)
+    below = torch.minimum(below, own - 1).clamp(min=0)
+    above = torch.maximum(above, own + 1).clamp(max=last)
+    width = (distinct[above] - distinct[below]).clamp(min=float(LEAST_WINDOW * (distinct[-1] - distinct[0])))
+    return ((middle[above] - middle[below]) / width)[run]
 
 
 class PlainSums:
