@@ -300,7 +300,7 @@ class HalfTweedieLoss(PointwiseLoss):
                 # Overflow of both terms leaves a difference of infinities; the loss itself is infinite there.
                 loss[undefined] = np.inf
             if self.link == "log":
-                gradient = self._power(mu, log_mu, 2 - p) - y * self._power(mu, log_mu, 1 - p)
+                gradient = self._power(mu, log_mu, 2 - p) - (y if p == 1 else y * self._power(mu, log_mu, 1 - p))
             else:
                 gradient = (mu - y) * self._power(mu, log_mu, -p)
                 if p != 0:

@@ -26,6 +26,7 @@ from fairdcov import (
     with_probabilities,
 )
 from fairdcov._fitting import CoefficientObjective, DeviceCoefficientObjective, DeviceObjective, RawObjective
+from fairdcov._fitting import _device as device_module
 from fairdcov._fitting._device import DevicePenalty
 
 torch = pytest.importorskip("torch")
@@ -69,8 +70,9 @@ ON_CARDS = [
 
 @pytest.fixture(autouse=True)
 def dispatch(monkeypatch):
-    """Array API dispatch on, which scikit-learn wants SciPy to know of."""
+    """Array API dispatch on, which scikit-learn wants SciPy to know of; sums of a device on the CPU as well."""
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
+    monkeypatch.setattr(device_module, "COMPILED_ON_CPU", False)
     with sklearn.config_context(array_api_dispatch=True):
         yield
 
@@ -262,6 +264,18 @@ def test_warm_starts_and_paths(book, there):
     penalties = [one.penalty_value_ for one in path]
     assert penalties[0] > penalties[1] > penalties[2]
     assert all(type(one.coef_) is type(given[0]) for one in path)
+
+
+def test_tensors_on_the_cpu_go_to_the_compiled_kernels(book, monkeypatch):
+    X, y, w = torch.tensor(book["X"]), torch.tensor(book["count"] * 1.0), torch.tensor(book["w"])
+    fits = []
+    for compiled in (False, True):
+        monkeypatch.setattr(device_module, "COMPILED_ON_CPU", compiled)
+        fits.append(DCovPoissonRegressor(tol=1e-6).fit(X, y, sample_weight=w, sensitive_features=book["people"]))
+        with pytest.raises(ValueError, match="penalty is bound by method 'profiles on a grid'"):
+            DCovPoissonRegressor(CCDCovPenalty(method="grid")).fit(X, y, sensitive_features=book["people"])
+    assert_allclose(fits[1].coef_, fits[0].coef_, rtol=1e-3, atol=1e-5)
+    assert_allclose(fits[1].objective_value_, fits[0].objective_value_, rtol=1e-8)
 
 
 def test_labels_of_any_kind(book, there):
