@@ -5,7 +5,8 @@ A penalised fit on a graphics card
 A Poisson GLM whose rows stay on a card: features, claims, exposure and two protected attributes are tensors there, and
 so are the coefficients and the predictions. Where there is no card the same lines run on the processor.
 
-Run it with ``pip install 'fairdcov[neural]'``. It takes a few seconds; ``python examples/gpu.py 10000000`` for more rows.
+Run it with ``pip install 'fairdcov[neural]'``. It takes a few seconds; ``python examples/gpu.py 10000000`` has more
+rows.
 """
 
 # %%
