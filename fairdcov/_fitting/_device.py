@@ -39,6 +39,7 @@ _CHUNK_ROWS = 2**18
 _SUM_ROWS = 2**12
 # Combinations of attributes on a device; with more of them a matrix of all pairs takes longer than the rows.
 _MOST_PROFILES = 4096
+_MOST_COUNTED = 2**16
 # Spreads of predictions that single precision has a number for, and differences, as a share, that are not rounding.
 _SINGLE_RANGE = (1e-30, 1e30)
 _DIFFERENT = 1e-10
@@ -350,8 +351,9 @@ def _bind_profiles(data, penalty, n_threads):
     if weights is None:
         masses = codes.bincount(minlength=len(distinct)).double().cpu().numpy()
     else:
-        # One by one: torch's bincount adds weights in any order.
-        masses = np.array([float(weights[codes == code].sum()) for code in range(len(distinct))])
+        # Whole numbers, whose sums are exact: bincount adds up in any order.
+        unit = 2.0**52 / float(weights.sum())
+        masses = codes.bincount((weights * unit).round(), minlength=len(distinct)).cpu().numpy() / unit
     bound = clone(penalty).set_params(weighted=True, method="profiles")
     bound = bind_penalty(bound, distinct, masses, n_threads=n_threads)
     terms = bound.profile_terms()
@@ -367,13 +369,13 @@ def _bind_profiles(data, penalty, n_threads):
 
 def _profiles_of(people):
     """Codes (n,) of the distinct rows of a tensor (n, d), and these rows as an array (K, d)."""
-    codes = None
+    codes, n_codes = None, 1
     for column in people.T:
-        values, own = column.unique(return_inverse=True)
-        codes = own if codes is None else codes * len(values) + own
-        present, codes = codes.unique(return_inverse=True)
+        own, n_own = _codes_of(column)
+        codes = own if codes is None else codes * n_own + own
+        codes, n_codes = _codes_of(codes)
     # Any row of a profile will do.
-    rows = codes.new_zeros(len(present))
+    rows = codes.new_zeros(n_codes)
     rows[codes] = import_optional("torch", _NEEDED_BY).arange(len(codes), device=codes.device)
     return codes, people[rows].cpu().numpy()
 
@@ -424,6 +426,20 @@ class CopiedPenalty:
         return float(value), *(u.new_tensor(vector) for vector in derivatives)
 
 
+def _codes_of(column):
+    """Codes of the values of a vector, without gaps and in their order, and their number."""
+    if not column.is_floating_point():
+        column = column.long()
+        low, high = (int(end) for end in column.aminmax())
+        if high - low < _MOST_COUNTED:
+            # Whole numbers of a short range are counted, which is faster than to sort them.
+            column = column - low
+            present = column.bincount(minlength=high - low + 1) > 0
+            return (present.cumsum(0) - 1)[column], int(present.sum())
+    values, codes = column.unique(return_inverse=True)
+    return codes, len(values)
+
+
 class DevicePenalty:
     """A bound dependence penalty of profiles as a function of tensors; with what the objective asks of a penalty.
 
@@ -454,10 +470,13 @@ class DevicePenalty:
         """Value, a float, and gradient (n,) of a float64 tensor."""
         if self._single:
             low, high = (float(end) for end in u.aminmax())
-            # Differences alone count: about the middle they keep their digits, if they are not rounding themselves.
+            # Differences alone count: about the mean they keep their digits, if they are not rounding themselves.
             if _SINGLE_RANGE[0] < high - low < _SINGLE_RANGE[1] and high - low > _DIFFERENT * max(abs(low), abs(high)):
-                value, gradient = self._sweep.value_gradient((u - 0.5 * (low + high)).float())
-                return value, gradient.double()
+                found = self._sweep.value_gradient((u - u.mean()).float(), long_runs_too=False)
+                if found is not None:
+                    return found[0], found[1].double()
+                # So many rows that too many are equal, which they are not in double precision.
+                self._single = False
         found = self._sweep.value_gradient(u)
         if found is not None:
             return found

@@ -10,10 +10,12 @@ from fairdcov.dependence._curvature import HALF_WINDOW, LEAST_DENSITY, LEAST_WIN
 
 torch = import_optional("torch", "a dependence penalty on a device")
 
-__all__ = ["LONGEST_RUN", "DeviceDependence", "PlainSums"]
+__all__ = ["LONGEST_RUN", "DeviceDependence", "PlainSums", "TiedSums"]
 
 # Rows with equal predictions that kernels look up one by one; longer runs of them go the plain way.
-LONGEST_RUN = 16
+LONGEST_RUN = 64
+# Cells of a table of distinct predictions and profiles, of which there may be so many to each row.
+_CELLS_OF_A_ROW = 4
 
 # Running sums, of rows in profiles, that plain torch holds at once.
 _CELLS = 2**26
@@ -65,11 +67,12 @@ class DeviceDependence:
         self._scale_there = tensor(np.array([self._scale])) if self._scale_free else None
         self._kernels = _kernels_on(device)
 
-    def value_gradient(self, u):
+    def value_gradient(self, u, *, long_runs_too=True):
         """Value, a float, and gradient (n,), of the type of a float32 or float64 vector; None for extreme predictions.
 
         Computed in float64. Predictions that are not finite raise a ValueError; those whose squares may leave the range
-        of floats are for the caller to rescale.
+        of floats are for the caller to rescale. None as well, unless ``long_runs_too``, where too many of them are
+        equal for the kernels.
         """
         if self._multiplier is not None:
             u = u.double() * self._multiplier
@@ -82,7 +85,7 @@ class DeviceDependence:
         values, order = torch.sort(u)
         codes = self._codes[order]
         weights = None if self._weights is None else self._weights[order]
-        long_runs = True
+        long_runs = self._kernels is None
         if self._kernels is not None:
             # All is queued before anything is looked at: the device need not wait for the host.
             sums = self._kernels(values, codes, weights, self._matrix, True)
@@ -98,6 +101,8 @@ class DeviceDependence:
         if not _SMALL < largest < _LARGE:
             return None
         if long_runs:
+            if not long_runs_too:
+                return None
             value, gradient = self._plain(values.double(), codes, weights, order)
         gradient = gradient if self._multiplier is None else gradient * self._multiplier
         return value, gradient.to(u.dtype)
@@ -131,8 +136,11 @@ class DeviceDependence:
         return self._weights * (self._matrix.abs() @ masses)[codes]
 
     def _plain(self, values, codes, weights, order):
-        ties = len(values) > 1 and bool((values[1:] == values[:-1]).any())
-        sums = PlainSums(values, codes, weights, self._matrix, ties)
+        n_distinct = 1 + int((values[1:] != values[:-1]).sum())
+        if n_distinct * len(self._matrix) <= _CELLS_OF_A_ROW * len(values):
+            sums = TiedSums(values, codes, weights, self._matrix)
+        else:
+            sums = PlainSums(values, codes, weights, self._matrix, n_distinct < len(values))
         value, value_part, spread_part = 2.0 * float(sums.products_value()), 2.0, 0.0
         if self._scale_free:
             spread = 2.0 * self._scale * float(sums.weights_value())
@@ -209,6 +217,30 @@ class PlainSums:
         found = torch.empty_like(self.products)
         found[order] = value_part * self.products + spread_part * self.weight_products
         return found
+
+
+class TiedSums(PlainSums):
+    """The same for predictions of few distinct values, by a table of the weight that each has in each profile."""
+
+    def __init__(self, values, codes, weights, matrix):
+        self._values = values
+        distinct, run = torch.unique_consecutive(values, return_inverse=True)
+        shape = len(distinct), len(matrix)
+        cells = run * shape[1] + codes.long()
+        # Whole numbers: the same sums in any order.
+        unit = 1.0 if weights is None else _WHOLE / float(weights.sum())
+        whole = torch.ones_like(cells) if weights is None else (weights * unit).round().long()
+        table = torch.zeros(shape[0] * shape[1], dtype=torch.int64, device=values.device).index_add_(0, cells, whole)
+        table = table.reshape(shape)
+        reached = torch.cumsum(table, 0)
+        # Twice what is below is beyond the range of whole numbers where all is near it.
+        signed = (reached - table).double() - (reached[-1] - reached).double()
+        signed /= unit
+        self.products = (signed @ matrix.T).reshape(-1)[cells]
+        self.weight_products = signed.sum(1)[run]
+        if weights is not None:
+            self.products *= weights
+            self.weight_products *= weights
 
 
 def _without_ties(function, mirror, codes, weights, matrix):
