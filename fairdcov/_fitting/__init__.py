@@ -5,6 +5,7 @@ from fairdcov._fitting._device import (
     DeviceObjective,
     as_given,
     bind_on_device,
+    every_row,
     features_on_device,
     follows_device,
     on_host,

@@ -25,6 +25,7 @@ __all__ = [
     "as_given",
     "as_tensor",
     "bind_on_device",
+    "every_row",
     "features_on_device",
     "follows_device",
     "on_host",
@@ -253,6 +254,20 @@ def _rows(data, keep):
         weights=data.weights[keep],
         sensitive_features=people,
         offset=None if data.offset is None else data.offset[keep],
+    )
+
+
+def every_row(data, step):
+    """Each ``step``-th of the rows; attributes only if they are on the device."""
+    rows = slice(None, None, step)
+    people = data.sensitive_features
+    return replace(
+        data,
+        X=data.X[rows].contiguous(),
+        y=data.y[rows].contiguous(),
+        weights=data.weights[rows].contiguous(),
+        sensitive_features=people[rows] if is_tensor(people) else None,
+        offset=None if data.offset is None else data.offset[rows].contiguous(),
     )
 
 

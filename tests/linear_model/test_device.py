@@ -28,6 +28,7 @@ from fairdcov import (
 from fairdcov._fitting import CoefficientObjective, DeviceCoefficientObjective, DeviceObjective, RawObjective
 from fairdcov._fitting import _device as device_module
 from fairdcov._fitting._device import DevicePenalty
+from fairdcov.linear_model import _device_problem as problem_module
 
 torch = pytest.importorskip("torch")
 
@@ -409,3 +410,37 @@ def test_predictions_compared_in_single_precision(rng, book, spread):
     assert gradient.dtype == torch.float64
     assert_allclose(value, expected, rtol=1e-6)
     assert_allclose(gradient, expected_gradient, rtol=1e-3, atol=1e-5 * np.abs(expected_gradient).max())
+
+
+@pytest.mark.parametrize(
+    ("name", "strength"),
+    [("poisson", 0.0), ("poisson", 2.0), ("poisson", 1e6), ("logistic", 2.0), ("gamma", 0.0), ("gamma", 2.0)],
+)
+@pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
+def test_a_start_on_part_of_the_rows_ends_where_others_do(book, monkeypatch, name, strength):
+    make, options = MODELS[name]
+    model = make(strength=strength, tol=1e-6, **options)
+    given = torch.tensor(book["X"]), torch.tensor(target(name, book))
+    further = {"sample_weight": torch.tensor(book["w"]), "sensitive_features": torch.tensor(book["people"])}
+    whole = sklearn.clone(model).fit(*given, **further)
+    monkeypatch.setattr(problem_module, "_PART_ROWS", 100)
+    for people in (torch.tensor(book["people"]), book["people"]):
+        found = sklearn.clone(model).fit(*given, **{**further, "sensitive_features": people})
+        assert found.converged_
+        if strength < 1e6:
+            # Among kinks a search from another place may end a little lower.
+            assert found.objective_value_ <= whole.objective_value_ * (1 + 1e-6)
+            assert_allclose(found.objective_value_, whole.objective_value_, rtol=2e-5)
+        else:
+            # A strength that the guard may lower: at most to a constant's loss either way.
+            assert found.loss_value_ == pytest.approx(whole.loss_value_, rel=0.05)
+
+
+def test_a_part_without_a_claim_is_no_start(book, monkeypatch):
+    monkeypatch.setattr(problem_module, "_PART_ROWS", 100)
+    y = torch.tensor(book["count"] * 1.0)
+    y[::6] = 0
+    given = torch.tensor(book["X"]), y
+    model = DCovPoissonRegressor(strength=1.0, alpha=1e-3).fit(*given, sensitive_features=torch.tensor(book["people"]))
+    assert model.converged_
+    assert model.predict(given[0]).mean() == pytest.approx(float(y.mean()), rel=1e-3)
