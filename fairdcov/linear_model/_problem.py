@@ -258,11 +258,6 @@ class PenalisedLinearModel(PenalisedEstimator):
         """Multiplier of ``|coef|^2 / 2`` beside a mean loss over rows of this total weight."""
         return float(self.alpha)
 
-    def __sklearn_tags__(self):
-        tags = super().__sklearn_tags__()
-        tags.array_api_support = True
-        return tags
-
     def _publish(self, coefficients, intercept):
         """Fitted attributes for a solution, in the shapes of the scikit-learn estimator."""
         return {"coef_": coefficients, "intercept_": intercept}
