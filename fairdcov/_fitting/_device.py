@@ -4,6 +4,7 @@ Nothing here is loaded with PyTorch but what functions ask for. Arrays of other 
 and results go back the same way.
 """
 
+import importlib
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,7 +97,8 @@ def refuse_device(estimator, **arrays):
 def _is_array_of_other_library(values):
     if is_tensor(values):
         return True
-    return hasattr(values, "__array_namespace__") and hasattr(values, "__dlpack__") and not _is_numpy(values)
+    of_a_library = hasattr(values, "__array_namespace__") or hasattr(values, "__cuda_array_interface__")
+    return of_a_library and hasattr(values, "__dlpack__") and not _is_numpy(values)
 
 
 def _is_numpy(values):
@@ -128,7 +130,9 @@ def as_given(values, like):
     """A tensor as an array of the library of ``like``, without a copy; anything else as it is."""
     if not is_tensor(values) or is_tensor(like) or not _is_array_of_other_library(like):
         return values
-    return like.__array_namespace__().from_dlpack(values)
+    if hasattr(like, "__array_namespace__"):
+        return like.__array_namespace__().from_dlpack(values)
+    return importlib.import_module(type(like).__module__.partition(".")[0]).from_dlpack(values)
 
 
 def on_host(values):
@@ -168,6 +172,8 @@ def features_on_device(estimator, X, *, reset=False, least=1):
     X = _tensor(X)
     if X.layout is not torch.strided:
         raise TypeError(f"X must be a dense array on a device; found a tensor of layout {X.layout}")
+    if X.device.type == "mps":
+        raise TypeError("X is on an MPS device, which has no double precision: pass a NumPy array or a CUDA tensor")
     return validate_data(
         estimator, X, reset=reset, dtype=[torch.float64, torch.float32], ensure_min_samples=least, copy=False
     )

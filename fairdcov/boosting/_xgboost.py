@@ -189,8 +189,8 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
 
     Notes
     -----
-    With ``device="cuda"`` XGBoost grows all trees on the card. Where PyTorch finds that card, loss, penalty, gradient and
-    curvature of the penalised rounds are computed there as well; the result differs by rounding.
+    With ``device="cuda"`` XGBoost grows all trees on the card. Where PyTorch finds that card, loss, penalty, gradient
+    and curvature of the penalised rounds are computed there as well; the result differs by rounding.
 
     Whole-number weights are repetition, penalised or not, up to XGBoost's single precision and as long as its sketch
     keeps all values of a feature apart. Where features have many thousands of values, XGBoost chooses other candidate
