@@ -98,7 +98,11 @@ def skip_inherited_from_sklearn(app, what, name, obj, skip, options):
 def skip_examples_of_torch(app, doctree):
     """Where PyTorch is not installed, take out the examples that need it before they are run."""
     page = app.env.docname
-    if has_torch or app.builder.name != "doctest" or not page.startswith(("neural", "api/generated/fairdcov.neural")):
+    if (
+        has_torch
+        or app.builder.name != "doctest"
+        or not page.startswith(("neural", "gpu", "api/generated/fairdcov.neural"))
+    ):
         return
     examples = list(doctree.findall(doctest_block))
     for example in examples:

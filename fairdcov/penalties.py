@@ -31,6 +31,7 @@ from fairdcov.dependence import (
     ascending_order,
     bind_dependence,
     bind_strata,
+    device_sweep,
     gini_mean_difference,
 )
 from fairdcov.encoding import (
@@ -428,6 +429,22 @@ class BoundDependence(BoundPenalty):
             None for other methods.
         """
         return self._form.terms(rows) if isinstance(self._form, GridForm) else None
+
+    def on_device(self, device):
+        """The same function of PyTorch tensors, computed where they are.
+
+        Parameters
+        ----------
+        device : torch.device
+            Where predictions will be, and where the attributes are copied to.
+
+        Returns
+        -------
+        object or None
+            With ``value_gradient(u)`` of float64 tensors (n,); None where :meth:`profile_terms` is.
+        """
+        terms = self.profile_terms()
+        return None if terms is None else device_sweep(terms, device)
 
     @cached_property
     def _pulls(self):

@@ -60,7 +60,7 @@ HEAVY = {
 }
 # The one exception: classes that derive from torch's are made where torch is imported. Only functions import these
 # modules, so that no public module loads torch.
-TORCH_MODULES = "fairdcov.neural._torch_"
+TORCH_MODULES = ("fairdcov.dependence._torch_", "fairdcov.neural._torch_")
 # How entangled the package may be.
 MOST_ROOMS = 20
 MOST_ARROWS = 75

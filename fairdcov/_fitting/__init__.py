@@ -1,7 +1,21 @@
 """What all penalised estimators share: fit and path, families, losses, objective, training data, the guard."""
 
+from fairdcov._fitting._device import (
+    DeviceCoefficientObjective,
+    DeviceObjective,
+    as_given,
+    bind_on_device,
+    every_row,
+    features_on_device,
+    follows_device,
+    on_host,
+    penalty_on_device,
+    read_device_data,
+    refuse_device,
+)
 from fairdcov._fitting._estimator import FIT_PARTS, PenalisedEstimator, check_strengths
 from fairdcov._fitting._families import FAMILIES, FAMILIES_BY_LOSS, Family, regression_family
+from fairdcov._fitting._functions import functions_of, is_tensor
 from fairdcov._fitting._guard import (
     StrengthGuard,
     largest_sensible_strength,

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairdcov._checks import check_positive_number, fill_docstring
+from fairdcov._fitting._device import refuse_dispatched
 from fairdcov.encoding import drop_sensitive_columns
 
 __all__ = ["FIT_PARTS", "PenalisedEstimator", "check_strengths"]
@@ -216,6 +217,7 @@ class PenalisedEstimator(BaseEstimator):
 
     def _validate(self, X, y, *, ensure_min_samples, reset):
         """Features and target of a fit, or (not ``reset``) of rows beside it."""
+        refuse_dispatched(self, X=X, y=y)
         return validate_data(
             self,
             X,
@@ -227,6 +229,7 @@ class PenalisedEstimator(BaseEstimator):
         )
 
     def _validate_features(self, X):
+        refuse_dispatched(self, X=X)
         return validate_data(self, X, reset=False, **self._input)
 
     def _features(self, X):

@@ -190,7 +190,7 @@ def warn_of_dependence(estimator, raw_objective, raw, strength, remedy, *, rows=
     explained = raw_objective.constant_loss() - raw_objective.mean_loss(raw)
     of_constant = 0.0
     if raw_objective.offset is not None:
-        of_constant = raw_objective.penalty_value(np.full(len(raw), raw_objective.constant()))
+        of_constant = raw_objective.penalty_value(raw_objective.constant_raw(raw_objective.constant()))
     if not strength * (penalty - of_constant) > max(explained, 0.0):
         return float("nan")
     level = _null_level(raw_objective.penalty, raw_objective.prediction(raw))
@@ -210,6 +210,6 @@ def _null_level(penalty, prediction):
     rng = np.random.default_rng(0)
     values = []
     for _ in range(_N_PERMUTATIONS):
-        permuted = rng.permutation(compared)
+        permuted = compared[rng.permutation(len(compared))]
         values.append(penalty.value(permuted if multiplier is None else permuted / multiplier))
     return float(max(values))

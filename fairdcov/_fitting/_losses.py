@@ -1,13 +1,15 @@
 """Pointwise losses of a raw prediction: half deviances with their link, first derivative and Fisher weight.
 
-Everything is NumPy on whole vectors; rows never see each other here. A loss knows nothing of features, weights or
-penalties.
+Everything is done on whole vectors, of NumPy or (what a fit on a device needs) tensors of PyTorch; rows never see each
+other here. A loss knows nothing of features, weights or penalties.
 """
 
 from abc import ABC, abstractmethod
 
 import numpy as np
-from scipy.special import expit, logit, xlogy
+from scipy.special import logit, xlogy
+
+from fairdcov._fitting._functions import functions_of
 
 __all__ = ["HalfBinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "PointwiseLoss", "balancing_shift"]
 
@@ -142,7 +144,7 @@ class HalfSquaredError(PointwiseLoss):
 
     def curvature(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
-        return np.ones_like(raw)
+        return functions_of(raw).ones_like(raw)
 
     def response(self, raw):
         """See :class:`PointwiseLoss`."""
@@ -150,7 +152,7 @@ class HalfSquaredError(PointwiseLoss):
 
     def response_slope(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
-        return np.ones_like(raw)
+        return functions_of(raw).ones_like(raw)
 
     def intercept(self, mean):
         """See :class:`PointwiseLoss`."""
@@ -170,7 +172,8 @@ class HalfBinomialLoss(PointwiseLoss):
 
     def loss_gradient(self, y, raw, target_terms=None):
         """See :class:`PointwiseLoss`."""
-        return np.logaddexp(0.0, raw) - y * raw, expit(raw) - y
+        functions = functions_of(raw)
+        return functions.log1pexp(raw) - y * raw, functions.expit(raw) - y
 
     def curvature(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
@@ -178,10 +181,11 @@ class HalfBinomialLoss(PointwiseLoss):
 
     def response(self, raw):
         """See :class:`PointwiseLoss`."""
-        return expit(raw)
+        return functions_of(raw).expit(raw)
 
     def response_slope(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
+        expit = functions_of(raw).expit
         return expit(raw) * expit(-raw)
 
     def intercept(self, mean):
@@ -195,16 +199,17 @@ class HalfBinomialLoss(PointwiseLoss):
 
     def best_shift(self, y, raw, probabilities):
         """See :class:`PointwiseLoss`; the shift that balances the totals, by Newton steps within a bracket."""
-        target = probabilities @ y
+        target, expit = float(probabilities @ y), functions_of(raw).expit
         if not 0 < target < 1:
             return None
 
         def excess_slope(shift):
             response = expit(raw + shift)
-            return probabilities @ response - target, probabilities @ (response * (1.0 - response))
+            slope = float(probabilities @ (response * (1.0 - response)))
+            return float(probabilities @ response) - target, slope
 
         # With these shifts no probability is above, or below, the mean of y.
-        lowest, highest = logit(target) - raw.max(), logit(target) - raw.min()
+        lowest, highest = float(logit(target) - float(raw.max())), float(logit(target) - float(raw.min()))
         return balancing_shift(excess_slope, lowest, highest, target)
 
     def check_target(self, y):
@@ -264,11 +269,12 @@ class HalfTweedieLoss(PointwiseLoss):
         p = self.power
         if p == 0:
             return 0.0
+        functions = functions_of(y)
         if p == 1:
-            return xlogy(y, y) - y
+            return functions.xlogy(y, y) - y
         if p == 2:
-            return -np.log(y) - 1.0
-        return np.maximum(y, 0.0) ** (2 - p) / ((1 - p) * (2 - p))
+            return -functions.log(y) - 1.0
+        return functions.not_negative(y) ** (2 - p) / ((1 - p) * (2 - p))
 
     def loss_gradient(self, y, raw, target_terms=None):
         """See :class:`PointwiseLoss`."""
@@ -289,17 +295,17 @@ class HalfTweedieLoss(PointwiseLoss):
                     - y * self._power(mu, log_mu, 1 - p) / (1 - p)
                     + self._power(mu, log_mu, 2 - p) / (2 - p)
                 )
-            undefined = np.isnan(loss)
+            undefined = functions_of(raw).isnan(loss)
             if undefined.any():
                 # Overflow of both terms leaves a difference of infinities; the loss itself is infinite there.
                 loss[undefined] = np.inf
             if self.link == "log":
-                gradient = self._power(mu, log_mu, 2 - p) - y * self._power(mu, log_mu, 1 - p)
+                gradient = self._power(mu, log_mu, 2 - p) - (y if p == 1 else y * self._power(mu, log_mu, 1 - p))
             else:
                 gradient = (mu - y) * self._power(mu, log_mu, -p)
                 if p != 0:
                     # Outside the range of the mean there is no model: an infinite loss sends line searches back.
-                    loss = np.where(mu > 0, loss, np.inf)
+                    loss = functions_of(raw).where(mu > 0, loss, np.inf)
         return loss, gradient
 
     def curvature(self, raw, response=None):
@@ -313,12 +319,12 @@ class HalfTweedieLoss(PointwiseLoss):
         if self.link == "identity":
             return raw
         with np.errstate(over="ignore"):
-            return np.exp(raw)
+            return functions_of(raw).exp(raw)
 
     def response_slope(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
         if self.link == "identity":
-            return np.ones_like(raw)
+            return functions_of(raw).ones_like(raw)
         return self.response(raw) if response is None else response
 
     def intercept(self, mean):
@@ -331,21 +337,23 @@ class HalfTweedieLoss(PointwiseLoss):
             return None
         # Not finite where steps have been far too large: such a shift is taken for none.
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            mu = np.exp(raw)
-            observed = probabilities @ (y * self._power(mu, raw, 1 - self.power))
-            return float(np.log(observed / (probabilities @ self._power(mu, raw, 2 - self.power))))
+            mu = functions_of(raw).exp(raw)
+            observed = float(probabilities @ (y * self._power(mu, raw, 1 - self.power)))
+            return float(np.log(observed / np.float64(probabilities @ self._power(mu, raw, 2 - self.power))))
 
     def _mu(self, raw, response=None):
+        functions = functions_of(raw)
         if self.link == "log":
-            return np.exp(raw) if response is None else response, raw
-        return raw, np.log(np.where(raw > 0, raw, np.nan)) if self.power != 0 else raw
+            return functions.exp(raw) if response is None else response, raw
+        return raw, functions.log(functions.where(raw > 0, raw, np.nan)) if self.power != 0 else raw
 
     def _power(self, mu, log_mu, exponent):
         """``mu ** exponent`` by way of the logarithm, which is at hand."""
+        functions = functions_of(mu)
         if exponent == 0:
-            return np.ones_like(mu)
+            return functions.ones_like(mu)
         if exponent == 1:
             return mu
         if self.power == 0:
             return mu**exponent
-        return np.exp(exponent * log_mu)
+        return functions.exp(exponent * log_mu)

@@ -1,9 +1,9 @@
 """Negative binomial counts with a given dispersion: more spread than a Poisson distribution has."""
 
 import numpy as np
-from scipy.special import expit, xlogy
 
 from fairdcov._checks import check_positive_number
+from fairdcov._fitting._functions import functions_of
 from fairdcov._fitting._losses import PointwiseLoss, balancing_shift
 
 __all__ = ["HalfNegativeBinomialLoss"]
@@ -46,25 +46,27 @@ class HalfNegativeBinomialLoss(PointwiseLoss):
 
     def target_terms(self, y):
         """See :class:`PointwiseLoss`."""
-        return xlogy(y, y) - (y + 1.0 / self.dispersion) * np.log1p(self.dispersion * y)
+        functions = functions_of(y)
+        return functions.xlogy(y, y) - (y + 1.0 / self.dispersion) * functions.log1p(self.dispersion * y)
 
     def loss_gradient(self, y, raw, target_terms=None):
         """See :class:`PointwiseLoss`."""
         if target_terms is None:
             target_terms = self.target_terms(y)
         # log(a mu): its logistic function is a mu / (1 + a mu), and nothing overflows.
-        scaled = raw + self._log_dispersion
-        loss = target_terms - y * raw + (y + 1.0 / self.dispersion) * np.logaddexp(0.0, scaled)
+        scaled, functions = raw + self._log_dispersion, functions_of(raw)
+        expit = functions.expit
+        loss = target_terms - y * raw + (y + 1.0 / self.dispersion) * functions.log1pexp(scaled)
         return loss, expit(scaled) / self.dispersion - y * expit(-scaled)
 
     def curvature(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
-        return expit(raw + self._log_dispersion) / self.dispersion
+        return functions_of(raw).expit(raw + self._log_dispersion) / self.dispersion
 
     def response(self, raw):
         """See :class:`PointwiseLoss`."""
         with np.errstate(over="ignore"):
-            return np.exp(raw)
+            return functions_of(raw).exp(raw)
 
     def response_slope(self, raw, response=None):
         """See :class:`PointwiseLoss`."""
@@ -76,17 +78,19 @@ class HalfNegativeBinomialLoss(PointwiseLoss):
 
     def best_shift(self, y, raw, probabilities):
         """See :class:`PointwiseLoss`; the root of the mean derivative, which rises with the shift."""
-        mean = float(probabilities @ y)
-        if not (mean > 0 and np.isfinite(raw).all()):
+        mean, functions = float(probabilities @ y), functions_of(raw)
+        expit = functions.expit
+        if not (mean > 0 and functions.isfinite(raw).all()):
             return None
 
         def excess_slope(shift):
             scaled = raw + (shift + self._log_dispersion)
             inner, outer = expit(scaled) / self.dispersion, expit(-scaled)
             gradient = inner - y * outer
-            return probabilities @ gradient, probabilities @ (outer * inner * (1.0 + self.dispersion * y))
+            slope = probabilities @ (outer * inner * (1.0 + self.dispersion * y))
+            return float(probabilities @ gradient), float(slope)
 
         # Not above 0 where mu (1 + a mu) is nowhere above the mean of y; not below 0 where mu is nowhere below any y.
-        lowest = np.log(2.0 * mean / (1.0 + np.sqrt(1.0 + 4.0 * self.dispersion * mean))) - raw.max()
-        highest = np.log(y.max()) - raw.min()
+        lowest = np.log(2.0 * mean / (1.0 + np.sqrt(1.0 + 4.0 * self.dispersion * mean))) - float(raw.max())
+        highest = np.log(float(y.max())) - float(raw.min())
         return balancing_shift(excess_slope, lowest, highest, mean / (1.0 + self.dispersion * mean))

@@ -11,10 +11,12 @@ import scipy.sparse as sp
 from scipy.linalg import block_diag
 from scipy.optimize import minimize_scalar
 
-# Rows of features that are weighted at a time: few enough to stay in the cache until they have been multiplied.
-_CACHED_ROWS = 1024
+from fairdcov._fitting._functions import functions_of
 
 __all__ = ["CoefficientObjective", "Parts", "ProductCoefficientObjective", "ProductObjective", "RawObjective"]
+
+# Rows of features that are weighted at a time: few enough to stay in the cache until they have been multiplied.
+_CACHED_ROWS = 1024
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ class RawObjective:
         if self.penalty is None or strength == 0 or not np.isfinite(value):
             return value, 0.0, gradient
         prediction, chain = self._penalised(raw)
-        if not np.isfinite(prediction).all():
+        if not functions_of(prediction).isfinite(prediction).all():
             return value, np.nan, gradient
         penalty, slope = self.penalty.value_gradient(prediction)
         return value, penalty, gradient + strength * (slope * chain)
@@ -124,7 +126,7 @@ class RawObjective:
         lowest, highest = max(float(apart.min()), lowest), float(apart.max())
 
         def loss(shift):
-            value = self.mean_loss(np.full(len(self.y), shift))
+            value = self.mean_loss(self.constant_raw(shift))
             return value if np.isfinite(value) else np.finfo(float).max
 
         if not lowest < highest:
@@ -133,7 +135,11 @@ class RawObjective:
 
     def constant_loss(self):
         """Mean loss of the best constant model."""
-        return self.mean_loss(np.full(len(self.y), self.constant()))
+        return self.mean_loss(self.constant_raw(self.constant()))
+
+    def constant_raw(self, value):
+        """A raw prediction that all rows have, (n,)."""
+        return np.full(len(self.y), value)
 
     def penalty_value(self, raw):
         """Penalty of raw predictions; NaN without a penalty."""

@@ -9,7 +9,9 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import column_or_1d
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._fitting._device import as_given, as_tensor, on_host
 from fairdcov._fitting._families import FAMILIES, regression_family
+from fairdcov._fitting._functions import functions_of, is_tensor
 from fairdcov._fitting._training_data import check_offset, encode_binary_target
 
 __all__ = ["BinaryClassifier", "DevianceRegressor", "ObjectiveRegressor", "explained_deviance"]
@@ -17,9 +19,9 @@ __all__ = ["BinaryClassifier", "DevianceRegressor", "ObjectiveRegressor", "expla
 
 def _check_finite(raw, values, what):
     """Return ``values``, or raise: a prediction that is not a finite number is none, and must not go unnoticed."""
-    wrong = ~np.isfinite(values)
+    wrong = ~functions_of(values).isfinite(values)
     if wrong.any():
-        first = int(np.flatnonzero(wrong)[0])
+        first = int((1 * wrong).argmax())
         raise ValueError(
             f"{int(wrong.sum())} of {len(values)} {what} are not finite, first in row {first}: the raw prediction "
             f"there is {raw[first]:.4g}. Either the row lies far outside the training data, or the fit has diverged"
@@ -49,6 +51,9 @@ class _OffsetPrediction:
             )
         if offset is None:
             return raw
+        if is_tensor(raw):
+            offset = on_host(offset)
+            return raw + raw.new_tensor(check_offset(offset, len(raw)))
         return raw + check_offset(offset, len(raw), X=X)
 
 
@@ -106,7 +111,7 @@ class DevianceRegressor(_OffsetPrediction, RegressorMixin):
             where the fit had one, is there where it had none, is not finite or has another number of rows.
         """
         raw = self._whole_raw(X, offset)
-        return _check_finite(raw, self._loss().response(raw), "predictions")
+        return as_given(_check_finite(raw, self._loss().response(raw), "predictions"), X)
 
     def score(self, X, y, sample_weight=None, offset=None):
         """Share of the deviance that the model explains, D^2; R^2 for the squared error.
@@ -131,7 +136,10 @@ class DevianceRegressor(_OffsetPrediction, RegressorMixin):
         """
         # Of what predict gives, whoever has put it in the place of the model's own.
         prediction = self.predict(X, **given_offset(offset))
-        return explained_deviance(self._loss(), prediction, y, sample_weight, lambda: self._whole_raw(X, offset))
+        y, sample_weight = on_host(y), on_host(sample_weight)
+        return explained_deviance(
+            self._loss(), on_host(prediction), y, sample_weight, lambda: on_host(self._whole_raw(X, offset))
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -191,7 +199,7 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         (n,) array
         """
         raw = self._whole_raw(X, offset)
-        return _check_finite(raw, raw, "log odds")
+        return as_given(_check_finite(raw, raw, "log odds"), X)
 
     def predict_proba(self, X, offset=None):
         """Probability of each class; no protected attribute is needed.
@@ -209,8 +217,9 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
             Columns in the order of ``classes_``.
         """
         raw = self.decision_function(X, **given_offset(offset))
-        loss = self._loss()
-        return np.column_stack([loss.response(-raw), loss.response(raw)])
+        raw, loss = as_tensor(raw), self._loss()
+        probabilities = functions_of(raw).column_stack([loss.response(-raw), loss.response(raw)])
+        return as_given(probabilities, X)
 
     def predict_log_proba(self, X, offset=None):
         """Logarithm of :meth:`predict_proba`.
@@ -227,7 +236,9 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         (n, 2) array
         """
         raw = self.decision_function(X, **given_offset(offset))
-        return np.column_stack([-np.logaddexp(0.0, raw), -np.logaddexp(0.0, -raw)])
+        raw = as_tensor(raw)
+        functions = functions_of(raw)
+        return as_given(functions.column_stack([-functions.log1pexp(raw), -functions.log1pexp(-raw)]), X)
 
     def predict(self, X, offset=None):
         """Predict the more probable class.
@@ -244,7 +255,10 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         (n,) array of class labels
         """
         raw = self.decision_function(X, **given_offset(offset))
-        return self.classes_[(raw > 0).astype(int)]
+        raw = as_tensor(raw)
+        if is_tensor(raw) and self.classes_.dtype.kind in "biuf":
+            return as_given(raw.new_tensor(self.classes_, dtype=None)[(raw > 0).long()], X)
+        return self.classes_[(on_host(raw) > 0).astype(int)]
 
     def score(self, X, y, sample_weight=None, offset=None):
         """Share of the rows whose class is predicted.
@@ -264,7 +278,8 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         -------
         float
         """
-        return accuracy_score(y, self.predict(X, **given_offset(offset)), sample_weight=sample_weight)
+        predicted = on_host(self.predict(X, **given_offset(offset)))
+        return accuracy_score(on_host(y), predicted, sample_weight=on_host(sample_weight))
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -2,9 +2,10 @@
 
 import numpy as np
 
-from fairdcov._fitting import RawObjective
+from fairdcov._checks import import_optional
+from fairdcov._fitting import DeviceObjective, RawObjective, functions_of, penalty_on_device
 
-__all__ = ["BalancedObjective"]
+__all__ = ["BalancedObjective", "DeviceBalancedObjective"]
 
 # Of the bound on the curvature of the penalty. It is for rows that move one by one; those of a leaf move together and
 # have mixed attributes, so that most of it cancels.
@@ -13,6 +14,15 @@ _SHARE_OF_BOUND = 0.25
 
 class BalancedObjective(RawObjective):
     """A :class:`RawObjective` with a curvature, and with the shift of all raw predictions that is best for the loss."""
+
+    @property
+    def host(self):
+        """The same objective for NumPy vectors."""
+        return self
+
+    def vector(self, values):
+        """Numbers of the rows as the objective takes them, (n,)."""
+        return values
 
     def terms_curvature(self, raw, strength=0.0):
         """:meth:`terms` and a curvature (n,), never negative, for learners that divide the gradient by one.
@@ -26,7 +36,7 @@ class BalancedObjective(RawObjective):
         prediction, chain = self._penalised(raw)
         response = None if self.penalty.scale == "link" else prediction
         curvature = self.curvature(raw, response) * self.probabilities
-        if not np.isfinite(prediction).all():
+        if not functions_of(prediction).isfinite(prediction).all():
             return value, np.nan, gradient, curvature
         penalty, slope, bend = self.penalty.value_gradient_curvature(prediction)
         # In place where an array is ours: at this length a new one costs more than the arithmetic.
@@ -79,3 +89,29 @@ class BalancedObjective(RawObjective):
         if self.loss.link == "identity":
             return not self.penalty.shift_free
         return not (self.loss.link == "log" and self.penalty.scale_free)
+
+
+class DeviceBalancedObjective(DeviceObjective, BalancedObjective):
+    """A :class:`BalancedObjective` whose vectors are tensors on a device.
+
+    Parameters
+    ----------
+    host : BalancedObjective
+        The objective on the host.
+    device : torch.device
+        Where to.
+    """
+
+    def __init__(self, host, device):
+        torch = import_optional("torch", "penalised rounds on a device")
+        y, probabilities, offset = (
+            None if vector is None else torch.tensor(vector, device=device)
+            for vector in (host.y, host.probabilities, host.offset)
+        )
+        super().__init__(host.loss, y, probabilities, penalty_on_device(host.penalty, device), offset)
+        self._host = host
+
+    @property
+    def host(self):
+        """The same objective for NumPy vectors."""
+        return self._host

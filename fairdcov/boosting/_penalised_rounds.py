@@ -229,7 +229,7 @@ class PenalisedRounds:
 
         with threadpool_limits(1, user_api="blas"):
             start = self.refined if self.refined is not None else self.largest_strength
-            refined = refine_leaves(self.objective, self.grower.raw(), self._leaves, strength, start, accepts)
+            refined = refine_leaves(self.objective.host, self.grower.raw(), self._leaves, strength, start, accepts)
         if refined is not None:
             self.refined = refined
             self._record(refined, None if self.monitor is None else self._watched_terms(refined, refined.strength))
@@ -266,7 +266,7 @@ class PenalisedRounds:
         return None, learning_rate
 
     def _state(self, strength):
-        raw = self.grower.raw()
+        raw = self.objective.vector(self.grower.raw())
         shift, (loss, penalty, gradient, curvature) = self.objective.balanced_terms_curvature(raw, strength)
         return State(loss, penalty, loss + strength * penalty, gradient, curvature, shift)
 

@@ -200,8 +200,9 @@ class BoostingProblem:
         if penalised and estimator.penalised_target == "unpenalised":
             raw = self.grower.raw()
             target = self.objective.response(raw + self.objective.best_shift(raw))
+        objective = BalancedObjective(loss, target, self.objective.probabilities, self.objective.penalty, data.offset)
         self.rounds = PenalisedRounds(
-            BalancedObjective(loss, target, self.objective.probabilities, self.objective.penalty, data.offset),
+            estimator._objective_of_rounds(objective),
             self.grower,
             data.weights.sum(),
             float(estimator.penalised_learning_rate),
@@ -344,6 +345,10 @@ class PenalisedBooster(PenalisedEstimator):
     def _check_learner(self):
         """Raise for parameters that the learner does not combine with a penalty."""
         return
+
+    def _objective_of_rounds(self, objective):
+        """The objective of penalised rounds, where the learner works."""
+        return objective
 
     def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         """Fit the unpenalised booster; what grows trees on it.

@@ -1,13 +1,16 @@
 """XGBoost: how it grows trees on a given gradient, and the estimator."""
 
+import importlib.util
 import json
 
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import import_optional, resolve_n_threads
+from fairdcov._fitting import is_tensor
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
+from fairdcov.boosting._objective import DeviceBalancedObjective
 from fairdcov.boosting._parameters import PassThroughParameters
 from fairdcov.boosting._problem import BoostedRegressor, learners_loss, own_gradients, step_bounds
 
@@ -63,6 +66,9 @@ class XGBoostGrower(Grower):
 
     def grow(self, gradient, curvature, learning_rate):
         """See :meth:`Grower.grow`."""
+        if is_tensor(gradient) and gradient.is_cuda:
+            # XGBoost reads them where they are, on a stream of its own.
+            import_optional("torch", "penalised rounds on a card").cuda.synchronize(gradient.device)
         self.booster.set_param({"learning_rate": learning_rate, **self._bounds})
         self.booster.boost(self._train, self.n_trees(), grad=gradient, hess=curvature)
         if _splits(self.booster, self.n_trees() - 1):
@@ -132,6 +138,17 @@ class XGBoostGrower(Grower):
         return booster
 
 
+def device_of(name):
+    """The card of XGBoost's parameter ``device`` for PyTorch; None for the CPU, and without PyTorch's CUDA build."""
+    kind, _, number = str(name).partition(":")
+    if kind not in ("cuda", "gpu") or importlib.util.find_spec("torch") is None:
+        return None
+    torch = import_optional("torch", "penalised rounds on a card")
+    if not torch.cuda.is_available():
+        return None
+    return torch.device("cuda", int(number) if number else torch.cuda.current_device())
+
+
 def _splits(booster, position):
     """Whether a tree has more than one leaf: the dump of a single leaf has no condition."""
     (tree,) = booster[position : position + 1].get_dump()
@@ -172,6 +189,9 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
 
     Notes
     -----
+    With ``device="cuda"`` XGBoost grows all trees on the card. Where PyTorch finds that card, loss, penalty, gradient
+    and curvature of the penalised rounds are computed there as well; the result differs by rounding.
+
     Whole-number weights are repetition, penalised or not, up to XGBoost's single precision and as long as its sketch
     keeps all values of a feature apart. Where features have many thousands of values, XGBoost chooses other candidate
     splits for weights than for repeated rows, with ``strength=0`` as well.
@@ -250,6 +270,11 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         if further.get("booster", "gbtree") != "gbtree":
             raise ValueError(f"booster must be 'gbtree': penalised rounds add trees; found {further['booster']!r}")
         self._check_further(_REFUSED)
+
+    def _objective_of_rounds(self, objective):
+        """On the card of ``device="cuda"`` if PyTorch is there to make gradients on it; on the host otherwise."""
+        device = device_of(self._further_parameters().get("device", "cpu"))
+        return objective if device is None or objective.penalty is None else DeviceBalancedObjective(objective, device)
 
     def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         xgboost = import_optional("xgboost", type(self).__name__)

@@ -9,6 +9,7 @@ view of the same thing. This is the only package that calls the kernels.
 from fairdcov._kernels import ascending_order
 from fairdcov.dependence._binding import GRID_SIZE, MEASURES, METHODS, bind_dependence
 from fairdcov.dependence._curvature import local_density
+from fairdcov.dependence._device import device_sweep
 from fairdcov.dependence._forms import DependenceForm
 from fairdcov.dependence._functions import (
     concatenated_distance_covariance,
@@ -35,6 +36,7 @@ __all__ = [
     "bind_dependence",
     "bind_strata",
     "concatenated_distance_covariance",
+    "device_sweep",
     "distance_covariance",
     "gini_mean_difference",
     "joint_distance_covariance",

@@ -4,16 +4,16 @@ import numpy as np
 
 from fairdcov import _kernels
 
-__all__ = ["LEAST_DENSITY", "grid_density", "local_density"]
+__all__ = ["HALF_WINDOW", "LEAST_DENSITY", "LEAST_WINDOW", "grid_density", "local_density"]
 
 # Of the inverse Gini mean difference: the least density of predictions that a curvature reckons with.
 LEAST_DENSITY = 0.02
 
 # The window that a density is measured in has about 3 % of the weight: this share of it on either side. A little more,
 # so that rounding does not decide about a row right at its end.
-_HALF_WINDOW = (1 + 1e-9) / 64
+HALF_WINDOW = (1 + 1e-9) / 64
 # Of the range of the predictions: a window is no narrower, however close the predictions in it are.
-_LEAST_WINDOW = 1e-3
+LEAST_WINDOW = 1e-3
 
 
 def local_density(u, probabilities=None, *, order=None):
@@ -47,8 +47,8 @@ def local_density(u, probabilities=None, *, order=None):
         order = _kernels.ascending_order(u)
     if probabilities is None:
         probabilities = np.full(n, 1.0 / n)
-    least = _LEAST_WINDOW * (u[order[-1]] - u[order[0]])
-    return _kernels.window_density(u, probabilities, _HALF_WINDOW, least=least, order=order)
+    least = LEAST_WINDOW * (u[order[-1]] - u[order[0]])
+    return _kernels.window_density(u, probabilities, HALF_WINDOW, least=least, order=order)
 
 
 def grid_density(nodes, weights):
@@ -65,11 +65,11 @@ def grid_density(nodes, weights):
     upto = np.concatenate([[0.0], np.cumsum(weights)[:-1]]) + 0.5 * weights
     middle = 0.5 * (upto[:-1] + upto[1:])
     positions = np.arange(len(nodes), dtype=np.float64)
-    first = np.interp(middle - _HALF_WINDOW, upto, positions)
-    last = np.interp(middle + _HALF_WINDOW, upto, positions)
+    first = np.interp(middle - HALF_WINDOW, upto, positions)
+    last = np.interp(middle + HALF_WINDOW, upto, positions)
     # A window reaches to whole cells at least: its own.
     own = np.arange(len(nodes) - 1, dtype=np.float64)
     first, last = np.minimum(first, own), np.maximum(last, own + 1.0)
     width = np.interp(last, positions, nodes) - np.interp(first, positions, nodes)
     found = np.interp(last, positions, upto) - np.interp(first, positions, upto)
-    return found / np.maximum(width, _LEAST_WINDOW * (nodes[-1] - nodes[0]))
+    return found / np.maximum(width, LEAST_WINDOW * (nodes[-1] - nodes[0]))

@@ -5,6 +5,7 @@ from functools import partial
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import check_positive_number, check_squarable, check_whole_number, warn_user
 from fairdcov._fitting import (
@@ -12,7 +13,10 @@ from fairdcov._fitting import (
     PenalisedEstimator,
     RawObjective,
     StrengthGuard,
+    features_on_device,
+    follows_device,
     largest_sensible_strength,
+    on_host,
     read_training_data,
     warn_of_level,
     warn_of_strength,
@@ -37,11 +41,9 @@ class LinearProblem:
         # 1. Parameters.
         self.estimator = estimator
         check_positive_number(estimator.alpha, "alpha", allow_zero=True)
-        check_positive_number(estimator.tol, "tol")
+        self._set_tolerance(strengths)
         check_whole_number(estimator.max_iter, "max_iter")
         penalised = any(strengths)
-        # The unpenalised model is a result when it was asked for, otherwise only a place to start from.
-        self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, START_TOLERANCE)
 
         # 2. Data.
         loss = estimator._loss()
@@ -63,6 +65,11 @@ class LinearProblem:
         raw_objective = RawObjective(loss, data.y, data.probabilities, penalty, data.offset)
         ridge = estimator._ridge(data.weights.sum())
         self._start_from(CoefficientObjective(data.X, raw_objective, ridge, estimator.fit_intercept))
+
+    def _set_tolerance(self, strengths):
+        tolerance = check_positive_number(self.estimator.tol, "tol")
+        # The unpenalised model is a result when it was asked for, otherwise only a place to start from.
+        self._start_tolerance = tolerance if 0 in strengths else max(tolerance, START_TOLERANCE)
 
     def _start_from(self, objective):
         """Take an objective whose constant model is known."""
@@ -215,7 +222,12 @@ class PenalisedLinearModel(PenalisedEstimator):
     Subclasses say which loss, how ``alpha`` enters and how predictions are returned.
     """
 
-    _problem_class = LinearProblem
+    @staticmethod
+    def _problem_class(*given, **further):
+        from fairdcov.linear_model._device_problem import linear_problem
+
+        return linear_problem(*given, **further)
+
     _learnt = "coef_"
     _input = {"accept_sparse": "csr", "dtype": np.float64}  # noqa: RUF012
 
@@ -257,10 +269,15 @@ class PenalisedLinearModel(PenalisedEstimator):
     def _warm_start(self, problem):
         if not (self.warm_start and hasattr(self, "coef_")):
             return None
-        coefficients = np.ravel(self.coef_)
+        coefficients = np.ravel(on_host(self.coef_)).astype(np.float64)
         if len(coefficients) != problem.objective.n_features:
             return None
-        return np.append(coefficients, np.ravel(self.intercept_)) if self.fit_intercept else coefficients.copy()
+        return np.append(coefficients, np.ravel(on_host(self.intercept_))) if self.fit_intercept else coefficients
 
     def _raw_predict(self, X):
-        return self._features(X) @ np.ravel(self.coef_) + float(np.ravel(self.intercept_)[0])
+        coefficients, intercept = np.ravel(on_host(self.coef_)), float(np.ravel(on_host(self.intercept_))[0])
+        if not follows_device(X):
+            return self._features(X) @ coefficients + intercept
+        check_is_fitted(self, self._learnt)
+        X = features_on_device(self, X)
+        return X @ X.new_tensor(coefficients) + intercept

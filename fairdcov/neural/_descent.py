@@ -223,7 +223,7 @@ def settle_output(raw, raw_objective, shift, strength):
         slope, offset = point
         loss, penalty, gradient = raw_objective.terms(shift + slope * centred + offset, strength)
         total = loss + strength * penalty
-        return total, np.array([gradient @ centred, gradient.sum()])
+        return total, np.array([float(gradient @ centred), float(gradient.sum())])
 
     with np.errstate(over="ignore", invalid="ignore"):
         start = np.array([1.0, 0.0])

@@ -46,6 +46,10 @@ _PARAMETERS = """activation : {"relu", "tanh", "logistic", "identity"}, default=
         Whether these columns are no features. They are then not needed in ``predict``.
     n_threads : int, optional
         Threads of PyTorch where it passes over the full sample, and of the tile kernels; all available for None.
+    device : str, default="cpu"
+        Where PyTorch trains: ``"cuda"`` or ``"cuda:1"`` copies the rows to that card once, and loss and penalty stay
+        there with them. A penalty whose ``penalty_method_`` is not ``"profiles"`` is evaluated on the host, to which
+        predictions are copied. Fitted models are NumPy either way.
     verbose : int, default=0
         1 shows progress bars."""
 
@@ -169,6 +173,7 @@ class DCovMLPRegressor(ObjectiveRegressor, PenalisedNetwork):
         sensitive_columns=None,
         drop_sensitive_columns=True,
         n_threads=None,
+        device="cpu",
         verbose=0,
     ):
         super().__init__(
@@ -190,6 +195,7 @@ class DCovMLPRegressor(ObjectiveRegressor, PenalisedNetwork):
             sensitive_columns=sensitive_columns,
             drop_sensitive_columns=drop_sensitive_columns,
             n_threads=n_threads,
+            device=device,
             verbose=verbose,
         )
         self.objective = objective

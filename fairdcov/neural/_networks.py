@@ -46,6 +46,7 @@ class PenalisedNetwork(PenalisedEstimator):
         sensitive_columns=None,
         drop_sensitive_columns=True,
         n_threads=None,
+        device="cpu",
         verbose=0,
     ):
         self.penalty = penalty
@@ -66,6 +67,7 @@ class PenalisedNetwork(PenalisedEstimator):
         self.sensitive_columns = sensitive_columns
         self.drop_sensitive_columns = drop_sensitive_columns
         self.n_threads = n_threads
+        self.device = device
         self.verbose = verbose
 
     def fit(

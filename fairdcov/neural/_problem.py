@@ -21,6 +21,7 @@ from fairdcov._checks import (
 )
 from fairdcov._fitting import (
     LEAST_PENALISED_ROWS,
+    DeviceObjective,
     Parts,
     RawObjective,
     StrengthGuard,
@@ -91,6 +92,7 @@ class NetworkProblem:
         from fairdcov.neural import _torch_network
 
         self._torch = _torch_network
+        self._device = _torch_network.device_named(estimator.device)
         self._n_threads = resolve_n_threads(estimator.n_threads)
         penalised = any(strengths)
 
@@ -127,20 +129,19 @@ class NetworkProblem:
         # 3. What depends on the target or on the protected attributes alone.
         threads = {"n_threads": estimator.n_threads}
         penalty = data.bind(estimator.penalty, penalised=penalised, **threads)
-        self._whole = RawObjective(loss, data.y, data.probabilities, penalty, data.offset)
+        self._whole = self._objective(loss, data, penalty)
         self._train, self._watched = self._whole, None
 
         def part_objective(part):
             penalty = part.bind(estimator.penalty, penalised=True, **threads) if penalised else None
-            return RawObjective(loss, part.y, part.probabilities, penalty, part.offset)
+            return self._objective(loss, part, penalty)
 
         with warnings.catch_warnings():
             # A part may well hold people of one kind only; the whole has been looked at.
             warnings.simplefilter("ignore", SensitiveFeaturesWarning)
             if held.any():
                 self._train = part_objective(data.part(~held))
-                part = data.part(held)
-                self._watched = RawObjective(loss, part.y, part.probabilities, offset=part.offset)
+                self._watched = self._objective(loss, data.part(held), None)
             elif evaluated is not None:
                 self._watched = part_objective(evaluated)
 
@@ -152,7 +153,9 @@ class NetworkProblem:
         self._held = held
         self._X_watched = None
         with _torch_network.training(1):
-            self._network = _torch_network.Network(standardised[~held], self._layers.shapes, estimator.activation)
+            self._network = _torch_network.Network(
+                standardised[~held], self._layers.shapes, estimator.activation, self._device
+            )
             if held.any():
                 self._X_watched = self._network.tensor(standardised)
             elif evaluated is not None:
@@ -160,12 +163,18 @@ class NetworkProblem:
         if len(self._train.y) * len(self._layers.is_weight) < _THREADED_PRODUCTS:
             self._n_threads = 1
         # The objective in units in which the constant model has curvature 1, whatever the target is counted in.
-        constant = self._whole.curvature(np.full(len(data.y), units.shift))
-        curvature = float(data.probabilities @ constant) * units.spread**2
+        constant = self._whole.curvature(self._whole.constant_raw(units.shift))
+        curvature = float(self._whole.probabilities @ constant) * units.spread**2
         self._unit = curvature if np.isfinite(curvature) and curvature > 0 else 1.0
         self._shrinkage = float(estimator.alpha) / data.weights.sum()
         self._guard = StrengthGuard(self._constant_loss(self._whole))
         self._unpenalised = None
+
+    def _objective(self, loss, data, penalty):
+        """Loss and penalty of rows, where the network is."""
+        if self._device is not None:
+            return DeviceObjective.of_data(loss, data, penalty, self._device)
+        return RawObjective(loss, data.y, data.probabilities, penalty, data.offset)
 
     def _check_parameters(self):
         estimator = self.estimator
@@ -279,7 +288,7 @@ class NetworkProblem:
                 # A batch stands for the whole: its weights are enlarged to the sum that they have there on average.
                 probabilities = objective.probabilities[rows] * (n_rows / len(rows))
                 offset = None if objective.offset is None else objective.offset[rows]
-                batch = RawObjective(objective.loss, objective.y[rows], probabilities, offset=offset)
+                batch = type(objective)(objective.loss, objective.y[rows], probabilities, offset=offset)
                 _, _, gradient = batch.terms(self._raw(output))
                 return gradient * (self._units.spread / self._unit)
 
@@ -373,12 +382,17 @@ class NetworkProblem:
         """A solution: the output settled on all rows, and the terms of the objective there."""
         estimator, units, objective = self.estimator, self._units, self._whole
         coefs, intercepts = self._layers.publish(parameters, units)
-        raw = raw_predictions(self._X, coefs, intercepts, estimator.activation)
+        layers = coefs, intercepts, estimator.activation
+        raw = (
+            raw_predictions(self._X, *layers)
+            if self._device is None
+            else self._torch.raw_predictions_there(self._X, *layers, self._device)
+        )
         slope, offset = settle_output(raw, objective, units.shift, strength)
         settled = units.shift + slope * (raw - units.shift) + offset
         if strength == 0 and not self._guard.admits(objective.mean_loss(settled)):
             # Training has found nothing that is better than a constant.
-            slope, offset, settled = 0.0, 0.0, np.full(len(raw), units.shift)
+            slope, offset, settled = 0.0, 0.0, objective.constant_raw(units.shift)
         parameters = self._layers.settle(parameters, slope, offset / units.spread)
         coefs, intercepts = self._layers.publish(parameters, units)
         loss, penalty, _ = objective.terms(settled, strength)
@@ -406,7 +420,7 @@ class NetworkProblem:
 
     def _constant_loss(self, objective):
         """Loss of the constant model on the rows of an objective."""
-        return objective.mean_loss(np.full(len(objective.y), self._units.shift))
+        return objective.mean_loss(objective.constant_raw(self._units.shift))
 
     def _ridge(self, parameters):
         weights = parameters[self._layers.is_weight]

@@ -10,8 +10,6 @@ from fairdcov.penalties import bind_penalty, resolve_penalty
 
 torch = import_optional("torch", "fairdcov.neural.DependenceLoss")
 
-from fairdcov.neural._torch_device import DeviceDependence  # noqa: E402 - which needs torch
-
 __all__ = ["BoundDependenceLoss", "DependenceLoss"]
 
 LEAST_ROWS = 4
@@ -26,7 +24,7 @@ class _PenaltyOf(torch.autograd.Function):
         if found is not None:
             value, gradient = found
             ctx.save_for_backward(gradient.reshape(predictions.shape).to(predictions))
-            return torch.as_tensor(value, dtype=torch.float64, device=predictions.device).to(predictions)
+            return torch.full((), value, dtype=predictions.dtype, device=predictions.device)
         # Only the predictions leave their device, and only the gradient goes back to it.
         u = _prediction_vector(predictions, bound.n_samples)
         value, gradient = bound.value_gradient(u)
@@ -70,15 +68,16 @@ class BoundDependenceLoss(torch.nn.Module):
         On CUDA devices, for the penalties whose ``method`` is ``"profiles"``.
         """
         device = predictions.device
-        if device.type != "cuda" or not hasattr(self.bound, "profile_terms"):
+        if device.type != "cuda" or not hasattr(self.bound, "on_device"):
             return None
         if device not in self._there:
-            terms = self.bound.profile_terms()
-            self._there[device] = None if terms is None else DeviceDependence(terms, device)
+            self._there[device] = self.bound.on_device(device)
         there = self._there[device]
         if there is None:
             return None
-        u = predictions.detach().reshape(-1).to(torch.float64)
+        u = predictions.detach().reshape(-1)
+        if u.dtype not in (torch.float32, torch.float64):
+            u = u.float()
         check_consistent_rows(self.n_samples, u, "predictions", reference="sensitive_features")
         return there.value_gradient(u)
 

@@ -14,8 +14,8 @@ from fairdcov import CCDCovPenalty, DCovPenalty, JDCovPenalty
 
 torch = pytest.importorskip("torch")
 
+from fairdcov.dependence import _torch_device as device_module  # noqa: E402
 from fairdcov.neural import DependenceLoss  # noqa: E402
-from fairdcov.neural import _torch_device as device_module  # noqa: E402
 
 DeviceDependence = device_module.DeviceDependence
 N = 400
@@ -141,7 +141,7 @@ def test_the_loss_stays_on_the_card(rng, people):
 def test_triton_sums_are_those_of_torch(rng, n):
     if not torch.cuda.is_available():
         pytest.skip("no CUDA device")
-    triton_module = pytest.importorskip("fairdcov.neural._torch_triton")
+    triton_module = pytest.importorskip("fairdcov.dependence._torch_triton")
     for n_profiles in (1, 2, 20, 33, 300):
         compare(triton_module, rng, n, n_profiles)
 
@@ -163,3 +163,18 @@ def compare(triton_module, rng, n, n_profiles):
                 assert torch.equal(one, getattr(again, name))
             for name in ("products_value", "weights_value"):
                 assert_allclose(float(getattr(found, name)()), float(getattr(expected, name)()), rtol=1e-9, atol=1e-8)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("n_distinct", [1, 2, 9])
+def test_sums_of_few_distinct_values(rng, device, n_distinct, weighted):
+    codes = torch.as_tensor(rng.integers(5, size=N), device=device)
+    matrix = torch.as_tensor(rng.normal(size=(5, 5)), device=device)
+    weights = torch.as_tensor(rng.uniform(size=N), device=device) if weighted else None
+    values = torch.sort(torch.as_tensor(rng.integers(n_distinct, size=N) * 1.5, device=device))[0]
+    found = device_module.TiedSums(values, codes, weights, matrix)
+    expected = device_module.PlainSums(values, codes, weights, matrix, True)
+    for name in ("products", "weight_products"):
+        assert_allclose(getattr(found, name).cpu(), getattr(expected, name).cpu(), rtol=1e-9, atol=1e-9)
+    assert_allclose(float(found.products_value()), float(expected.products_value()), rtol=1e-10, atol=1e-9)
+    assert_allclose(float(found.weights_value()), float(expected.weights_value()), rtol=1e-10, atol=1e-9)

@@ -3,9 +3,11 @@
 Exact, in double precision, and the same bits each time: no atomic operations.
 """
 
+from contextlib import nullcontext
+
 from fairdcov._checks import import_optional
 
-torch = import_optional("torch", "fairdcov.neural.DependenceLoss")
+torch = import_optional("torch", "a dependence penalty on a device")
 
 try:
     import triton
@@ -13,7 +15,7 @@ try:
 except ImportError as error:  # no package that an extra names: it comes with PyTorch where it can run
     raise ImportError("these kernels need Triton: pip install torch brings it on Linux, in its CUDA builds") from error
 
-from fairdcov.neural._torch_device import LONGEST_RUN  # noqa: E402 - which needs torch
+from fairdcov.dependence._torch_device import LONGEST_RUN  # noqa: E402 - which needs torch
 
 __all__ = ["SortedSums"]
 
@@ -23,7 +25,7 @@ _PROFILES = 16
 
 
 class SortedSums:
-    """The sums of :class:`fairdcov.neural._torch_device.PlainSums` by kernels that pass over the rows twice."""
+    """The sums of :class:`fairdcov.dependence._torch_device.PlainSums` by kernels that pass over the rows twice."""
 
     def __init__(self, values, codes, weights, matrix, ties):
         n, n_profiles = len(codes), len(matrix)
@@ -31,13 +33,14 @@ class SortedSums:
         empty = {"dtype": torch.float64, "device": codes.device}
         totals = torch.empty((n_profiles, n_blocks), **empty)
         self.products, self.weight_products = torch.empty(n, **empty), torch.empty(n, **empty)
-        parts = torch.empty((2, n_blocks), **empty)
+        parts = torch.empty((3, n_blocks), **empty)
         options = {"WEIGHTED": weights is not None, "ROWS": _ROWS}
         # The last tile is as narrow as it can be.
         whole = n_profiles // _PROFILES * _PROFILES
         rest = triton.next_power_of_2(n_profiles - whole) if n_profiles > whole else 0
         given = codes, codes if weights is None else weights
-        with torch.cuda.device(codes.device):
+        self._values = values
+        with _current(codes.device):
             _block_totals[(n_blocks, triton.cdiv(n_profiles, _PROFILES))](
                 *given, totals, n, n_blocks, n_profiles, PROFILES=_PROFILES, **options
             )
@@ -61,26 +64,58 @@ class SortedSums:
                 LONGEST=LONGEST_RUN,
                 **options,
             )
-        self._values_of_both = parts.sum(1)
+        self._sums = parts.sum(1)
 
     def products_value(self):
         """``u . products``."""
-        return self._values_of_both[0]
+        return self._sums[0]
 
     def weights_value(self):
         """``u . weight_products``."""
-        return self._values_of_both[1]
+        return self._sums[1]
 
-    def gradient(self, order, value_part, spread_part):
-        """``value_part * products + spread_part * weight_products`` in the order that the rows came in."""
-        found = torch.empty_like(self.products)
-        factors = torch.stack(
-            [torch.as_tensor(part, device=found.device).double() for part in (value_part, spread_part)]
-        )
-        n = len(found)
-        with torch.cuda.device(found.device):
-            _combine[(triton.cdiv(n, 1024),)](self.products, self.weight_products, order, factors, found, n, ROWS=1024)
-        return found
+    def gradient_value(self, order, scale, dtype):
+        """Gradient of the penalty in the order that the rows came in, and what the host is to know.
+
+        Parameters
+        ----------
+        order : (n,) int64 tensor
+            Rows, ascending by prediction.
+        scale : (1,) float64 tensor or None
+            Multiplier of the Gini mean difference that the value is divided by; None where it is not divided.
+        dtype : torch.dtype
+            Of the gradient.
+
+        Returns
+        -------
+        gradient : (n,) tensor
+        looked_at : (4,) float64 tensor
+            The value, the smallest and the largest prediction, and how many blocks have longer runs of equal rows than
+            the kernels look up: all is of no use then.
+        """
+        n = len(self.products)
+        gradient = torch.empty(n, dtype=dtype, device=order.device)
+        looked_at = torch.empty(4, dtype=torch.float64, device=order.device)
+        with _current(order.device):
+            _combine[(triton.cdiv(n, 1024),)](
+                self.products,
+                self.weight_products,
+                order,
+                self._values,
+                self._sums,
+                gradient,
+                looked_at,
+                n,
+                looked_at if scale is None else scale,
+                SCALE_FREE=scale is not None,
+                ROWS=1024,
+            )
+        return gradient, looked_at
+
+
+def _current(device):
+    """The device that kernels start on; none where Triton's interpreter runs them."""
+    return torch.cuda.device(device) if device.type == "cuda" else nullcontext()
 
 
 @triton.jit
@@ -149,7 +184,8 @@ def _signed_sums(
     inside = rows < n
     code = tl.load(codes + rows, mask=inside, other=0).to(tl.int32)
     weight = _weights_of(weights, rows, inside, WEIGHTED)
-    value = tl.load(values + rows, mask=inside, other=0.0)
+    value = tl.load(values + rows, mask=inside, other=0.0).to(tl.float64)
+    n_long = tl.sum(tl.zeros((ROWS,), dtype=tl.int32))
     product = tl.zeros((ROWS,), dtype=tl.float64)
     weight_product = 2 * tl.cumsum(weight, axis=0) - weight
     for start in range(0, whole, PROFILES):
@@ -172,7 +208,7 @@ def _signed_sums(
                 sign = 1 - 2 * side
                 other = rows + sign * distance
                 there = inside & (other >= 0) & (other < n)
-                equal = there & (tl.load(values + other, mask=there, other=0.0) == value)
+                equal = there & (tl.load(values + other, mask=there, other=0.0).to(tl.float64) == value)
                 other_code = tl.load(codes + other, mask=equal, other=0).to(tl.int32)
                 other_weight = tl.where(equal, _weights_of(weights, other, equal, WEIGHTED), 0.0)
                 pull = tl.load(matrix + code * n_profiles + other_code, mask=equal, other=0.0)
@@ -180,22 +216,51 @@ def _signed_sums(
                 weight_product += sign * other_weight
                 some += tl.sum(equal.to(tl.int32))
             distance += 1
+            n_long = tl.where(distance > LONGEST, some, 0)
             some = tl.where(distance > LONGEST, 0, some)
     product *= weight
     weight_product *= weight
     tl.store(products + rows, product, mask=inside)
     tl.store(weight_products + rows, weight_product, mask=inside)
     # About the middle of the predictions, to lose no digits.
-    centred = tl.where(inside, value - tl.load(values + n // 2), 0.0)
+    centred = tl.where(inside, value - tl.load(values + n // 2).to(tl.float64), 0.0)
     tl.store(parts + block, tl.sum(centred * product))
     tl.store(parts + n_blocks + block, tl.sum(centred * weight_product))
+    tl.store(parts + 2 * n_blocks + block, n_long.to(tl.float64))
 
 
 @triton.jit
-def _combine(products, weight_products, order, factors, found, n, ROWS: tl.constexpr):
+def _combine(
+    products,
+    weight_products,
+    order,
+    values,
+    sums,
+    found,
+    looked_at,
+    n,
+    scale,
+    SCALE_FREE: tl.constexpr,
+    ROWS: tl.constexpr,
+):
+    penalty = 2.0 * tl.load(sums)
+    value_part = penalty * 0.0 + 2.0
+    spread_part = penalty * 0.0
+    if SCALE_FREE:
+        # Predictions that are all equal have no spread; what comes of that is thrown away.
+        multiplier = tl.load(scale)
+        spread = 2.0 * multiplier * tl.load(sums + 1)
+        penalty = penalty / spread
+        value_part = 2.0 / spread
+        spread_part = -2.0 * multiplier * penalty / spread
+    if tl.program_id(0) == 0:
+        tl.store(looked_at, penalty)
+        tl.store(looked_at + 1, tl.load(values).to(tl.float64))
+        tl.store(looked_at + 2, tl.load(values + n - 1).to(tl.float64))
+        tl.store(looked_at + 3, tl.load(sums + 2))
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     inside = rows < n
     place = tl.load(order + rows, mask=inside, other=0)
     product = tl.load(products + rows, mask=inside, other=0.0)
     weight_product = tl.load(weight_products + rows, mask=inside, other=0.0)
-    tl.store(found + place, tl.load(factors) * product + tl.load(factors + 1) * weight_product, mask=inside)
+    tl.store(found + place, value_part * product + spread_part * weight_product, mask=inside)

@@ -1,0 +1,80 @@
+"""Networks trained where their rows are: the numbers of the fit on the host, bad devices; on a card if there is one."""
+
+import pickle
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose
+
+from fairdcov import CCDCovPenalty
+from fairdcov.neural import DCovMLPClassifier, DCovMLPRegressor
+
+torch = pytest.importorskip("torch")
+
+from fairdcov.neural import _torch_network  # noqa: E402 - which needs torch
+
+NETWORK = {"hidden_layer_sizes": (6,), "max_epochs": 5, "max_iter": 15, "random_state": 0}
+
+
+def as_on_a_device(monkeypatch):
+    """Let the CPU be a device: tensors stay tensors."""
+    monkeypatch.setattr(_torch_network, "device_named", lambda name: torch.device("cpu"))
+
+
+@pytest.mark.filterwarnings("ignore:.*still getting better")
+@pytest.mark.parametrize("early_stopping", [False, True])
+@pytest.mark.parametrize("penalty", ["ccdcov", CCDCovPenalty(scale="total"), CCDCovPenalty(method="tiles")])
+def test_a_fit_is_the_one_on_the_host(book, data, monkeypatch, penalty, early_stopping):
+    model = DCovMLPRegressor(penalty, strength=2.0, objective="poisson", early_stopping=early_stopping, **NETWORK)
+    offset = 0.1 * book["X"][:, 0]
+    host = model.fit(book["X"], book["y"], offset=offset, **data)
+    expected = host.predict(book["X"], offset=offset), host.objective_value_, host.penalty_method_
+    as_on_a_device(monkeypatch)
+    there = model.fit(book["X"], book["y"], offset=offset, **data)
+    # Single precision and a search among kinks: what differs in the last digit grows.
+    assert_allclose(there.predict(book["X"], offset=offset), expected[0], rtol=1e-3)
+    assert_allclose(there.objective_value_, expected[1], rtol=1e-6)
+    assert there.penalty_method_ == expected[2]
+    assert all(isinstance(part, np.ndarray) for part in there.coefs_)
+    total = (there.predict(book["X"], offset=offset) * book["exposure"]).sum()
+    if penalty == "ccdcov":
+        assert_allclose(total, book["claims"].sum(), rtol=1e-6)
+    assert_allclose(pickle.loads(pickle.dumps(there)).coefs_[0], there.coefs_[0])
+
+
+@pytest.mark.filterwarnings("ignore:.*still getting better")
+def test_many_rows_go_in_parts(book, data, monkeypatch):
+    as_on_a_device(monkeypatch)
+    model = DCovMLPClassifier(strength=1.0, early_stopping=False, **NETWORK)
+    whole = model.fit(book["X"], book["y"] > 0, **data).objective_value_
+    monkeypatch.setattr(_torch_network, "_CHUNK_ROWS_THERE", 100)
+    monkeypatch.setattr(_torch_network, "_CHUNK_ROWS", 100)
+    assert_allclose(model.fit(book["X"], book["y"] > 0, **data).objective_value_, whole, rtol=1e-4)
+
+
+@pytest.mark.parametrize("device", ["nonsense", "mps", 3.5])
+def test_unknown_devices(book, data, device):
+    with pytest.raises(ValueError, match="device must be 'cpu', 'cuda' or 'cuda:1'"):
+        DCovMLPRegressor(device=device).fit(book["X"], book["y"], **data)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_without_cuda(book, data):
+    with pytest.raises(ValueError, match="device='cuda' needs a CUDA device"):
+        DCovMLPRegressor(device="cuda").fit(book["X"], book["y"], **data)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.filterwarnings("ignore:.*still getting better")
+@pytest.mark.parametrize("make", [DCovMLPRegressor, DCovMLPClassifier])
+def test_training_on_a_card(book, data, make):
+    y = book["y"] if make is DCovMLPRegressor else book["y"] > 0
+    fits = [
+        make(strength=2.0, device=device, **NETWORK).fit(book["X"], y, **data) for device in ("cuda", "cuda", "cpu")
+    ]
+    assert_allclose(fits[0].objective_value_, fits[2].objective_value_, rtol=0.05)
+    for one, other in zip(fits[0].coefs_, fits[1].coefs_, strict=True):
+        assert np.array_equal(one, other)
+    with pytest.raises(ValueError, match="device='cuda:99' is not there"):
+        make(device="cuda:99").fit(book["X"], y, **data)
