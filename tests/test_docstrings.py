@@ -13,6 +13,7 @@ import fairdcov.actuarial
 import fairdcov.boosting
 import fairdcov.calibration
 import fairdcov.datasets
+import fairdcov.distributed
 import fairdcov.inference
 import fairdcov.metrics
 import fairdcov.neural
@@ -59,7 +60,12 @@ def test_examples_are_found():
 
 
 # Packages of extras that the examples of a module need to run.
-NEEDED = {"fairdcov.boosting._lightgbm": "lightgbm", "fairdcov.neural": "torch", "fairdcov.plots": "matplotlib"}
+NEEDED = {
+    "fairdcov.boosting._lightgbm": "lightgbm",
+    "fairdcov.distributed": "dask",
+    "fairdcov.neural": "torch",
+    "fairdcov.plots": "matplotlib",
+}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=[test.name for test in EXAMPLES])
@@ -84,6 +90,7 @@ def public():
         fairdcov.boosting,
         fairdcov.datasets,
         fairdcov.dependence,
+        fairdcov.distributed,
         fairdcov.inference,
         fairdcov.metrics,
         fairdcov.plots,
@@ -126,6 +133,7 @@ def public_with_methods():
         fairdcov.boosting,
         fairdcov.calibration,
         fairdcov.datasets,
+        fairdcov.distributed,
         fairdcov.inference,
         fairdcov.metrics,
         fairdcov.neural,

@@ -9,7 +9,19 @@ from abc import ABC, abstractmethod
 import numpy as np
 from scipy.special import expit, logit, xlogy
 
-__all__ = ["HalfBinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "PointwiseLoss", "balancing_shift"]
+from fairdcov.dependence import Reduction
+
+__all__ = [
+    "ONE_PROCESS",
+    "HalfBinomialLoss",
+    "HalfSquaredError",
+    "HalfTweedieLoss",
+    "PointwiseLoss",
+    "balancing_shift",
+]
+
+# All rows are here.
+ONE_PROCESS = Reduction()
 
 # A total counts as balanced within this share of itself; bisection alone needs no more steps for that.
 _BALANCED = 1e-13
@@ -62,8 +74,11 @@ class PointwiseLoss(ABC):
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return 2.0 * self.loss_gradient(y, self.intercept(prediction))[0]
 
-    def best_shift(self, y, raw, probabilities):
-        """What added to all raw predictions gives the lowest mean loss; None where nothing does or it is not known."""
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
+        """What added to all raw predictions gives the lowest mean loss; None where nothing does or it is not known.
+
+        Where processes share the rows, ``reduction`` adds up over them (``fairdcov.dependence.Reduction``).
+        """
         return
 
     def check_target(self, y):
@@ -156,9 +171,9 @@ class HalfSquaredError(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return mean
 
-    def best_shift(self, y, raw, probabilities):
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`."""
-        return float(probabilities @ (y - raw))
+        return float(reduction.add(np.array(probabilities @ (y - raw))))
 
 
 class HalfBinomialLoss(PointwiseLoss):
@@ -193,18 +208,21 @@ class HalfBinomialLoss(PointwiseLoss):
         tiny = np.finfo(np.float64).tiny
         return -2.0 * (y * np.log(np.maximum(prediction, tiny)) + xlogy(1.0 - y, np.maximum(1.0 - prediction, tiny)))
 
-    def best_shift(self, y, raw, probabilities):
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`; the shift that balances the totals, by Newton steps within a bracket."""
-        target = probabilities @ y
+        target = float(reduction.add(np.array(probabilities @ y)))
         if not 0 < target < 1:
             return None
 
         def excess_slope(shift):
             response = expit(raw + shift)
-            return probabilities @ response - target, probabilities @ (response * (1.0 - response))
+            sums = probabilities @ response, probabilities @ (response * (1.0 - response))
+            mean, slope = reduction.add(np.array(sums))
+            return mean - target, slope
 
         # With these shifts no probability is above, or below, the mean of y.
-        lowest, highest = logit(target) - raw.max(), logit(target) - raw.min()
+        above, below = reduction.maximum(np.array([raw.max(), -raw.min()]))
+        lowest, highest = logit(target) - above, logit(target) + below
         return balancing_shift(excess_slope, lowest, highest, target)
 
     def check_target(self, y):
@@ -325,7 +343,7 @@ class HalfTweedieLoss(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return np.log(mean) if self.link == "log" else mean
 
-    def best_shift(self, y, raw, probabilities):
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`; with a log link and p = 1 the shift that balances the totals."""
         if self.link != "log":
             return None
@@ -333,7 +351,9 @@ class HalfTweedieLoss(PointwiseLoss):
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             mu = np.exp(raw)
             observed = probabilities @ (y * self._power(mu, raw, 1 - self.power))
-            return float(np.log(observed / (probabilities @ self._power(mu, raw, 2 - self.power))))
+            predicted = probabilities @ self._power(mu, raw, 2 - self.power)
+            observed, predicted = reduction.add(np.array([observed, predicted]))
+            return float(np.log(observed / predicted))
 
     def _mu(self, raw, response=None):
         if self.link == "log":

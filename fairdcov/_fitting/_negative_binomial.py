@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import expit, xlogy
 
 from fairdcov._checks import check_positive_number
-from fairdcov._fitting._losses import PointwiseLoss, balancing_shift
+from fairdcov._fitting._losses import ONE_PROCESS, PointwiseLoss, balancing_shift
 
 __all__ = ["HalfNegativeBinomialLoss"]
 
@@ -74,19 +74,23 @@ class HalfNegativeBinomialLoss(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return np.log(mean)
 
-    def best_shift(self, y, raw, probabilities):
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`; the root of the mean derivative, which rises with the shift."""
-        mean = float(probabilities @ y)
-        if not (mean > 0 and np.isfinite(raw).all()):
+        mean = float(reduction.add(np.array(probabilities @ y)))
+        # NaN has no place in a maximum; infinity is found on either side of it.
+        extremes = np.array([raw.max(), -raw.min(), y.max(), np.inf if np.isnan(raw).any() else 0.0])
+        above, below, most, undefined = reduction.maximum(np.where(np.isnan(extremes), np.inf, extremes))
+        if not (mean > 0 and np.isfinite([above, below, undefined]).all()):
             return None
 
         def excess_slope(shift):
             scaled = raw + (shift + self._log_dispersion)
             inner, outer = expit(scaled) / self.dispersion, expit(-scaled)
             gradient = inner - y * outer
-            return probabilities @ gradient, probabilities @ (outer * inner * (1.0 + self.dispersion * y))
+            slope = outer * inner * (1.0 + self.dispersion * y)
+            return reduction.add(np.array([probabilities @ gradient, probabilities @ slope]))
 
         # Not above 0 where mu (1 + a mu) is nowhere above the mean of y; not below 0 where mu is nowhere below any y.
-        lowest = np.log(2.0 * mean / (1.0 + np.sqrt(1.0 + 4.0 * self.dispersion * mean))) - raw.max()
-        highest = np.log(y.max()) - raw.min()
+        lowest = np.log(2.0 * mean / (1.0 + np.sqrt(1.0 + 4.0 * self.dispersion * mean))) - above
+        highest = np.log(most) + below
         return balancing_shift(excess_slope, lowest, highest, mean / (1.0 + self.dispersion * mean))
