@@ -415,6 +415,21 @@ class BoundDependence(BoundPenalty):
             self._statistic,
         )
 
+    def grid_terms(self, rows):
+        """What value and gradient are made of on a grid of profiles, for rows that are in many places.
+
+        Parameters
+        ----------
+        rows : (m,) integer array
+            Rows that stand for all with their attributes.
+
+        Returns
+        -------
+        fairdcov.dependence.GridTerms or None
+            None for other methods.
+        """
+        return self._form.terms(rows) if isinstance(self._form, GridForm) else None
+
     @cached_property
     def _pulls(self):
         return self._form.pull_bounds()

@@ -17,6 +17,22 @@ from fairdcov._fitting._objective import (
     ProductObjective,
     RawObjective,
 )
+from fairdcov._fitting._part_reading import KeptRows, PartDescription, read_features, read_part
+from fairdcov._fitting._part_stages import (
+    HeldRows,
+    PartPlan,
+    Sums,
+    curvature_diagonal,
+    curvature_gradient,
+    hold_part,
+    loss_extent,
+    loss_shifted,
+    mean_response,
+    mean_target,
+    node_masses,
+    objective_gradient,
+    raw_predictions,
+)
 from fairdcov._fitting._prediction import BinaryClassifier, DevianceRegressor, ObjectiveRegressor, explained_deviance
 from fairdcov._fitting._training_data import (
     LEAST_PENALISED_ROWS,

@@ -10,7 +10,7 @@ tile.
 import numpy as np
 
 from fairdcov._kernels import _features, _order, _profiles, _scan, _soft, _tiles, _univariate
-from fairdcov._kernels._lattice import GridRows, Lattice, extent, grid_gradient, grid_masses
+from fairdcov._kernels._lattice import GridRows, Lattice, extent, grid_gradient, grid_masses, mass_unit
 from fairdcov._kernels._threads import usable_threads
 
 __all__ = [
@@ -21,6 +21,7 @@ __all__ = [
     "feature_signed_products",
     "grid_gradient",
     "grid_masses",
+    "mass_unit",
     "pad_columns",
     "profile_signed_products",
     "profile_values",

@@ -8,7 +8,7 @@ import numpy as np
 import fairdcov._kernels._grid as _grid
 from fairdcov._kernels._threads import usable_threads
 
-__all__ = ["GridRows", "Lattice", "extent", "grid_gradient", "grid_masses"]
+__all__ = ["GridRows", "Lattice", "extent", "grid_gradient", "grid_masses", "mass_unit"]
 
 # Whole numbers that all mass together is, a power of two: four times less than what an integer of 64 bits can hold.
 _WHOLE = 2.0**60
@@ -167,6 +167,11 @@ class GridRows:
 def power_of_two_beyond(total):
     """The smallest power of two that is more than a number."""
     return math.ldexp(1.0, math.frexp(total)[1])
+
+
+def mass_unit(total):
+    """The weight that 1 stands for in a table of rows whose weights sum to ``total``, for :func:`grid_masses`."""
+    return power_of_two_beyond(total) / _WHOLE
 
 
 def grid_masses(u, rows, lattice, total, largest_excess=0.0, *, n_threads=1):

@@ -16,7 +16,7 @@ from fairdcov.dependence._functions import (
     gini_mean_difference,
     joint_distance_covariance,
 )
-from fairdcov.dependence._grid import GridForm
+from fairdcov.dependence._grid import GridAnswer, GridForm, GridTerms
 from fairdcov.dependence._permutation import PermutableDependence
 from fairdcov.dependence._reduction import Reduction
 from fairdcov.dependence._strata import PermutableStrata, Strata, bind_strata, permutable_dependence

@@ -9,7 +9,7 @@ from fairdcov._checks import is_constant, without_exponent
 from fairdcov.dependence._curvature import LEAST_DENSITY, grid_density
 from fairdcov.dependence._forms import DependenceForm
 
-__all__ = ["GridForm"]
+__all__ = ["GridAnswer", "GridForm", "GridTerms"]
 
 
 class GridForm(DependenceForm):
@@ -79,24 +79,37 @@ class GridForm(DependenceForm):
         if lattice is None:
             return GridEvaluation(0.0, np.zeros(len(u)), 1.0, u, exponent, None)
         tables = [self._table(u, position, lattice) for position in range(len(self._rows))]
-        gini = tables[0].gini() * self._gini_scale
-        factor = self.factor
-        value = factor * sum(table.value() for table in tables)
-        self._bound = abs(factor) * sum(table.error_bound() for table in tables) / gini
-        ratio, over = (value / gini, 1.0 / gini) if normalize else (0.0, 1.0)
-        gradient = np.zeros(len(u))
-        for position, (rows, table) in enumerate(zip(self._rows, tables, strict=True)):
-            # The Gini mean difference is taken off once.
-            off = ratio * self._gini_scale if position == 0 else 0.0
-            slopes = (2.0 * over * factor) * table.slopes
-            slopes -= (2.0 * over * off) * table.balance
-            plain = (2.0 * over * factor) * table.balance
-            own = 2.0 * over * factor, -2.0 * over * off
-            _kernels.grid_gradient(u, rows, lattice, slopes, plain, *own, gradient, n_threads=self._n_threads)
+        answer = GridAnswer.of(tables, self._gini_scale, self.factor, normalize)
+        self._bound = answer.error_bound
+        gradient = answer.gradient(u, self._rows, n_threads=self._n_threads)
         if exponent and normalize:
             gradient = np.ldexp(gradient, -exponent)
-        value = ratio if normalize else float(np.ldexp(value, exponent))
-        return GridEvaluation(value, gradient, gini, u, exponent, tables[0])
+        value = answer.value if normalize else float(np.ldexp(answer.value, exponent))
+        return GridEvaluation(value, gradient, answer.gini, u, exponent, tables[0])
+
+    def terms(self, rows):
+        """What the form is made of, for more rows than it is bound to; None where rows have shares in profiles.
+
+        Parameters
+        ----------
+        rows : (m,) integer array
+            Rows of the form that stand for others with their attributes.
+
+        Returns
+        -------
+        GridTerms or None
+        """
+        if any(len(own.starts) for own in self._rows):
+            return None
+        # Of row weights of sum 1.
+        squares = float(self._totals[0]) ** 2
+        return GridTerms(
+            tuple(own.matrix * squares for own in self._rows),
+            tuple(own.codes[rows] for own in self._rows),
+            self._gini_scale * squares,
+            self.factor,
+            self.size,
+        )
 
     def _lattice(self, u):
         """Predictions without a power of two, its exponent, and the nodes: None for constant predictions."""
@@ -105,9 +118,7 @@ class GridForm(DependenceForm):
         if exponent:
             u = np.ldexp(u, -exponent)
             low, high, absolute = self._extent(u)
-        if is_constant(np.array([low, high])):
-            return u, exponent, None
-        return u, exponent, _kernels.Lattice.of(low, high, absolute, self.size)
+        return u, exponent, _lattice_of(low, high, absolute, self.size)
 
     def _extent(self, u):
         """Smallest, largest and mean absolute prediction of all processes."""
@@ -165,6 +176,144 @@ class GridForm(DependenceForm):
     def pull_bounds(self, random_state=0):
         """See :meth:`DependenceForm.pull_bounds`."""
         return abs(self.factor) * sum(form.pull_bounds(random_state) for form in self._forms)
+
+
+def _lattice_of(low, high, mean_absolute, size):
+    """The nodes; None for constant predictions."""
+    return None if is_constant(np.array([low, high])) else _kernels.Lattice.of(low, high, mean_absolute, size)
+
+
+@dataclass(frozen=True, eq=False)
+class GridTerms:
+    """A form on a grid without its rows: what is known of it where rows are in many places, a few at a time.
+
+    Each place computes :meth:`extent` and :meth:`masses` of its rows, somebody adds them up and asks :meth:`lattice`
+    and :meth:`answer`, and each place has :meth:`GridAnswer.gradient` of its rows from that. Row weights are shares of
+    all rows, and sum to 1 over all places.
+
+    Attributes
+    ----------
+    matrices : tuple of (K, K) arrays
+        N of each form that is added up, for such weights.
+    codes : tuple of (m,) int32 arrays
+        For each form the profiles of some rows that stand for all.
+    gini_scale, factor : float
+    size : int
+        Nodes to have, about.
+    """
+
+    matrices: tuple
+    codes: tuple
+    gini_scale: float
+    factor: float
+    size: int
+
+    def rows(self, standing, weights):
+        """Rows of given weights (n,) with the profiles of those that stand for them (n,), a list as it is passed on."""
+        pairs = zip(self.codes, self.matrices, strict=True)
+        return [_kernels.GridRows(codes[standing], matrix, weights) for codes, matrix in pairs]
+
+    @staticmethod
+    def extent(u, *, n_threads=1):
+        """Smallest, largest and sum of the absolute predictions; infinite ends for no rows."""
+        return _kernels.extent(u, n_threads=n_threads)
+
+    def lattice(self, low, high, mean_absolute):
+        """The nodes, None for constant predictions, and the exponent of the power of two to divide these by."""
+        _, exponent = without_exponent(np.array([low, high]))
+        ends = np.ldexp([low, high, mean_absolute], -exponent)
+        return _lattice_of(float(ends[0]), float(ends[1]), float(ends[2]), self.size), exponent
+
+    def masses(self, u, rows, lattice, exponent, *, n_threads=1):
+        """Tables of whole numbers, one for each form, and a list of two sums for each; all can be added."""
+        u = np.ldexp(u, -exponent) if exponent else u
+        found = [_kernels.grid_masses(u, own, lattice, 1.0, n_threads=n_threads) for own in rows]
+        return [table for table, _, _ in found], [own for _, _, own in found]
+
+    def answer(self, lattice, exponent, tables, own, normalize):
+        """Value and slopes from the sums over all rows.
+
+        Parameters
+        ----------
+        lattice, exponent
+            From :meth:`lattice`.
+        tables, own : lists of arrays
+            Sums of what :meth:`masses` gives.
+        normalize : bool
+            Whether the value is over the Gini mean difference.
+
+        Returns
+        -------
+        GridAnswer
+        """
+        units = _kernels.mass_unit(1.0), 0.0
+        found = zip(tables, own, self.matrices, strict=True)
+        masses = [NodeMasses(lattice, table, units, sums, matrix, 0.0) for table, sums, matrix in found]
+        return GridAnswer.of(masses, self.gini_scale, self.factor, normalize, exponent)
+
+
+@dataclass(frozen=True, eq=False)
+class GridAnswer:
+    """What the masses of all rows say, for the gradient of any of them.
+
+    Attributes
+    ----------
+    value : float
+        Of predictions divided by ``2 ** exponent``.
+    gini : float
+        Their Gini mean difference on the grid.
+    error_bound : float
+        Of the value over the Gini mean difference.
+    lattice : Lattice
+    slopes : list of tuples
+        What the kernel takes, for each form that is added up.
+    normalize : bool
+    exponent : int
+    """
+
+    value: float
+    gini: float
+    error_bound: float
+    lattice: object
+    slopes: list
+    normalize: bool
+    exponent: int = 0
+
+    @classmethod
+    def of(cls, tables, gini_scale, factor, normalize, exponent=0):
+        """From the masses of each form that is added up."""
+        gini = tables[0].gini() * gini_scale
+        value = factor * sum(table.value() for table in tables)
+        bound = abs(factor) * sum(table.error_bound() for table in tables) / gini
+        ratio, over = (value / gini, 1.0 / gini) if normalize else (0.0, 1.0)
+        found = []
+        for position, table in enumerate(tables):
+            # The Gini mean difference is taken off once.
+            off = ratio * gini_scale if position == 0 else 0.0
+            slopes = (2.0 * over * factor) * table.slopes
+            slopes -= (2.0 * over * off) * table.balance
+            plain = (2.0 * over * factor) * table.balance
+            found.append((slopes, plain, 2.0 * over * factor, -2.0 * over * off))
+        value = ratio if normalize else value
+        return cls(value, gini, bound, tables[0].lattice, found, normalize, exponent)
+
+    def whole_value(self):
+        """Value of the predictions as they are."""
+        return self.value if self.normalize else float(np.ldexp(self.value, self.exponent))
+
+    def gradient(self, u, rows, *, n_threads=1):
+        """Gradient (n,) at some rows, by predictions divided by ``2 ** exponent``."""
+        gradient = np.zeros(len(u))
+        for own, slopes in zip(rows, self.slopes, strict=True):
+            _kernels.grid_gradient(u, own, self.lattice, *slopes, gradient, n_threads=n_threads)
+        return gradient
+
+    def whole_gradient(self, u, rows, *, n_threads=1):
+        """Gradient (n,) at some rows, of the predictions as they are."""
+        if not self.exponent:
+            return self.gradient(u, rows, n_threads=n_threads)
+        gradient = self.gradient(np.ldexp(u, -self.exponent), rows, n_threads=n_threads)
+        return np.ldexp(gradient, -self.exponent) if self.normalize else gradient
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import numpy as np
 
 from fairdcov._checks import check_choice, documented
 from fairdcov._fitting import FAMILIES, BinaryClassifier, DevianceRegressor, HalfTweedieLoss
+from fairdcov.linear_model._blocks import BlockFit
 from fairdcov.linear_model._problem import PenalisedLinearModel
 
 __all__ = [
@@ -73,7 +74,7 @@ _ATTRIBUTES = """coef_ : <coef>
 _SHAPES = {"coef": "(p,) array", "intercept": "float"}
 
 
-class _Regressor(DevianceRegressor, PenalisedLinearModel):
+class _Regressor(BlockFit, DevianceRegressor, PenalisedLinearModel):
     """Scores by the share of deviance explained, as scikit-learn's generalised linear models."""
 
     _family_name = ""
@@ -398,7 +399,7 @@ class DCovRidge(_Regressor):
     coef="(1, p) array",
     intercept="(1,) array",
 )
-class DCovLogisticRegression(BinaryClassifier, PenalisedLinearModel):
+class DCovLogisticRegression(BlockFit, BinaryClassifier, PenalisedLinearModel):
     """Binary logistic regression whose probabilities do not depend on protected attributes.
 
     Minimises ``[sum_i w_i logloss_i + alpha |coef|^2 / 2] / sum_i w_i + strength * penalty(p, S)`` with the probability

@@ -85,12 +85,7 @@ class LinearProblem:
                 strength, partial(self._solve_penalised, parameters), first_guess=partial(self._first_guess, parameters)
             )
             warn_of_strength(estimator, strength, effective_strength)
-            warn_of_level(
-                estimator,
-                self.raw_objective,
-                lambda: self.raw_objective.whole(self.objective.raw(self._published(solution.parameters))),
-                effective_strength,
-            )
+            self._warn_of_level(solution.parameters, effective_strength)
         if not solution.converged:
             warn_user(
                 f"{type(estimator).__name__} with strength={effective_strength:g} stopped before it converged "
@@ -101,6 +96,15 @@ class LinearProblem:
         if strength > 0:
             n_iterations += solution.n_iterations
         return solution.parameters, self._attributes(solution, effective_strength, n_iterations)
+
+    def _warn_of_level(self, parameters, strength):
+        raw_objective = self.raw_objective
+        warn_of_level(
+            self.estimator,
+            raw_objective,
+            lambda: raw_objective.whole(self.objective.raw(self._published(parameters))),
+            strength,
+        )
 
     def _solve_penalised(self, parameters, strength):
         if strength == 0:
