@@ -4,6 +4,7 @@ What is global is a sum: each partition makes its part, and the parts are added 
 loads neither Dask nor XGBoost.
 """
 
+from fairdcov.distributed._linear import DaskDCovRegressor
 from fairdcov.distributed._metrics import (
     ccdcov,
     compress,
@@ -18,6 +19,7 @@ from fairdcov.distributed._sample import on_sample
 from fairdcov.distributed._xgboost import DaskDCovXGBRegressor
 
 __all__ = [
+    "DaskDCovRegressor",
     "DaskDCovXGBRegressor",
     "ccdcov",
     "compress",

@@ -116,8 +116,10 @@ class DaskEstimator(BaseEstimator):
         rows = read_partitions(X=X, offset=offset)
         parts = rows.tasks(_predict, self.estimator_, method)
         shapes = [(size,) if n_columns is None else (size, n_columns) for size in rows.sizes]
+        classes = getattr(self.estimator_, "classes_", None)
+        kind = np.float64 if classes is None or method != "predict" else classes.dtype
         return array.concatenate(
-            [array.from_delayed(part, shape, np.float64) for part, shape in zip(parts, shapes, strict=True)]
+            [array.from_delayed(part, shape, kind) for part, shape in zip(parts, shapes, strict=True)]
         )
 
 
@@ -125,4 +127,4 @@ def _predict(block, model, method):
     given = {} if block["offset"] is None else {"offset": block["offset"]}
     if isinstance(given.get("offset"), pd.Series):
         given["offset"] = given["offset"].to_numpy()
-    return np.asarray(getattr(model, method)(block["X"], **given), dtype=np.float64)
+    return np.asarray(getattr(model, method)(block["X"], **given))

@@ -7,7 +7,7 @@ import pandas as pd
 
 from fairdcov._checks import import_optional
 
-__all__ = ["Partitions", "in_order", "read_partitions", "tree_sum"]
+__all__ = ["Partitions", "as_literal", "in_order", "read_partitions", "tree_sum"]
 
 # Partial results that are added in one task.
 _ADDED_AT_ONCE = 8
@@ -50,7 +50,7 @@ class Partitions:
     def tasks(self, function, *arguments):
         """``function(block, *arguments)`` of each block, delayed; a ValueError or TypeError names the partition."""
         delayed = import_optional("dask", "fairdcov.distributed").delayed
-        run = delayed(_in_place, pure=False)
+        run, arguments = delayed(_in_place, pure=False), [as_literal(argument) for argument in arguments]
         return [
             run(function, place, block, *arguments) for place, block in zip(self.places(), self.blocks, strict=True)
         ]
@@ -71,6 +71,13 @@ class Partitions:
     def sum(self, function, *arguments):
         """Sum of tuples of arrays or numbers that ``function`` gives of the blocks, added in an order of their own."""
         return tree_sum(self.tasks(function, *arguments)).compute()
+
+
+def as_literal(argument):
+    """An argument of many tasks, sent to the workers once; Dask does not look into it."""
+    if argument is None or isinstance(argument, bool | int | float | str):
+        return argument
+    return import_optional("dask", "fairdcov.distributed").delayed(argument, pure=False, traverse=False)
 
 
 def _as_it_is(block):
