@@ -2,7 +2,7 @@
 
 import re
 from copy import copy
-from functools import reduce
+from functools import partial, reduce
 from operator import add
 
 import numpy as np
@@ -11,6 +11,7 @@ from sklearn.utils.metaestimators import available_if
 
 from fairdcov._checks import check_flag, import_optional
 from fairdcov.distributed._estimator import DaskEstimator
+from fairdcov.distributed._held import Held, aligned, run, value_of
 from fairdcov.distributed._partitions import as_literal, read_partitions, tree_sum
 from fairdcov.linear_model import BlockProblem, RowParts, fit_parts, hold_part, read_features, read_part
 
@@ -39,20 +40,20 @@ class DaskParts(RowParts):
 
     def describe(self, estimator):
         """See :class:`RowParts`."""
-        estimator = as_literal(estimator)
-        read = self._task(read_part)
+        estimator = _literal(estimator)
+        read = self._task(_read_part)
         found = self._persist(
             [read(estimator, block, number) for block, number in zip(self._blocks, self._numbers, strict=True)]
         )
         pick = self._task(_entry)
         self._kept = [pick(pair, 0) for pair in found]
         # The kept rows hold on to the pairs, which are with the workers.
-        return reduce(add, self._dask.compute(*(pick(pair, 1) for pair in found)))
+        return reduce(add, map(value_of, self._dask.compute(*(pick(pair, 1) for pair in found))))
 
     def hold(self, estimator, plan):
         """See :class:`RowParts`."""
-        plan, estimator = as_literal(plan), as_literal(copy(estimator))
-        hold, read = self._task(hold_part), self._task(read_features)
+        plan, estimator = _literal(plan), _literal(copy(estimator))
+        hold, read = self._task(hold_part), self._task(_read_features)
         self._rows = self._persist([hold(plan, kept) for kept in self._kept])
         self._features = [
             read(estimator, block, rows, number)
@@ -65,9 +66,9 @@ class DaskParts(RowParts):
 
     def predict(self, stage, parameters):
         """See :class:`RowParts`."""
-        run, parameters = self._task(stage), as_literal(parameters)
+        predict, parameters = self._task(stage), _literal(parameters)
         self._raw = self._persist(
-            [run(X, rows, parameters) for X, rows in zip(self._features, self._rows, strict=True)]
+            [predict(X, rows, parameters) for X, rows in zip(self._features, self._rows, strict=True)]
         )
 
     def constant(self, value):
@@ -88,14 +89,22 @@ class DaskParts(RowParts):
         return self._sum(stage, zip(self._features, self._rows, self._raw, strict=True), arguments)
 
     def _sum(self, stage, parts, arguments):
-        run, arguments = self._task(stage), [as_literal(argument) for argument in arguments]
-        return tree_sum([run(*part, *arguments) for part in parts], _added).compute()
+        compute, arguments = self._task(stage), [_literal(argument) for argument in arguments]
+        return value_of(tree_sum([compute(*part, *arguments) for part in parts], _added).compute())
 
     def _task(self, function):
-        return self._dask.delayed(function, pure=False)
+        return partial(self._dask.delayed(run, pure=False), function)
 
     def _persist(self, tasks):
         return list(self._dask.persist(*tasks))
+
+
+def _read_part(estimator, block, number):
+    return read_part(estimator, aligned(block), number)
+
+
+def _read_features(estimator, block, rows, number):
+    return read_features(estimator, aligned({"X": block["X"]}), rows, number)
 
 
 def _entry(pair, position):
@@ -107,7 +116,11 @@ def _filled(rows, value):
 
 
 def _added(sums):
-    return reduce(add, sums)
+    return Held(reduce(add, map(value_of, sums)))
+
+
+def _literal(argument):
+    return as_literal(argument if argument is None or isinstance(argument, int | float) else Held(argument))
 
 
 def _classifies(wrapper):

@@ -240,10 +240,13 @@ def large(n=200_000, p=20):
 
 
 @pytest.mark.slow
-def test_a_large_book_on_two_processes_one_of_which_is_killed():
+def test_a_large_book_on_two_processes_one_of_which_is_killed(tmp_path):
     distributed = pytest.importorskip("distributed")
     book = large()
     estimator = model(penalty="ccdcov", strength=1.0, tol=1e-6)
+    table = pd.concat([book["X"], book["people"]], axis=1).assign(y=book["y"], weight=book["weight"])
+    for number in range(8):
+        table.iloc[number * 25_000 : (number + 1) * 25_000].to_parquet(tmp_path / f"part{number}.parquet")
     rows, given = in_memory(book)
     expected = clone(estimator).fit(*rows, **given)
     with (
@@ -253,7 +256,10 @@ def test_a_large_book_on_two_processes_one_of_which_is_killed():
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        rows, given = collections(book, n_partitions=8)
+        table = dd.read_parquet(tmp_path)
+        rows = table[list(book["X"])], table["y"], table["weight"]
+        given = {"sensitive_features": table[["gender", "region"]]}
+        assert rows[0].npartitions == 8
         found = [DaskDCovRegressor(estimator).fit(*rows, **given).estimator_ for _ in range(3)]
         started = time.monotonic()
         pid = next(iter(client.run(os.getpid).values()))
