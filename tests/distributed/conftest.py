@@ -4,12 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-dask = pytest.importorskip("dask")
-pytest.importorskip("dask.dataframe")
-
 
 @pytest.fixture(autouse=True)
 def in_this_thread():
+    dask = pytest.importorskip("dask")
     with dask.config.set(scheduler="synchronous"):
         yield
 
@@ -17,7 +15,7 @@ def in_this_thread():
 @pytest.fixture
 def cluster():
     """Two workers that are threads of this process."""
-    distributed = pytest.importorskip("distributed")
+    dask, distributed = pytest.importorskip("dask"), pytest.importorskip("distributed")
     options = {"n_workers": 2, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
     with (
         dask.config.set(scheduler=None),
