@@ -1,6 +1,6 @@
 """Kernels against what one would use instead, as ratios measured in one run.
 
-    python benchmarks/kernels.py [--quick] [--json FILE]
+    python benchmarks/kernels.py [--quick | --large] [--json FILE]
 
 Each ratio is the median over interleaved repetitions. PyTorch is compared with where it is installed.
 """
@@ -14,7 +14,6 @@ import subprocess
 import sys
 from functools import partial
 
-import dcor
 import numpy as np
 import pandas as pd
 from timing import seconds
@@ -144,6 +143,8 @@ def rows(quick, repeat):
             + ("<= 1.5",)
         )
 
+    import dcor
+
     z = rng.normal(size=n)
     x = u + z
     fastest = min(("avl", "mergesort"), key=lambda m: seconds(lambda: dcor.distance_covariance_sqr(x, z, method=m)))
@@ -188,6 +189,43 @@ def rows(quick, repeat):
     )
 
 
+def large(repeat):
+    """Rows (what, milliseconds, over np.argsort(u), bar) for many rows and many profiles, shortest times."""
+    rng = np.random.default_rng(0)
+    n = 1_000_000
+    u, S = rng.gamma(2.0, size=n), attributes(rng, n)
+    age = S.assign(age=np.round(365 * np.clip(rng.gamma(9.0, 5.0, n) + 10, 18, 95)))
+    exposure = rng.uniform(size=n)
+    bound = {}
+    for threads in (1, 2):
+        bound["exact sweep, scale-free", threads] = CCDCovPenalty().bind(S, n_threads=threads)
+        bound["exact sweep, scale-free and weighted", threads] = CCDCovPenalty().bind(S, exposure, n_threads=threads)
+        bound["grid of 4,096 nodes", threads] = CCDCovPenalty(method="grid").bind(S, n_threads=threads)
+        bound["grid, weighted", threads] = CCDCovPenalty(method="grid").bind(S, exposure, n_threads=threads)
+        bound["age in days beside the 20 profiles", threads] = CCDCovPenalty().bind(age, n_threads=threads)
+    functions = [partial(np.argsort, u), *(partial(penalty.value_gradient, u) for penalty in bound.values())]
+    sort, *times = fastest(functions, repeat)
+    yield f"np.argsort(u), n = {n:,}", sort, 1.0, None
+    one_thread = {}
+    for ((what, threads), penalty), elapsed in zip(bound.items(), times, strict=True):
+        one_thread.setdefault(what, elapsed)
+        yield f"{what} ({penalty.method}), {threads} thread(s)", elapsed, elapsed / sort, elapsed / one_thread[what]
+    for what in one_thread:
+        # Value and gradient by both numbers of threads, to the last bit.
+        (value, gradient), (other, slope) = (bound[what, threads].value_gradient(u) for threads in (1, 2))
+        if value != other or not (gradient == slope).all():
+            print(f"(other bits with two threads: {what})")
+
+    m = 100_000
+    v = rng.gamma(2.0, size=m)
+    people = attributes(rng, m).assign(age=rng.integers(18, 91, m))
+    for threads in (1, 2):
+        penalty = CCDCovPenalty().bind(people, n_threads=threads)
+        sort, elapsed = fastest([partial(np.argsort, v), partial(penalty.value_gradient, v)], repeat)
+        what = f"{penalty.n_profiles:,} profiles, n = {m:,} ({penalty.method}), {threads} thread(s)"
+        yield what, elapsed, elapsed / sort, None
+
+
 def growth(quick, repeat):
     """Exponent of the time in n, and time against the number of profiles."""
     rng = np.random.default_rng(1)
@@ -213,12 +251,19 @@ def main():
     """Run the benchmark and print its tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="smaller samples")
+    parser.add_argument("--large", action="store_true", help="many rows, many profiles and threads only")
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file as well")
     options = parser.parse_args()
-    print(f"python {platform.python_version()}, numpy {np.__version__}, dcor {dcor.__version__}, ", end="")
+    print(f"python {platform.python_version()}, numpy {np.__version__}, ", end="")
     print(f"fairdcov {fairdcov.__version__}, {platform.machine()}, {os.cpu_count()} cores, ", end="")
     print(f"load average {os.getloadavg()[0]:.1f}\n" if hasattr(os, "getloadavg") else "\n")
+    if options.large:
+        print("| value + gradient | ms | / np.argsort(u) | / one thread |\n|---|---|---|---|")
+        for what, elapsed, over_sort, over_one in large(options.repeat):
+            last = "" if over_one is None else f"{over_one:.2f}"
+            print(f"| {what} | {1e3 * elapsed:.1f} | {over_sort:.3f} | {last} |", flush=True)
+        return
     print("| ratio | median | range | bar |\n|---|---|---|---|")
     results = []
     for what, median, low, high, bar in rows(options.quick, options.repeat):

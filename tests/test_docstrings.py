@@ -63,6 +63,7 @@ def test_examples_are_found():
 NEEDED = {
     "fairdcov.boosting._lightgbm": "lightgbm",
     "fairdcov.distributed": "dask",
+    "fairdcov.linear_model._blocks.ParquetBlocks": "pyarrow",
     "fairdcov.neural": "torch",
     "fairdcov.plots": "matplotlib",
 }
@@ -92,6 +93,7 @@ def public():
         fairdcov.dependence,
         fairdcov.distributed,
         fairdcov.inference,
+        fairdcov.linear_model,
         fairdcov.metrics,
         fairdcov.plots,
         fairdcov.report,
@@ -135,6 +137,7 @@ def public_with_methods():
         fairdcov.datasets,
         fairdcov.distributed,
         fairdcov.inference,
+        fairdcov.linear_model,
         fairdcov.metrics,
         fairdcov.neural,
         fairdcov.plots,

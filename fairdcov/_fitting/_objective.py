@@ -11,6 +11,9 @@ import scipy.sparse as sp
 from scipy.linalg import block_diag
 from scipy.optimize import minimize_scalar
 
+# Rows of features that are weighted at a time: few enough to stay in the cache until they have been multiplied.
+_CACHED_ROWS = 1024
+
 __all__ = ["CoefficientObjective", "Parts", "ProductCoefficientObjective", "ProductObjective", "RawObjective"]
 
 
@@ -178,13 +181,18 @@ class CoefficientObjective:
         self.fit_intercept = fit_intercept
         self.n_features = X.shape[1]
         self.n_parameters = X.shape[1] + bool(fit_intercept)
+        self._last = None
 
     def raw(self, parameters):
-        """Raw predictions."""
-        raw = self.X @ parameters[: self.n_features]
-        if self.fit_intercept:
-            raw = raw + parameters[-1]
-        return raw
+        """Raw predictions; those of the last parameters are kept, and not to be changed."""
+        if self._last is None or not np.array_equal(self._last[0], parameters):
+            coefficients = parameters[: self.n_features]
+            # A constant model needs no product.
+            raw = self.X @ coefficients if coefficients.any() else np.zeros(self.X.shape[0])
+            if self.fit_intercept:
+                raw += parameters[-1]
+            self._last = parameters.copy(), raw
+        return self._last[1]
 
     def parts_gradient(self, parameters, strength=0.0):
         """Terms of the objective and its gradient (parameters,)."""
@@ -221,10 +229,7 @@ class CoefficientObjective:
             hessian[:p, :p] = (self.X.T @ weighted).toarray()
             column = np.asarray(weighted.sum(axis=0)).ravel()
         else:
-            # A' A with one and the same A costs half of a general product.
-            root = np.sqrt(weights)[:, None] * self.X
-            hessian[:p, :p] = root.T @ root
-            column = self.X.T @ weights
+            hessian[:p, :p], column = _weighted_squares(self.X, weights)
         hessian[np.arange(p), np.arange(p)] += self.ridge
         if self.fit_intercept:
             hessian[:p, -1] = hessian[-1, :p] = column
@@ -240,6 +245,21 @@ class CoefficientObjective:
 
     def _row_curvature(self, parameters):
         return self.raw_objective.probabilities * self.raw_objective.curvature(self.raw(parameters))
+
+
+def _weighted_squares(X, weights):
+    """``X' diag(weights) X`` and ``X' weights`` of an array, with one pass over it."""
+    p = X.shape[1]
+    squares, column, weighted = np.zeros((p, p)), np.zeros(p), np.empty((_CACHED_ROWS, p))
+    root = np.sqrt(weights)
+    for start in range(0, len(X), _CACHED_ROWS):
+        part = X[start : start + _CACHED_ROWS]
+        own = weighted[: len(part)]
+        np.multiply(root[start : start + _CACHED_ROWS, None], part, out=own)
+        # A' A with one and the same A costs half of a general product.
+        squares += own.T @ own
+        column += part.T @ weights[start : start + _CACHED_ROWS]
+    return squares, column
 
 
 class ProductObjective:

@@ -271,7 +271,7 @@ def _read_part(estimator, given, part):
     try:
         X, y = estimator._validate(X, given["y"], ensure_min_samples=0, reset=True)
     except ValueError as error:
-        raise ValueError(f"{error}{_first_not_finite(X, given['y'])}") from error
+        raise ValueError(f"{_first_not_finite(X, given['y'])}{error}") from error
     check_squarable(X)
     n_given = X.shape[0]
     weights = _weights(given["sample_weight"], n_given)
@@ -297,6 +297,7 @@ def _read_part(estimator, given, part):
     profiles, kinds, rows = None, None, []
     if people is not None and len(y):
         profiles, kinds, rows = _distinct_rows(people)
+    y, weights, offset = _own(y), _own(weights), _own(offset)
     kept = KeptRows(n_given, keep, y, labels, weights, offset, profiles, rows)
     sums = np.array([weights.sum(), weights @ y, float(y.sum())])
     weight_range = np.array([weights.min(initial=np.inf), weights.max(initial=-np.inf)])
@@ -321,6 +322,11 @@ def _read_part(estimator, given, part):
     return kept, description
 
 
+def _own(values):
+    """The same vector in memory of its own: a column of a frame would keep all of the frame."""
+    return values if values is None or values.flags.owndata else values.copy()
+
+
 def _weights(given, n_rows):
     if given is not None and np.ndim(given) == 1 and len(given) == n_rows and not np.any(given):
         # No row of this block counts, or there is none; those of others may.
@@ -342,7 +348,7 @@ def _first_not_finite(X, y):
             if finite.ndim == 2:
                 column = int(np.flatnonzero(~finite[row])[0])
                 where = f", column {getattr(values, 'columns', range(column + 1))[column]!r}"
-            return f"\nThe first such value of {name} is in row {row} of the block{where}."
+            return f"{name} in row {row}{where}: "
     return ""
 
 

@@ -12,8 +12,8 @@ from fairdcov.linear_model._block_problem import RowParts, fit_parts
 __all__ = ["ArrayBlocks", "BlockFit", "ParquetBlocks"]
 
 # Rows of a block: large enough for matrix products, small enough for memory.
-_ROWS = 131_072
-# Of a column chunk that is decoded, so that a file of one large row group is not read at once.
+_ROWS = 65_536
+# What Arrow reads ahead of each column: without it all of a row group is.
 _BUFFER = 2**20
 
 
@@ -181,7 +181,7 @@ class ArrayBlocks:
         Protected attributes.
     offset : (n,) array, optional
         Known part of the prediction on the link scale.
-    rows : int, default=131_072
+    rows : int, default=65_536
         Rows of a block, the last may have fewer.
 
     Raises
@@ -250,7 +250,7 @@ class ParquetBlocks:
     transform : callable, optional
         Makes the features of a block from the DataFrame of its feature columns, such as the ``transform`` of a
         ``ColumnTransformer`` that was fitted before. It must not depend on the other rows of the block.
-    rows : int, default=131_072
+    rows : int, default=65_536
         Rows of a block at most.
 
     Raises
@@ -335,9 +335,10 @@ class ParquetBlocks:
     def features_only(self):
         """The features of the same blocks, for all passes but the first.
 
-        Returns
-        -------
-        iterator of dicts
+        Yields
+        ------
+        dict
+            With the features alone, ``{"X": ...}``.
         """
         for table in self._tables(self._features):
             yield {"X": self._made(table.to_pandas())}
@@ -346,16 +347,17 @@ class ParquetBlocks:
         """Tables of ``rows`` rows; where Arrow cuts its batches depends on the columns that are read."""
         arrow = import_optional("pyarrow", "ParquetBlocks")
         for path in self._files:
-            with self._parquet.ParquetFile(path, buffer_size=_BUFFER) as file:
+            with self._parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER) as file:
                 pending, n_rows = [], 0
                 for batch in file.iter_batches(batch_size=self._rows, columns=columns):
                     pending.append(batch)
                     n_rows += len(batch)
                     while n_rows >= self._rows:
                         table = arrow.Table.from_batches(pending)
-                        yield table.slice(0, self._rows)
                         pending = table.slice(self._rows).to_batches()
                         n_rows -= self._rows
+                        yield table.slice(0, self._rows)
+                        del table
                 if n_rows:
                     yield arrow.Table.from_batches(pending)
 

@@ -27,3 +27,13 @@ def portfolio():
     rate = np.exp(-1.0 + 0.5 * X[:, 0] + 0.3 * X[:, 1] + 0.2 * X[:, 2])
     claims = rng.poisson(exposure * rate)
     return {"X": X, "y": claims / exposure, "exposure": exposure, "claims": claims, "people": people, "rate": rate}
+
+
+@pytest.fixture
+def book(portfolio):
+    """The portfolio of the other tests with ages in classes and an offset."""
+    rng = np.random.default_rng(3)
+    people = portfolio["people"].assign(age=portfolio["people"]["age"] // 10 * 10)
+    X = pd.DataFrame(portfolio["X"], columns=list("abcd"))
+    offset = 0.3 * rng.normal(size=len(X))
+    return {"X": X, "y": portfolio["y"], "weight": portfolio["exposure"], "people": people, "offset": offset}
