@@ -152,7 +152,7 @@ def test_bad_rows_are_named_and_nothing_is_learnt(book):
     book["X"].loc[2_100, "b"] = np.nan
     wrapper = DaskDCovRegressor(model())
     rows, given = collections(book)
-    with pytest.raises(ValueError, match=r"partition 2: Input X contains NaN"):
+    with pytest.raises(ValueError, match=r"partition 2: X in row 100, column 'b': Input X contains NaN"):
         wrapper.fit(*rows, **given)
     assert not hasattr(wrapper, "estimator_")
     book["X"].loc[2_100, "b"] = 0.0
