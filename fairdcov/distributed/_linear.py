@@ -175,7 +175,7 @@ class DaskDCovRegressor(DaskEstimator):
     >>> book = make_motor_portfolio(5_000, random_state=0)
     >>> X = dd.from_pandas(book.data.select_dtypes("number"), npartitions=4)
     >>> people = dd.from_pandas(book.sensitive_features, npartitions=2)
-    >>> y, exposure = (da.from_array(values.to_numpy(), chunks=1_000) for values in (book.target, book.exposure))
+    >>> y, exposure = (da.from_array(values, chunks=1_000) for values in (book.target, book.exposure))
     >>> model = DaskDCovRegressor(DCovPoissonRegressor(strength=1.0, alpha=1e-3))
     >>> model = model.fit(X, y, sample_weight=exposure, sensitive_features=people)
     >>> model.estimator_.converged_

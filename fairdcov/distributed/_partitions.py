@@ -161,6 +161,8 @@ def read_partitions(*, persist=False, **arguments):
         }
     length = dask.delayed(_n_rows, pure=False)
     wanted = {name: [length(piece) for piece in found] for name, found in pieces.items() if isinstance(found, list)}
+    # Of arrays they are known, so that these are not computed for their length.
+    wanted.update({name: known for name, known in map(_known_lengths, arguments.items()) if known is not None})
     (lengths,) = dask.compute(wanted)
     total = sum(lengths[first])
     for name, found in lengths.items():
@@ -192,6 +194,12 @@ def _pieces(value, name):
         value = value.rechunk({1: -1}) if value.ndim == 2 and len(value.chunks[1]) > 1 else value
         return value.to_delayed().ravel().tolist()
     return list(value.to_delayed())
+
+
+def _known_lengths(item):
+    name, value = item
+    sizes = value.chunks[0] if hasattr(value, "chunks") else ()
+    return name, [int(size) for size in sizes] if sizes and not np.isnan(sizes).any() else None
 
 
 def _n_rows(piece):
