@@ -53,7 +53,8 @@ def aligned(value, seen=None):
             return value
         return type(value)(parts) if type(value) in (tuple, list) else type(value)(*parts)
     if type(value) is dict:
-        return {name: aligned(part, seen) for name, part in value.items()}
+        parts = {name: aligned(part, seen) for name, part in value.items()}
+        return value if all(parts[name] is given for name, given in value.items()) else parts
     if type(value).__module__.split(".")[0] in _OPEN and hasattr(value, "__dict__") and not isinstance(value, type):
         seen = set() if seen is None else seen
         if id(value) not in seen:

@@ -160,10 +160,11 @@ class _Encoded:
         encoder = SensitiveEncoder() if encoder is None else encoder
         return cls(profiles, encoder.fit_encode(profiles.frame, profiles.weights))
 
-    def blocks_of(self, sensitive_features):
+    def profiles_of(self, parts):
+        """Profiles of the rows of several parts, one after the other."""
+        codes = np.concatenate([self._profiles.codes_of(part) for part in parts])
         # Rows of no weight may have attributes that no other row has; the fit leaves them out.
-        codes = np.maximum(self._profiles.codes_of(sensitive_features), 0)
-        return SensitiveBlocks(self._blocks.codes[codes], self._blocks.points, self._blocks.names)
+        return SensitiveBlocks(self._blocks.codes[np.maximum(codes, 0)], self._blocks.points, self._blocks.names)
 
 
 def _fit_together(client, model, rows, encoded, name):
@@ -236,11 +237,7 @@ def _fit_part(model, blocks, encoded, position, tracker, n_threads):
     X, y, weights, offset = (_together([block[name] for block in blocks]) for name in _ROW_ARGUMENTS)
     people = None
     if encoded is not None:
-        people = SensitiveBlocks(
-            np.concatenate([encoded.blocks_of(block["sensitive_features"]).codes for block in blocks]),
-            encoded._blocks.points,
-            encoded._blocks.names,
-        )
+        people = encoded.profiles_of([block["sensitive_features"] for block in blocks])
     if model.n_jobs is None:
         model = model.set_params(n_jobs=n_threads)
     # Workers may be threads of one process, which has one list of caught warnings: all warn alike, the first one keeps.
