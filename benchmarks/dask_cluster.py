@@ -156,11 +156,12 @@ def boosted(options):
             learning_rate=0.1,
             random_state=0,
         )
-        X, y, exposure, people = in_memory(rows, options.block)
+        block = min(options.block, rows // (2 * options.workers))
+        X, y, exposure, people = in_memory(rows, block)
         start = time.perf_counter()
         alone = estimator.fit(X, y, sample_weight=exposure, sensitive_features=people)
         report(rows, options, "one process", time.perf_counter() - start, alone)
-        X, y, exposure, people = portfolio(rows, min(options.block, rows // 4))
+        X, y, exposure, people = portfolio(rows, block)
         start = time.perf_counter()
         model = DaskDCovXGBRegressor(estimator)
         together = model.fit(X, y, sample_weight=exposure, sensitive_features=people).estimator_
