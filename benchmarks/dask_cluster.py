@@ -9,6 +9,7 @@ Rows are made in the workers, block by block; none of the processes ever holds a
 import argparse
 import resource
 import time
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -144,11 +145,11 @@ def boosted(options):
     from fairdcov import CCDCovPenalty, DCovXGBRegressor
     from fairdcov.distributed import DaskDCovXGBRegressor
 
-    print(f"{'rows':>12} {'rounds':>7} {'':>12} {'seconds':>8} {'deviance':>12} {'penalty':>12}")
-    for rows in options.rows:
+    print(f"{'rows':>12} {'strength':>9} {'':>12} {'seconds':>8} {'deviance':>12} {'penalty':>12}")
+    for rows, strength in product(options.rows, options.strengths):
         estimator = DCovXGBRegressor(
             CCDCovPenalty(method="grid"),
-            strength=1.0,
+            strength=strength,
             objective="poisson",
             n_estimators=options.rounds,
             n_penalised_rounds=options.rounds,
@@ -160,22 +161,22 @@ def boosted(options):
         X, y, exposure, people = in_memory(rows, block)
         start = time.perf_counter()
         alone = estimator.fit(X, y, sample_weight=exposure, sensitive_features=people)
-        report(rows, options, "one process", time.perf_counter() - start, alone)
+        report(rows, strength, "one process", time.perf_counter() - start, alone)
         X, y, exposure, people = portfolio(rows, block)
         start = time.perf_counter()
         model = DaskDCovXGBRegressor(estimator)
         together = model.fit(X, y, sample_weight=exposure, sensitive_features=people).estimator_
-        report(rows, options, "workers", time.perf_counter() - start, together)
+        report(rows, strength, "workers", time.perf_counter() - start, together)
         loss, penalty = (
             getattr(together, name) / getattr(alone, name) - 1 for name in ("loss_value_", "penalty_value_")
         )
         print(f"apart: deviance {loss:.2%}, penalty {penalty:.2%}", flush=True)
 
 
-def report(rows, options, who, seconds, model):
+def report(rows, strength, who, seconds, model):
     """A line of :func:`boosted`."""
     print(
-        f"{rows:>12,} {options.rounds:>7} {who:>12} {seconds:>8.1f} {2 * model.loss_value_:>12.6f} "
+        f"{rows:>12,} {strength:>9g} {who:>12} {seconds:>8.1f} {2 * model.loss_value_:>12.6f} "
         f"{model.penalty_value_:>12.6f}",
         flush=True,
     )
@@ -192,6 +193,7 @@ def main():
     parser.add_argument("--block", type=int, default=BLOCK, help="rows of a partition")
     parser.add_argument("--repeats", type=int, default=5, help="evaluations that are timed")
     parser.add_argument("--rounds", type=int, default=50)
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.03, 0.3], help="of XGBoost")
     parser.add_argument("--no-fit", action="store_true")
     parser.add_argument("--forget", action="store_true", help="features are made anew for each evaluation")
     parser.add_argument("--compare", action="store_true", help="with the fit of the fewest rows in memory")
