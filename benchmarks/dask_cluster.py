@@ -12,7 +12,6 @@ import time
 from itertools import product
 
 import numpy as np
-import pandas as pd
 
 COLUMNS = 20
 BLOCK = 250_000
@@ -20,40 +19,44 @@ STRENGTH = 10.0
 
 
 def make_block(number, rows):
-    """Policies with 20 numbers, two protected attributes that show in one of them, exposure and a frequency."""
+    """Policies: 20 numbers, two protected attributes of which two of them are proxies, exposure and a frequency."""
     rng = np.random.default_rng(number)
     X = rng.normal(size=(rows, COLUMNS))
     gender, region = rng.integers(2, size=rows), rng.integers(10, size=rows)
-    X[:, 0] += 0.5 * gender
+    X[:, 0] += gender
+    X[:, 1] += 0.2 * region
     exposure = rng.uniform(0.2, 1.0, rows)
     coefficients = np.where(np.arange(COLUMNS) % 2, 0.1, -0.1)
+    coefficients[:2] = 0.3, 0.2
     mean = np.exp(-2.0 + X @ coefficients + 0.2 * gender + 0.02 * region)
-    frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(COLUMNS)])
-    frame["frequency"] = rng.poisson(mean * exposure) / exposure
-    frame["exposure"], frame["gender"], frame["region"] = exposure, gender, region
-    return frame
+    people = np.column_stack([np.array(list("fm"))[gender], np.array(list("abcdefghij"))[region]])
+    return X, rng.poisson(mean * exposure) / exposure, exposure, people
 
 
 def portfolio(rows, block):
     """Collections of so many rows: features, frequency, exposure, protected attributes."""
-    import dask.dataframe as dd
+    import dask
+    import dask.array as da
 
     sizes = [min(block, rows - start) for start in range(0, rows, block)]
-    table = dd.from_map(make_block, range(len(sizes)), sizes, meta=make_block(0, 0))
-    people = table[["gender", "region"]].astype(str)
-    return table[[f"x{j}" for j in range(COLUMNS)]], table["frequency"], table["exposure"], people
+    blocks = [dask.delayed(make_block, nout=4)(number, size) for number, size in enumerate(sizes)]
+    example = make_block(0, 1)
+    return [
+        da.concatenate(
+            [
+                da.from_delayed(made[position], (size, *values.shape[1:]), values.dtype)
+                for made, size in zip(blocks, sizes, strict=True)
+            ]
+        )
+        for position, values in enumerate(example)
+    ]
 
 
 def in_memory(rows, block):
     """The same rows here."""
     sizes = [min(block, rows - start) for start in range(0, rows, block)]
-    table = pd.concat([make_block(number, size) for number, size in enumerate(sizes)], ignore_index=True)
-    return (
-        table[[f"x{j}" for j in range(COLUMNS)]],
-        table["frequency"],
-        table["exposure"],
-        table[["gender", "region"]].astype(str),
-    )
+    made = [make_block(number, size) for number, size in enumerate(sizes)]
+    return [np.concatenate(parts) for parts in zip(*made, strict=True)]
 
 
 def peak_gigabytes():
@@ -193,7 +196,7 @@ def main():
     parser.add_argument("--block", type=int, default=BLOCK, help="rows of a partition")
     parser.add_argument("--repeats", type=int, default=5, help="evaluations that are timed")
     parser.add_argument("--rounds", type=int, default=50)
-    parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.03, 0.3], help="of XGBoost")
+    parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.2, 2.0], help="of XGBoost")
     parser.add_argument("--no-fit", action="store_true")
     parser.add_argument("--forget", action="store_true", help="features are made anew for each evaluation")
     parser.add_argument("--compare", action="store_true", help="with the fit of the fewest rows in memory")
