@@ -1,6 +1,6 @@
 """Penalised Poisson fits on pg15training against scikit-learn's unpenalised newton-cholesky solver, in one run.
 
-    FAIRDCOV_DATA=folder/with/pg15training.rda python benchmarks/glm.py [--cold]
+    FAIRDCOV_DATA=folder/with/pg15training.rda python benchmarks/glm.py [--cold] [--made-up]
 
 Prints the time of a fit from cold and of a path of 16 strengths as multiples of scikit-learn's fit on the same matrix,
 and what the fits are worth on the test policies.
@@ -21,21 +21,26 @@ from timing import timed
 
 import fairdcov
 from fairdcov import CCDCovPenalty, DCovPoissonRegressor, SensitiveEncoder, concatenated_distance_covariance
-from fairdcov.datasets import fetch_pg15training
+from fairdcov.datasets import fetch_pg15training, make_motor_portfolio
 
 ALPHA = 1e-6
 
 
-def load():
-    """Spline and one-hot columns of the published split recipe: 20 % test, stratified on claims x gender x region."""
-    book = fetch_pg15training()
+def load(made_up):
+    """Spline and one-hot columns of the published split recipe: 20 % test, stratified on claims x gender x region.
+
+    Made-up policies, in as many rows and about as many columns, are for machines that do not have the data.
+    """
+    book = make_motor_portfolio(100_000, random_state=0) if made_up else fetch_pg15training()
     claims, exposure = np.asarray(book.claims, float), np.asarray(book.exposure, float)
-    protected = book.sensitive_features
+    protected = book.sensitive_features[["gender", "region"]] if made_up else book.sensitive_features
     strata = [
         f"{min(c, 2):.0f}|{row}" for c, row in zip(claims, protected.astype(str).agg("|".join, axis=1), strict=True)
     ]
     train, test = train_test_split(np.arange(len(claims)), test_size=0.2, random_state=0, stratify=strata)
     quantities = ["Age", "Bonus", "Poldur", "Value", "Density"]
+    if made_up:
+        quantities = list(book.data.select_dtypes("number"))
     levels = [name for name in book.data if name not in quantities]
     columns = ColumnTransformer(
         [
@@ -72,10 +77,11 @@ def main():
     """Run the benchmark and print its table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeat", type=int, default=3, help="runs of each fit; the median ratio counts")
+    parser.add_argument("--made-up", action="store_true", help="made-up policies instead of pg15training")
     parser.add_argument("--cold", action="store_true", help="fits from cold only, not the paths")
     parser.add_argument("--json", metavar="FILE", help="write the figures to a file as well")
     options = parser.parse_args()
-    data = load()
+    data = load(options.made_up)
     fit = {"sample_weight": data["exposure"], "sensitive_features": data["protected"]}
     X, y = data["X"], data["y"]
     raw = CCDCovPenalty(normalize=False)

@@ -283,7 +283,11 @@ def _read_part(estimator, given, part):
         y = np.asarray(y, dtype=np.float64)
     else:
         found, y = np.unique(column_or_1d(y), return_inverse=True)
-        labels, y = found.tolist(), y.astype(np.int8 if len(found) < 100 else np.int64)
+        if len(found) > 2:
+            raise ValueError(
+                f"Only binary classification is supported; found {len(found)} labels, such as {found[:3].tolist()}"
+            )
+        labels, y = found.tolist(), y.astype(np.int8)
     keep = None if weights.all() else weights > 0
     if people is not None:
         check_sensitive_features(people, n_given)

@@ -81,7 +81,7 @@ class PartPlan:
     totals : bool
         Whether predictions are multiplied by the weights before they are compared.
     weighted : bool
-        Whether the penalty takes the weights.
+        Whether rows have the same shares in the penalty as in the loss.
     method : str or None
         Of the penalty, for the fitted attribute.
     """
@@ -198,7 +198,7 @@ def _penalty_of_profiles(estimator, description):
         "scale": bound.scale,
         "normalize": bound.scale_free,
         "totals": totals,
-        "weighted": weighted,
+        "weighted": weighted or bool(equal),
         "method": bound.method,
     }
 

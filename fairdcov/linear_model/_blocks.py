@@ -1,6 +1,7 @@
 """Linear models from blocks of rows that do not fit into memory together: ``fit_blocks``, and readers of blocks."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,7 @@ class BlockParts(RowParts):
 
     def hold(self, estimator, plan):
         """See :class:`RowParts`."""
-        self._estimator = estimator
+        self._estimator, self._rows = estimator, []
         self._kept.reverse()
         while self._kept:
             self._rows.append(hold_part(plan, self._kept.pop()))
@@ -316,7 +317,7 @@ class ParquetBlocks:
                 raise ValueError(f"{file} has no column(s) {missing}; it has {names[:20]}")
 
     def __iter__(self):
-        for table in self._tables(self._columns):
+        for table in _one_ahead(self._tables(self._columns)):
             frame = table.to_pandas()
             y, weight = frame[self._target], None
             if self._exposure is not None:
@@ -340,7 +341,7 @@ class ParquetBlocks:
         dict
             With the features alone, ``{"X": ...}``.
         """
-        for table in self._tables(self._features):
+        for table in _one_ahead(self._tables(self._features)):
             yield {"X": self._made(table.to_pandas())}
 
     def _tables(self, columns):
@@ -363,6 +364,15 @@ class ParquetBlocks:
 
     def _made(self, frame):
         return frame if self._transform is None else self._transform(frame)
+
+
+def _one_ahead(iterator):
+    """The same, with the next one made by another thread while this one is in use."""
+    with ThreadPoolExecutor(1) as executor:
+        following = executor.submit(next, iterator, None)
+        while (found := following.result()) is not None:
+            following = executor.submit(next, iterator, None)
+            yield found
 
 
 def _files(path):

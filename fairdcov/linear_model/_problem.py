@@ -110,10 +110,7 @@ class LinearProblem:
         if strength == 0:
             return self._solve_unpenalised(None)
         if self._preconditioner is None:
-            start = self._unpenalised
-            if start is not None and parameters is start.parameters:
-                self._preconditioner = start.preconditioner
-            self._preconditioner = self._preconditioner or Preconditioner(self.objective, parameters)
+            self._preconditioner = Preconditioner(self.objective, parameters)
         solution = self._minimise(partial(self.objective.parts_gradient, strength=strength), parameters)
         before = self._values_within(parameters)
         if before is None:

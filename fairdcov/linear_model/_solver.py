@@ -32,8 +32,6 @@ class Solution:
         Why it stopped.
     parts : Parts
         Terms of the objective there.
-    preconditioner : Preconditioner or None
-        Of the last Newton step, close to where it ended.
     """
 
     parameters: np.ndarray
@@ -41,7 +39,6 @@ class Solution:
     converged: bool
     message: str
     parts: object
-    preconditioner: object = None
 
     @property
     def loss(self):
@@ -121,7 +118,7 @@ def newton(objective, parameters, *, max_iterations, tolerance):
                 return Solution(parameters, iteration, decrease < tolerance, "no step lowers the objective", parts)
         parameters, parts, gradient = trial, trial_parts, trial_gradient
         if decrease <= 1e-3 * tolerance**2 * max(abs(parts.total), 1.0):
-            return Solution(parameters, iteration, True, "converged", parts, preconditioner)
+            return Solution(parameters, iteration, True, "converged", parts)
     return Solution(parameters, max_iterations, False, "max_iter reached", parts)
 
 

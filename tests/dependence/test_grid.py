@@ -241,6 +241,40 @@ def test_parts_of_the_rows_that_add_their_tables_are_the_whole(attributes, measu
     assert_allclose(gradient, expected.gradient, rtol=1e-9, atol=1e-12 * np.abs(expected.gradient).max())
 
 
+@pytest.mark.parametrize("scale", [1.0, 2.0**-400])
+@pytest.mark.parametrize("measure", MEASURES)
+@pytest.mark.parametrize("options", [{}, {"statistic": "u"}, {"sample_weight": True}])
+def test_terms_without_rows_give_what_the_form_gives(measure, options, scale, rng):
+    """Rows a few at a time, for which others with equal attributes stand; by the weight of each profile."""
+    blocks, u = discrete(rng), scale * rng.gamma(3.0, size=N)
+    weights = rng.uniform(size=N) if options.get("sample_weight") else np.ones(N)
+    if options.get("sample_weight"):
+        options = {"sample_weight": weights}
+    form = bind_dependence(blocks, measure, method="grid", **options)
+    expected = form.evaluate(u, normalize=True)
+    if options.get("statistic") == "u":
+        terms = form.terms(np.unique(blocks.codes, return_index=True)[1])
+    else:
+        profiles = SensitiveBlocks(np.arange(blocks.n_profiles, dtype=np.int32), blocks.points, blocks.names)
+        of_profiles = bind_dependence(profiles, measure, method="grid", sample_weight=blocks.profile_weights(weights))
+        terms = of_profiles.terms(np.arange(blocks.n_profiles))
+    parts = [slice(0, 150), slice(150, 150), slice(150, N)]
+    rows = [terms.rows(blocks.codes[part], weights[part] / weights.sum()) for part in parts]
+    ends = np.array([terms.extent(u[part]) for part in parts])
+    lattice, exponent = terms.lattice(ends[:, 0].min(), ends[:, 1].max(), ends[:, 2].sum() / N)
+    masses = [terms.masses(u[part], own, lattice, exponent) for part, own in zip(parts, rows, strict=True)]
+    tables = [sum(found) for found in zip(*(table for table, _ in masses), strict=True)]
+    own = [sum(found) for found in zip(*(sums for _, sums in masses), strict=True)]
+    answer = terms.answer(lattice, exponent, tables, own, True)
+    assert_allclose(answer.whole_value(), expected.value, rtol=1e-10)
+    gradient = np.concatenate([answer.whole_gradient(u[part], own) for part, own in zip(parts, rows, strict=True)])
+    assert_allclose(gradient, expected.gradient, rtol=1e-8, atol=1e-11 * np.abs(expected.gradient).max())
+
+
+def test_shares_in_profiles_have_no_terms_without_rows(rng):
+    assert bind_dependence(ATTRIBUTES["soft"](rng), "ccdcov", method="grid").terms(np.arange(3)) is None
+
+
 def test_several_processes_need_the_grid(rng):
     for options in ({"method": "auto"}, {"method": "grid", "scale_invariant": True}):
         with pytest.raises(ValueError, match="rows in several processes need method='grid'"):

@@ -500,7 +500,11 @@ def test_labels_of_a_classifier(book):
     with pytest.raises(ValueError, match="two classes; found one class, 'yes'"):
         model.fit_blocks(ArrayBlocks(X[100:], y[100:], sensitive_features=gender[100:], rows=100))
     y[-1] = "maybe"
-    with pytest.raises(ValueError, match="binary classification"):
+    with pytest.raises(ValueError, match="binary classification is supported; found 3 labels"):
+        model.fit_blocks(ArrayBlocks(X, y, sensitive_features=gender, rows=100))
+    y[-2:] = "no"
+    y[-1] = "maybe"
+    with pytest.raises(ValueError, match="block 5: Only binary classification is supported; found 3 labels"):
         model.fit_blocks(ArrayBlocks(X, y, sensitive_features=gender, rows=100))
 
 
