@@ -3,7 +3,7 @@
 import hashlib
 import threading
 import warnings
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from itertools import pairwise
 
 import numpy as np
@@ -20,6 +20,8 @@ __all__ = ["CollectiveReduction", "DaskDCovXGBRegressor"]
 
 # A worker with fewer rows could not tell its share of a penalised fit from a mistake.
 _LEAST_ROWS = 4
+# Seconds between looks at the workers.
+_PATIENCE = 5
 
 
 class CollectiveReduction(Reduction):
@@ -188,17 +190,19 @@ def _fit_together(client, model, rows, encoded, name):
         )
         for position, (part, (address, info)) in enumerate(zip(_split(blocks, n_parts), workers, strict=False))
     ]
-    import_optional("distributed", name).wait(futures)
-    failures = [future.exception() for future in futures if future.status != "finished"]
-    if failures:
-        # That of a worker whose neighbour has gone says less than the neighbour's own.
-        error = min(failures, key=lambda failure: "collective" in str(failure))
+    addresses = [address for (address, _), _ in zip(workers, futures, strict=False)]
+    lost = _wait(client, futures, addresses, name)
+    failures = [future.exception() for future in futures if future.status == "error"]
+    if lost or failures:
         client.cancel(futures, force=True)
+        # That of a worker whose neighbour has gone says less than the neighbour's own.
+        error = min(failures, key=lambda failure: "collective" in str(failure), default=None)
         if isinstance(error, ValueError | TypeError) and not type(error).__module__.startswith("xgboost"):
             raise error
+        why = f"{', '.join(lost)} was lost" if lost else f"{type(error).__name__}: {error}"
         raise RuntimeError(
-            f"{name}: a worker failed in mid-fit ({type(error).__name__}: {error}); nothing was learnt. Fit again, "
-            "with more workers or fewer columns if it ran out of memory"
+            f"{name}: a worker failed in mid-fit ({why}); nothing was learnt. Fit again, with more workers or fewer "
+            "columns if it ran out of memory"
         ) from error
     outcomes = client.gather(futures)
     if len({digest for _, digest, _ in outcomes}) > 1:
@@ -206,6 +210,22 @@ def _fit_together(client, model, rows, encoded, name):
     for category, message in dict.fromkeys(outcomes[0][2]):
         warn_user(message, category)
     return outcomes[0][0]
+
+
+def _wait(client, futures, addresses, name):
+    """Wait for all tasks, or for a failure; addresses of workers that have gone, whose tasks would wait for ever."""
+    distributed = import_optional("distributed", name)
+    while True:
+        with suppress(TimeoutError):
+            distributed.wait(futures, timeout=_PATIENCE)
+            return []
+        known = client.scheduler_info(n_workers=-1)["workers"]
+        lost = [address for address in addresses if address not in known]
+        if lost or any(future.status == "error" for future in futures):
+            # What the others have to say.
+            with suppress(TimeoutError):
+                distributed.wait(futures, timeout=_PATIENCE)
+            return lost
 
 
 def _split(items, n_parts):

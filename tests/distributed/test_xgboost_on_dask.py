@@ -1,5 +1,10 @@
 """XGBoost over several workers is XGBoost in one process."""
 
+import os
+import signal
+import threading
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -138,3 +143,35 @@ def test_a_worker_that_fails_stops_the_others_xgb(book, cluster):
     with pytest.raises(RuntimeError, match=r"a worker failed in mid-fit \(XGBoostError: value -5 for Parameter"):
         wrapper.fit(*rows, **given)
     assert not hasattr(wrapper, "estimator_")
+
+
+@pytest.mark.slow
+def test_a_worker_that_is_killed_ends_the_fit_xgb(book):
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "memory_limit": None}
+    with (
+        dask.config.set(scheduler=None),
+        distributed.LocalCluster(processes=True, **options) as started,
+        distributed.Client(started) as client,
+    ):
+        rows, given = collections(book)
+        wrapper = DaskDCovXGBRegressor(model(strength=0, n_estimators=100_000))
+        pids = client.run(os.getpid)
+
+        def kill():
+            # Once both are at it.
+            for _ in range(600):
+                if all(any("_fit_part" in str(key) for key in keys) for keys in client.processing().values()):
+                    break
+                time.sleep(0.1)
+            time.sleep(1.0)
+            os.kill(pids[max(pids)], signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(RuntimeError, match=r"a worker failed in mid-fit \(tcp://.* was lost\); nothing was learnt"):
+            wrapper.fit(*rows, **given)
+        killer.join()
+        # The other one can go on.
+        found = DaskDCovXGBRegressor(model(strength=0)).fit(*rows, **given).estimator_
+    assert found.booster_.num_boosted_rounds() == ROUNDS["n_estimators"]
