@@ -173,7 +173,7 @@ class HalfSquaredError(PointwiseLoss):
 
     def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`."""
-        return float(reduction.add(np.array(probabilities @ (y - raw))))
+        return float(reduction.add(np.array(float(probabilities @ (y - raw)))))
 
 
 class HalfBinomialLoss(PointwiseLoss):
@@ -210,18 +210,18 @@ class HalfBinomialLoss(PointwiseLoss):
 
     def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`; the shift that balances the totals, by Newton steps within a bracket."""
-        target = float(reduction.add(np.array(probabilities @ y)))
+        target = float(reduction.add(np.array(float(probabilities @ y))))
         if not 0 < target < 1:
             return None
 
         def excess_slope(shift):
             response = expit(raw + shift)
-            sums = probabilities @ response, probabilities @ (response * (1.0 - response))
-            mean, slope = reduction.add(np.array(sums))
+            slope = float(probabilities @ (response * (1.0 - response)))
+            mean, slope = reduction.add(np.array([float(probabilities @ response), slope]))
             return mean - target, slope
 
         # With these shifts no probability is above, or below, the mean of y.
-        above, below = reduction.maximum(np.array([raw.max(), -raw.min()]))
+        above, below = reduction.maximum(np.array([float(raw.max()), -float(raw.min())]))
         lowest, highest = logit(target) - above, logit(target) + below
         return balancing_shift(excess_slope, lowest, highest, target)
 
@@ -350,8 +350,8 @@ class HalfTweedieLoss(PointwiseLoss):
         # Not finite where steps have been far too large: such a shift is taken for none.
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             mu = np.exp(raw)
-            observed = probabilities @ (y * self._power(mu, raw, 1 - self.power))
-            predicted = probabilities @ self._power(mu, raw, 2 - self.power)
+            observed = float(probabilities @ (y * self._power(mu, raw, 1 - self.power)))
+            predicted = float(probabilities @ self._power(mu, raw, 2 - self.power))
             observed, predicted = reduction.add(np.array([observed, predicted]))
             return float(np.log(observed / predicted))
 

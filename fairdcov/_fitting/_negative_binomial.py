@@ -76,11 +76,12 @@ class HalfNegativeBinomialLoss(PointwiseLoss):
 
     def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`; the root of the mean derivative, which rises with the shift."""
-        mean = float(reduction.add(np.array(probabilities @ y)))
-        # NaN has no place in a maximum; infinity is found on either side of it.
-        extremes = np.array([raw.max(), -raw.min(), y.max(), np.inf if np.isnan(raw).any() else 0.0])
-        above, below, most, undefined = reduction.maximum(np.where(np.isnan(extremes), np.inf, extremes))
-        if not (mean > 0 and np.isfinite([above, below, undefined]).all()):
+        mean = float(reduction.add(np.array(float(probabilities @ y))))
+        # Over several processes the maximum must not depend on where a NaN is: it counts as infinite.
+        highest, lowest = float(raw.max()), float(raw.min())
+        extremes = np.array([highest, -lowest, float(y.max())])
+        above, below, most = reduction.maximum(np.where(np.isnan(extremes), np.inf, extremes))
+        if not (mean > 0 and np.isfinite([above, below]).all()):
             return None
 
         def excess_slope(shift):
@@ -88,7 +89,7 @@ class HalfNegativeBinomialLoss(PointwiseLoss):
             inner, outer = expit(scaled) / self.dispersion, expit(-scaled)
             gradient = inner - y * outer
             slope = outer * inner * (1.0 + self.dispersion * y)
-            return reduction.add(np.array([probabilities @ gradient, probabilities @ slope]))
+            return reduction.add(np.array([float(probabilities @ gradient), float(probabilities @ slope)]))
 
         # Not above 0 where mu (1 + a mu) is nowhere above the mean of y; not below 0 where mu is nowhere below any y.
         lowest = np.log(2.0 * mean / (1.0 + np.sqrt(1.0 + 4.0 * self.dispersion * mean))) - above

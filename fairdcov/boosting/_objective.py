@@ -29,7 +29,7 @@ class BalancedObjective(RawObjective):
 
     def total(self, values):
         """Sum of ``values`` (n,) over all rows, by their probabilities."""
-        return float(self.reduction.add(np.array(self.probabilities @ values)))
+        return float(self.reduction.add(np.array(float(self.probabilities @ values))))
 
     def _loss(self, raw):
         value, gradient = super()._loss(raw)
@@ -91,7 +91,7 @@ class BalancedObjective(RawObjective):
     def _in_balance(self, gradient, raw, shift, strength):
         if shift and self._shift_moves_penalty(strength):
             weights = self.curvature(raw) * self.probabilities
-            pull, total = self.reduction.add(np.array([gradient.sum(), weights.sum()]))
+            pull, total = self.reduction.add(np.array([float(gradient.sum()), float(weights.sum())]))
             gradient -= pull / total * weights
         return gradient
 
