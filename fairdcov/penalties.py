@@ -36,6 +36,8 @@ from fairdcov.dependence import (
 )
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
+    MissingSensitiveFeaturesError,
+    SensitiveBlocks,
     SensitiveEncoder,
     check_encoder,
     check_sensitive_features,
@@ -44,7 +46,6 @@ from fairdcov.encoding import (
     warn_about_order,
     warn_of_attributes,
 )
-from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 __all__ = [
     "BoundDependence",
@@ -602,8 +603,11 @@ class Penalty(BaseEstimator):
         """
         raise NotImplementedError(f"{type(self).__name__} needs a method bind_attributes(attributes, probabilities)")
 
-    def _read(self, sensitive_features, sample_weight):
-        """The fitted encoder, the profiles, the weights of the rows (None where equal), and the weights as given."""
+    def _read(self, sensitive_features, sample_weight, *, shared=False):
+        """The fitted encoder, the profiles, the weights of the rows (None where equal), and the weights as given.
+
+        Where rows are ``shared`` with other processes, profiles that are given stay as they are: they are those of all.
+        """
         check_choice(self.scale, "scale", self._scales)
         weighted = check_flag(self.weighted, "weighted")
         if self.encoder is not None:
@@ -626,6 +630,8 @@ class Penalty(BaseEstimator):
             weights = None
         encoder = SensitiveEncoder() if self.encoder is None else clone(self.encoder)
         sensitive_features = given_to(encoder.fit_encode, sensitive_features)
+        if shared and isinstance(sensitive_features, SensitiveBlocks):
+            return encoder, sensitive_features, weights, given
         if weights is None or weights.all():
             blocks = encoder.fit_encode(sensitive_features, weights)
         else:
@@ -708,7 +714,8 @@ class DependencePenalty(Penalty):
             their attributes do not vary or their rows are too few (fewer than 2, for the U-statistic than 4); for a
             control feature that is a protected attribute.
         """
-        encoder, blocks, weights, given_weights = self._read(sensitive_features, sample_weight)
+        shared = reduction is not None
+        encoder, blocks, weights, given_weights = self._read(sensitive_features, sample_weight, shared=shared)
         strata = None
         if control_features is not None:
             warn_about_order(sensitive_features=sensitive_features, control_features=control_features)

@@ -13,6 +13,7 @@ import fairdcov.actuarial
 import fairdcov.boosting
 import fairdcov.calibration
 import fairdcov.datasets
+import fairdcov.distributed
 import fairdcov.inference
 import fairdcov.metrics
 import fairdcov.neural
@@ -61,6 +62,7 @@ def test_examples_are_found():
 # Packages of extras that the examples of a module need to run.
 NEEDED = {
     "fairdcov.boosting._lightgbm": "lightgbm",
+    "fairdcov.distributed": "dask",
     "fairdcov.linear_model._blocks.ParquetBlocks": "pyarrow",
     "fairdcov.neural": "torch",
     "fairdcov.plots": "matplotlib",
@@ -89,6 +91,7 @@ def public():
         fairdcov.boosting,
         fairdcov.datasets,
         fairdcov.dependence,
+        fairdcov.distributed,
         fairdcov.inference,
         fairdcov.linear_model,
         fairdcov.metrics,
@@ -132,6 +135,7 @@ def public_with_methods():
         fairdcov.boosting,
         fairdcov.calibration,
         fairdcov.datasets,
+        fairdcov.distributed,
         fairdcov.inference,
         fairdcov.linear_model,
         fairdcov.metrics,

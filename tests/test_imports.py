@@ -37,6 +37,7 @@ LEVELS = {
     "reference_prices": 8,
     "plots": 8,
     "report": 9,
+    "distributed": 9,
     "cli": 10,
 }
 # Narrower than their level: what a module must not import although its level would allow it.
@@ -47,6 +48,8 @@ KERNEL_PACKAGES = {"numpy"}
 CYTHON_PACKAGES = {"numpy", "cython", "libc"}
 # Slow to import, or optional: nobody pays for them before they are needed.
 HEAVY = {
+    "dask",
+    "distributed",
     "dcor",
     "fairlearn",
     "jinja2",

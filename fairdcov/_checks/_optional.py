@@ -12,6 +12,8 @@ _EXTRA_OF = {
     "xgboost": "boosting",
     "torch": "neural",
     "jinja2": "report",
+    "dask": "distributed",
+    "distributed": "distributed",
 }
 
 

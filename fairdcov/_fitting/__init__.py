@@ -23,7 +23,7 @@ from fairdcov._fitting._guard import (
     warn_of_level,
     warn_of_strength,
 )
-from fairdcov._fitting._losses import HalfSquaredError, HalfTweedieLoss, PointwiseLoss
+from fairdcov._fitting._losses import ONE_PROCESS, HalfSquaredError, HalfTweedieLoss, PointwiseLoss
 from fairdcov._fitting._objective import (
     CoefficientObjective,
     Parts,

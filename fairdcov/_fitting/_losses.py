@@ -10,8 +10,19 @@ import numpy as np
 from scipy.special import logit, xlogy
 
 from fairdcov._fitting._functions import functions_of
+from fairdcov.dependence import Reduction
 
-__all__ = ["HalfBinomialLoss", "HalfSquaredError", "HalfTweedieLoss", "PointwiseLoss", "balancing_shift"]
+__all__ = [
+    "ONE_PROCESS",
+    "HalfBinomialLoss",
+    "HalfSquaredError",
+    "HalfTweedieLoss",
+    "PointwiseLoss",
+    "balancing_shift",
+]
+
+# All rows are here.
+ONE_PROCESS = Reduction()
 
 # A total counts as balanced within this share of itself; bisection alone needs no more steps for that.
 _BALANCED = 1e-13
@@ -64,8 +75,11 @@ class PointwiseLoss(ABC):
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             return 2.0 * self.loss_gradient(y, self.intercept(prediction))[0]
 
-    def best_shift(self, y, raw, probabilities):
-        """What added to all raw predictions gives the lowest mean loss; None where nothing does or it is not known."""
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
+        """What added to all raw predictions gives the lowest mean loss; None where nothing does or it is not known.
+
+        Where processes share the rows, ``reduction`` adds up over them (``fairdcov.dependence.Reduction``).
+        """
         return
 
     def check_target(self, y):
@@ -158,9 +172,9 @@ class HalfSquaredError(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return mean
 
-    def best_shift(self, y, raw, probabilities):
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`."""
-        return float(probabilities @ (y - raw))
+        return float(reduction.add(np.array(float(probabilities @ (y - raw)))))
 
 
 class HalfBinomialLoss(PointwiseLoss):
@@ -197,19 +211,21 @@ class HalfBinomialLoss(PointwiseLoss):
         tiny = np.finfo(np.float64).tiny
         return -2.0 * (y * np.log(np.maximum(prediction, tiny)) + xlogy(1.0 - y, np.maximum(1.0 - prediction, tiny)))
 
-    def best_shift(self, y, raw, probabilities):
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`; the shift that balances the totals, by Newton steps within a bracket."""
-        target, expit = float(probabilities @ y), functions_of(raw).expit
+        target, expit = float(reduction.add(np.array(float(probabilities @ y)))), functions_of(raw).expit
         if not 0 < target < 1:
             return None
 
         def excess_slope(shift):
             response = expit(raw + shift)
             slope = float(probabilities @ (response * (1.0 - response)))
-            return float(probabilities @ response) - target, slope
+            mean, slope = reduction.add(np.array([float(probabilities @ response), slope]))
+            return mean - target, slope
 
         # With these shifts no probability is above, or below, the mean of y.
-        lowest, highest = float(logit(target) - float(raw.max())), float(logit(target) - float(raw.min()))
+        above, below = reduction.maximum(np.array([float(raw.max()), -float(raw.min())]))
+        lowest, highest = logit(target) - above, logit(target) + below
         return balancing_shift(excess_slope, lowest, highest, target)
 
     def check_target(self, y):
@@ -331,7 +347,7 @@ class HalfTweedieLoss(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return np.log(mean) if self.link == "log" else mean
 
-    def best_shift(self, y, raw, probabilities):
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`; with a log link and p = 1 the shift that balances the totals."""
         if self.link != "log":
             return None
@@ -339,7 +355,9 @@ class HalfTweedieLoss(PointwiseLoss):
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             mu = functions_of(raw).exp(raw)
             observed = float(probabilities @ (y * self._power(mu, raw, 1 - self.power)))
-            return float(np.log(observed / np.float64(probabilities @ self._power(mu, raw, 2 - self.power))))
+            predicted = float(probabilities @ self._power(mu, raw, 2 - self.power))
+            observed, predicted = reduction.add(np.array([observed, predicted]))
+            return float(np.log(observed / predicted))
 
     def _mu(self, raw, response=None):
         functions = functions_of(raw)

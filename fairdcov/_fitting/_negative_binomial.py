@@ -4,7 +4,7 @@ import numpy as np
 
 from fairdcov._checks import check_positive_number
 from fairdcov._fitting._functions import functions_of
-from fairdcov._fitting._losses import PointwiseLoss, balancing_shift
+from fairdcov._fitting._losses import ONE_PROCESS, PointwiseLoss, balancing_shift
 
 __all__ = ["HalfNegativeBinomialLoss"]
 
@@ -76,21 +76,24 @@ class HalfNegativeBinomialLoss(PointwiseLoss):
         """See :class:`PointwiseLoss`."""
         return np.log(mean)
 
-    def best_shift(self, y, raw, probabilities):
+    def best_shift(self, y, raw, probabilities, reduction=ONE_PROCESS):
         """See :class:`PointwiseLoss`; the root of the mean derivative, which rises with the shift."""
-        mean, functions = float(probabilities @ y), functions_of(raw)
-        expit = functions.expit
-        if not (mean > 0 and functions.isfinite(raw).all()):
+        mean, expit = float(reduction.add(np.array(float(probabilities @ y)))), functions_of(raw).expit
+        # Over several processes the maximum must not depend on where a NaN is: it counts as infinite.
+        highest, lowest = float(raw.max()), float(raw.min())
+        extremes = np.array([highest, -lowest, float(y.max())])
+        above, below, most = reduction.maximum(np.where(np.isnan(extremes), np.inf, extremes))
+        if not (mean > 0 and np.isfinite([above, below]).all()):
             return None
 
         def excess_slope(shift):
             scaled = raw + (shift + self._log_dispersion)
             inner, outer = expit(scaled) / self.dispersion, expit(-scaled)
             gradient = inner - y * outer
-            slope = probabilities @ (outer * inner * (1.0 + self.dispersion * y))
-            return float(probabilities @ gradient), float(slope)
+            slope = outer * inner * (1.0 + self.dispersion * y)
+            return reduction.add(np.array([float(probabilities @ gradient), float(probabilities @ slope)]))
 
         # Not above 0 where mu (1 + a mu) is nowhere above the mean of y; not below 0 where mu is nowhere below any y.
-        lowest = np.log(2.0 * mean / (1.0 + np.sqrt(1.0 + 4.0 * self.dispersion * mean))) - float(raw.max())
-        highest = np.log(float(y.max())) - float(raw.min())
+        lowest = np.log(2.0 * mean / (1.0 + np.sqrt(1.0 + 4.0 * self.dispersion * mean))) - above
+        highest = np.log(most) + below
         return balancing_shift(excess_slope, lowest, highest, mean / (1.0 + self.dispersion * mean))

@@ -75,10 +75,13 @@ class RawObjective:
         if self.penalty is None or strength == 0 or not np.isfinite(value):
             return value, 0.0, gradient
         prediction, chain = self._penalised(raw)
-        if not functions_of(prediction).isfinite(prediction).all():
+        if not self._is_finite(prediction):
             return value, np.nan, gradient
         penalty, slope = self.penalty.value_gradient(prediction)
         return value, penalty, gradient + strength * (slope * chain)
+
+    def _is_finite(self, prediction):
+        return bool(functions_of(prediction).isfinite(prediction).all())
 
     def _loss(self, raw):
         losses, gradient = self.loss.loss_gradient(self.y, self.whole(raw), self._target_terms)

@@ -4,14 +4,14 @@ import numbers
 from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.base import is_regressor
+from sklearn.base import clone, is_regressor
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.encoding import check_sensitive_features, read_sensitive_columns, select_rows, warn_about_order
 from fairdcov.exceptions import MissingSensitiveFeaturesError
-from fairdcov.penalties import bind_penalty
+from fairdcov.penalties import bind_penalty, resolve_penalty
 
 __all__ = ["TrainingData", "check_offset", "encode_binary_target", "read_evaluation_data", "read_training_data"]
 
@@ -47,6 +47,8 @@ class TrainingData:
         What the penalty conditions on.
     offset : (n,) float64 array or None
         Known part of the raw predictions.
+    shared_weight : float or None
+        Sum of the weights of all processes that share the rows; None where all rows are here.
     """
 
     X: object
@@ -56,11 +58,17 @@ class TrainingData:
     weighted: bool
     control_features: object = None
     offset: np.ndarray | None = None
+    shared_weight: float | None = None
+
+    @property
+    def total_weight(self):
+        """Sum of the weights of all rows, those of other processes too."""
+        return self.weights.sum() if self.shared_weight is None else self.shared_weight
 
     @property
     def probabilities(self):
-        """Row weights of sum 1, (n,)."""
-        return self.weights / self.weights.sum()
+        """Row weights, of sum 1 over all rows, (n,)."""
+        return self.weights / self.total_weight
 
     def part(self, keep):
         """Some of the rows, by a mask."""
@@ -75,13 +83,25 @@ class TrainingData:
             **people,
         )
 
-    def bind(self, penalty, *, penalised, n_threads=None):
-        """The penalty bound to these rows; None when it is not needed and there are no protected attributes."""
+    def bind(self, penalty, *, penalised, n_threads=None, reduction=None):
+        """The penalty bound to these rows; None when it is not needed and there are no protected attributes.
+
+        With a ``reduction`` the rows are those of one process of several, and the penalty goes by the grid.
+        """
         if self.sensitive_features is None and not penalised:
             return None
+        if reduction is not None:
+            penalty = resolve_penalty(penalty)
+            if getattr(penalty, "method", None) == "auto":
+                penalty = clone(penalty).set_params(method="grid")
         weights = self.weights if self.weighted else None
         return bind_penalty(
-            penalty, self.sensitive_features, weights, n_threads=n_threads, control_features=self.control_features
+            penalty,
+            self.sensitive_features,
+            weights,
+            n_threads=n_threads,
+            control_features=self.control_features,
+            reduction=reduction,
         )
 
 

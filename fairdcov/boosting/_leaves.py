@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from fairdcov._fitting import largest_sensible_strength
+from fairdcov._fitting import ONE_PROCESS, largest_sensible_strength
 
 __all__ = ["Leaves", "Refined", "refine_leaves", "spread_over"]
 
@@ -33,10 +33,15 @@ class Leaves:
     ----------
     nodes : (n, t) integer array
         The learner's number of the leaf of each row in each of t trees.
+    reduction : Reduction, optional
+        Over the processes that share the rows.
     """
 
-    def __init__(self, nodes):
-        self.numbers = [np.flatnonzero(np.bincount(column)) for column in nodes.T]
+    def __init__(self, nodes, reduction=ONE_PROCESS):
+        self._reduction = reduction
+        most = int(reduction.maximum(np.array(float(nodes.max(initial=0)))))
+        found = np.array([np.bincount(column, minlength=most + 1) for column in nodes.T], dtype=np.float64)
+        self.numbers = [np.flatnonzero(counts) for counts in reduction.maximum(found)]
         sizes = [len(numbers) for numbers in self.numbers]
         ends = np.cumsum(sizes)
         self._parts = [slice(end - size, end) for end, size in zip(ends, sizes, strict=True)]
@@ -75,7 +80,7 @@ class Leaves:
             table = np.bincount(cells, row_values, minlength=int(np.prod(sizes))).reshape(sizes)
             for axis, part in enumerate(parts):
                 sums[part] = table.sum(axis=tuple(other for other in range(len(sizes)) if other != axis))
-        return sums
+        return self._reduction.add(sums)
 
 
 def spread_over(nodes, moves):
@@ -185,14 +190,14 @@ def _descend(objective, raw, leaves, strength, values, unit, highest_loss, befor
     def value_gradient(point):
         moved = unit * point
         _, (loss, penalty, gradient) = objective.balanced_terms(raw + leaves.spread(moved), strength)
-        total = loss + strength * penalty
+        total, gradient = loss + strength * penalty, leaves.sums(gradient)
         if not np.isfinite(total) or not np.isfinite(gradient).all() or loss > highest_loss:
             # A wall that sends the search back.
             away = point - best["values"] / unit
             return 2.0 + float(away @ away), 2.0 * away
         if total < best["total"]:
             best.update(total=total, values=moved)
-        return total / before, unit * leaves.sums(gradient) / before
+        return total / before, unit * gradient / before
 
     with np.errstate(over="ignore", invalid="ignore"):
         options = {"maxiter": _ITERATIONS, "maxcor": _ITERATIONS, "ftol": 1e-9, "gtol": 0.0}

@@ -3,7 +3,7 @@
 import numpy as np
 
 from fairdcov._checks import import_optional
-from fairdcov._fitting import DeviceObjective, RawObjective, functions_of, penalty_on_device
+from fairdcov._fitting import ONE_PROCESS, DeviceObjective, RawObjective, penalty_on_device
 
 __all__ = ["BalancedObjective", "DeviceBalancedObjective"]
 
@@ -13,7 +13,38 @@ _SHARE_OF_BOUND = 0.25
 
 
 class BalancedObjective(RawObjective):
-    """A :class:`RawObjective` with a curvature, and with the shift of all raw predictions that is best for the loss."""
+    """A :class:`RawObjective` with a curvature, and with the shift of all raw predictions that is best for the loss.
+
+    Parameters
+    ----------
+    loss, y, probabilities, penalty, offset
+        As in :class:`RawObjective`; with rows in other processes too, the probabilities of all have sum 1.
+    reduction : Reduction, optional
+        Over the processes that share the rows: all of them then see the same loss and the same shifts, beside a penalty
+        that was bound with it.
+    """
+
+    def __init__(self, loss, y, probabilities, penalty=None, offset=None, reduction=None):
+        super().__init__(loss, y, probabilities, penalty, offset)
+        self.reduction = ONE_PROCESS if reduction is None else reduction
+
+    def total(self, values):
+        """Sum of ``values`` (n,) over all rows, by their probabilities."""
+        return float(self.reduction.add(np.array(float(self.probabilities @ values))))
+
+    def _loss(self, raw):
+        value, gradient = super()._loss(raw)
+        return float(self.reduction.add(np.array(value))), gradient
+
+    def _is_finite(self, prediction):
+        # What one process finds all have to know, for they go on together.
+        return not self.reduction.maximum(np.array(0.0 if super()._is_finite(prediction) else 1.0))
+
+    def constant(self):
+        """Raw prediction of the best constant model; what it adds to the offset where there is one."""
+        if self.offset is None:
+            return float(self.loss.intercept(self.total(self.y)))
+        return super().constant() if self.reduction is ONE_PROCESS else self.best_shift(np.zeros(len(self.y)))
 
     @property
     def host(self):
@@ -36,7 +67,7 @@ class BalancedObjective(RawObjective):
         prediction, chain = self._penalised(raw)
         response = None if self.penalty.scale == "link" else prediction
         curvature = self.curvature(raw, response) * self.probabilities
-        if not functions_of(prediction).isfinite(prediction).all():
+        if not self._is_finite(prediction):
             return value, np.nan, gradient, curvature
         penalty, slope, bend = self.penalty.value_gradient_curvature(prediction)
         # In place where an array is ours: at this length a new one costs more than the arithmetic.
@@ -70,7 +101,8 @@ class BalancedObjective(RawObjective):
     def _in_balance(self, gradient, raw, shift, strength):
         if shift and self._shift_moves_penalty(strength):
             weights = self.curvature(raw) * self.probabilities
-            gradient -= gradient.sum() / weights.sum() * weights
+            pull, total = self.reduction.add(np.array([float(gradient.sum()), float(weights.sum())]))
+            gradient -= pull / total * weights
         return gradient
 
     def best_shift(self, raw):
@@ -79,7 +111,7 @@ class BalancedObjective(RawObjective):
         It keeps totals in balance however far the penalty moves predictions, also where the penalty would gain from
         lower ones.
         """
-        shift = self.loss.best_shift(self.y, self.whole(raw), self.probabilities)
+        shift = self.loss.best_shift(self.y, self.whole(raw), self.probabilities, self.reduction)
         return shift if shift is not None and np.isfinite(shift) else 0.0
 
     def _shift_moves_penalty(self, strength):

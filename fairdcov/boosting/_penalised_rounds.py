@@ -216,7 +216,7 @@ class PenalisedRounds:
             nodes = self.grower.leaf_nodes(first)
             if nodes is None:
                 return None
-            self._leaves = Leaves(nodes)
+            self._leaves = Leaves(nodes, self.objective.reduction)
             self._watched_nodes = None if self.monitor is None else self.grower.leaf_nodes(first, monitored=True)
 
         def accepts(following, before):

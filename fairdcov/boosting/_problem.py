@@ -1,6 +1,7 @@
 """What the penalised boosters share: the fit in numbered stages, and the features that they take."""
 
 import numbers
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -127,6 +128,7 @@ class BoostingProblem:
         offset=None,
         eval_offset=None,
         callbacks=None,
+        reduction=None,
     ):
         # 1. Parameters.
         self.estimator = estimator
@@ -144,6 +146,8 @@ class BoostingProblem:
         check_choice(estimator.penalised_target, "penalised_target", ("unpenalised", "observed"))
         estimator._check_learner()
         penalised = any(strengths)
+        if reduction is not None and (eval_set is not None or control_features is not None):
+            raise ValueError("rows in several processes go without eval_set and control_features: leave them out")
 
         # 2. Data.
         loss = estimator._loss()
@@ -160,6 +164,8 @@ class BoostingProblem:
         )
         if data.offset is not None and not estimator._takes_offset:
             raise ValueError(f"{type(estimator).__name__} takes no offset: its unpenalised rounds would not see it")
+        if reduction is not None:
+            data = replace(data, shared_weight=float(reduction.add(np.array(data.weights.sum()))))
         monitored = read_evaluation_data(
             estimator,
             eval_set,
@@ -178,7 +184,8 @@ class BoostingProblem:
 
         # 3. What depends on the protected attributes alone.
         bind = partial(TrainingData.bind, penalty=estimator.penalty, penalised=penalised, n_threads=estimator.n_jobs)
-        self.objective = BalancedObjective(loss, data.y, data.probabilities, bind(data), data.offset)
+        penalty = bind(data, reduction=reduction)
+        self.objective = BalancedObjective(loss, data.y, data.probabilities, penalty, data.offset, reduction)
         monitor = None
         if monitored is not None:
             objective = RawObjective(loss, monitored.y, monitored.probabilities, bind(monitored), monitored.offset)
@@ -200,11 +207,11 @@ class BoostingProblem:
         if penalised and estimator.penalised_target == "unpenalised":
             raw = self.grower.raw()
             target = self.objective.response(raw + self.objective.best_shift(raw))
-        objective = BalancedObjective(loss, target, self.objective.probabilities, self.objective.penalty, data.offset)
+        objective = BalancedObjective(loss, target, self.objective.probabilities, penalty, data.offset, reduction)
         self.rounds = PenalisedRounds(
             estimator._objective_of_rounds(objective),
             self.grower,
-            data.weights.sum(),
+            data.total_weight,
             float(estimator.penalised_learning_rate),
             monitor,
         )
@@ -308,9 +315,9 @@ def _slack(objective):
     # Half the square of the miss on the link scale, times the curvature there.
     size = 1.0
     if link == "identity":
-        size = float(objective.probabilities @ objective.y**2)
+        size = objective.total(objective.y**2)
     elif link == "log":
-        size = float(objective.probabilities @ objective.curvature(np.full(len(objective.y), level)))
+        size = objective.total(objective.curvature(np.full(len(objective.y), level)))
     return size * _SHARE_MISSED**2 / 2
 
 

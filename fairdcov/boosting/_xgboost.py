@@ -303,7 +303,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         if family.xgboost is None:
             # It would stop by the metric of the objective above.
             parameters = {"disable_default_eval_metric": True, **bounds, **parameters}
-            custom["obj"] = own_gradients(objective, data.weights.sum())
+            custom["obj"] = own_gradients(objective, data.total_weight)
             custom["custom_metric"] = lambda raw, rows: ("loss", learners_loss(watched_objective, raw))
 
         def rows_of(part):

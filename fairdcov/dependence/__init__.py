@@ -6,7 +6,7 @@ U- and V-centring are self-adjoint projections. :func:`bind_dependence` computes
 view of the same thing. This is the only package that calls the kernels.
 """
 
-from fairdcov._kernels import ascending_order
+from fairdcov._kernels import Lattice, ascending_order
 from fairdcov.dependence._binding import GRID_SIZE, MEASURES, METHODS, bind_dependence
 from fairdcov.dependence._curvature import local_density
 from fairdcov.dependence._device import device_sweep

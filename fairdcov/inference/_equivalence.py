@@ -18,12 +18,12 @@ from fairdcov._checks import (
 )
 from fairdcov.encoding import (
     Attributes,
+    MissingSensitiveFeaturesError,
     certain_shares,
     check_sensitive_features,
     read_frame,
     warn_about_order,
 )
-from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.inference._decisions import decide
 from fairdcov.inference._distance_correlation import DistanceCorrelationGap
 from fairdcov.inference._families import Family, check_families, groupings, overall_outcome, result_rows, summary_of

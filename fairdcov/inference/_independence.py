@@ -22,14 +22,15 @@ from fairdcov._checks import (
 from fairdcov.dependence import MEASURES, METHODS, PermutableStrata, Strata, bind_dependence, permutable_dependence
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
+    MissingSensitiveFeaturesError,
     SensitiveBlocks,
+    SensitiveFeaturesWarning,
     SoftBlocks,
     check_sensitive_features,
     encode_attributes,
     select_rows,
     warn_about_order,
 )
-from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics import NullDistribution
 
 __all__ = ["IndependenceTestResult", "independence_test"]

@@ -13,8 +13,13 @@ from fairdcov._checks import (
     check_whole_number,
     is_constant,
 )
-from fairdcov.encoding import Attributes, describe_groups, warn_about_order, warn_of_attributes
-from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.encoding import (
+    Attributes,
+    MissingSensitiveFeaturesError,
+    describe_groups,
+    warn_about_order,
+    warn_of_attributes,
+)
 
 __all__ = [
     "GROUP_ARGUMENTS",

@@ -8,8 +8,7 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import check_consistent_rows, check_sample_weight, check_whole_number, documented
-from fairdcov.encoding import DEFAULT_GROUPS, Attributes, array_of_rows, as_given
-from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.encoding import DEFAULT_GROUPS, Attributes, MissingSensitiveFeaturesError, array_of_rows, as_given
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups, read_strata
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import bind_js_divergence, js_divergence

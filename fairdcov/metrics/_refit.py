@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 
 from fairdcov._checks import check_choice, check_positive_number, renamed_class
-from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.encoding import SensitiveFeaturesWarning
 
 __all__ = ["best_score_below", "fairest_within", "lowest_divergence_within"]
 

@@ -8,8 +8,7 @@ from sklearn.base import is_classifier
 from sklearn.utils.metadata_routing import MetadataRequest
 
 from fairdcov._checks import check_choice
-from fairdcov.encoding import given_to
-from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.encoding import MissingSensitiveFeaturesError, given_to
 from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import js_divergence
 from fairdcov.metrics._parity import demographic_parity_gap, ks_disparity, unfairness_ratio, wasserstein_disparity

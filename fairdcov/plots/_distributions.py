@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import is_classifier
 
-from fairdcov.encoding import Attributes
-from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.encoding import Attributes, SensitiveFeaturesWarning
 from fairdcov.metrics import densities_of_groups, group_predictions, js_divergence, null_distribution, predictions_of
 from fairdcov.plots._style import (
     axes_to_draw_on,

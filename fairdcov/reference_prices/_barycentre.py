@@ -21,11 +21,11 @@ from fairdcov._fitting import FAMILIES_BY_LOSS, explained_deviance
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
     Attributes,
+    MissingSensitiveFeaturesError,
     check_sensitive_features,
     take_rows,
     warn_about_order,
 )
-from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.reference_prices._features import PreparedRows, ProtectedColumns, validate_features, with_columns
 from fairdcov.reference_prices._learners import (
     check_classifier,

@@ -17,8 +17,13 @@ from fairdcov._checks import (
     check_whole_number,
 )
 from fairdcov.actuarial import balance_correction, metadata_for_fit
-from fairdcov.encoding import Attributes, check_sensitive_features, warn_about_order, warn_of_attributes
-from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.encoding import (
+    Attributes,
+    MissingSensitiveFeaturesError,
+    check_sensitive_features,
+    warn_about_order,
+    warn_of_attributes,
+)
 from fairdcov.reference_prices._features import ProtectedColumns, validate_features, with_columns
 
 __all__ = ["DiscriminationFreeRegressor"]

@@ -13,8 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._fitting import DevianceRegressor, explained_deviance
 from fairdcov.actuarial import metadata_for_fit
-from fairdcov.encoding import DEFAULT_GROUPS, Attributes, take_rows
-from fairdcov.exceptions import MissingSensitiveFeaturesError
+from fairdcov.encoding import DEFAULT_GROUPS, Attributes, MissingSensitiveFeaturesError, take_rows
 from fairdcov.reference_prices._features import PreparedRows, validate_features
 from fairdcov.reference_prices._unaware_features import UnawareFeatures
 

@@ -24,12 +24,12 @@ from fairdcov._checks import (
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
     Attributes,
+    MissingSensitiveFeaturesError,
     check_sensitive_features,
     level_text,
     take_rows,
     warn_about_order,
 )
-from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.reference_prices._features import validate_features, with_columns
 from fairdcov.reference_prices._learners import (
     check_classifier,

@@ -6,8 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fairdcov._checks import is_constant
-from fairdcov.encoding import level_text
-from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.encoding import SensitiveFeaturesWarning, level_text
 from fairdcov.inference import independence_test
 from fairdcov.metrics import js_divergence, null_distribution
 from fairdcov.report._dependence import OF_A_TEST, n_test_permutations, test_rows

@@ -13,6 +13,7 @@ from fairdcov.encoding import (
     DEFAULT_GROUPS,
     MAX_NUMERIC_LEVELS,
     Attributes,
+    MissingSensitiveFeaturesError,
     column_named,
     nearest_name,
     read_frame,
@@ -20,7 +21,6 @@ from fairdcov.encoding import (
     warn_about_order,
     with_probabilities,
 )
-from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.report._sample import AuditSample
 from fairdcov.report._tasks import TASKS, check_predictions, find_task
 

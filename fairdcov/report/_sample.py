@@ -10,8 +10,7 @@ import numpy as np
 from fairdcov._checks import is_constant
 from fairdcov.actuarial import exposure_bins
 from fairdcov.dependence import Strata, bind_dependence, bind_strata, gini_mean_difference
-from fairdcov.encoding import Attributes
-from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.encoding import Attributes, SensitiveFeaturesWarning
 from fairdcov.metrics import kernel_bandwidth
 from fairdcov.report._membership import Membership, Weighted
 from fairdcov.report._tasks import unit_deviance

@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 
-from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.encoding import SensitiveFeaturesWarning
 from fairdcov.metrics import tier_summary
 from fairdcov.report._differences import label_of, levels_of
 
