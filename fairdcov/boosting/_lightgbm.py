@@ -8,7 +8,14 @@ from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters
-from fairdcov.boosting._problem import BoostedClassifier, BoostedRegressor, learners_loss, own_gradients, step_bounds
+from fairdcov.boosting._problem import (
+    BoostedClassifier,
+    BoostedRegressor,
+    learners_loss,
+    own_gradients,
+    step_bounds,
+    threads_for,
+)
 
 __all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
 
@@ -268,7 +275,7 @@ class _LightGBMModel(PassThroughParameters):
         self.verbose = verbose
         self._set_further(lightgbm_parameters)
 
-    def _learner_parameters(self, seed):
+    def _learner_parameters(self, seed, X):
         parameters = {
             "boosting": self.boosting_type,
             "num_leaves": self.num_leaves,
@@ -282,7 +289,7 @@ class _LightGBMModel(PassThroughParameters):
             "colsample_bytree": self.colsample_bytree,
             "reg_alpha": self.reg_alpha,
             "reg_lambda": self.reg_lambda,
-            "num_threads": resolve_n_threads(self.n_jobs),
+            "num_threads": threads_for(self.n_jobs, X),
             "verbosity": 1 if self.verbose > 1 else -1,
             **self._family().parameter_of_learner(self),
             **self._further_parameters(),
@@ -301,7 +308,7 @@ class _LightGBMModel(PassThroughParameters):
 
     def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         lightgbm = import_optional("lightgbm", type(self).__name__)
-        parameters, known, loss = self._learner_parameters(seed), self._family().lightgbm, objective.loss
+        parameters, known, loss = self._learner_parameters(seed, data.X), self._family().lightgbm, objective.loss
         callbacks = list(callbacks)
 
         def rows_of(part, **options):

@@ -13,7 +13,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from fairdcov._checks import check_choice, check_positive_number, check_whole_number, fill_docstring, warn_user
+from fairdcov._checks import (
+    check_choice,
+    check_positive_number,
+    check_whole_number,
+    fill_docstring,
+    resolve_n_threads,
+    warn_user,
+)
 from fairdcov._fitting import (
     FIT_PARTS,
     BinaryClassifier,
@@ -39,6 +46,7 @@ __all__ = [
     "learners_loss",
     "own_gradients",
     "step_bounds",
+    "threads_for",
 ]
 
 # Both learners hold targets and weights in single precision.
@@ -49,6 +57,9 @@ _SHARE_MISSED = 8 * float(np.finfo(np.float32).eps)
 
 # On the link scale, before the learning rate.
 _LARGEST_LEAF = 2.0
+
+# Values of X for each thread of a learner, where the user does not say how many.
+_VALUES_OF_A_THREAD = 100_000
 
 
 def as_features(X):
@@ -86,6 +97,19 @@ def step_bounds(loss, parameters):
     if loss.link == "identity" or parameters.get("max_delta_step"):
         return {}
     return {"max_delta_step": _LARGEST_LEAF}
+
+
+def threads_for(n_jobs, X):
+    """Threads that grow trees on ``X``; for None no more than have something to do.
+
+    A tree on ten thousand rows is a matter of a millisecond in which threads wait for each other some hundred times:
+    where others keep the processors busy, each of these waits can take longer than the tree.
+    """
+    n_threads = resolve_n_threads(n_jobs)
+    if n_jobs is not None:
+        return n_threads
+    n_values = X.nnz if sp.issparse(X) else X.shape[0] * X.shape[1]
+    return max(1, min(n_threads, n_values // _VALUES_OF_A_THREAD))
 
 
 def own_gradients(objective, total_weight):

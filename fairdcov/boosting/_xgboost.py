@@ -9,7 +9,7 @@ from fairdcov._checks import import_optional, resolve_n_threads
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._parameters import PassThroughParameters
-from fairdcov.boosting._problem import BoostedRegressor, learners_loss, own_gradients, step_bounds
+from fairdcov.boosting._problem import BoostedRegressor, learners_loss, own_gradients, step_bounds, threads_for
 
 __all__ = ["DCovXGBRegressor"]
 
@@ -263,7 +263,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             "colsample_bytree": self.colsample_bytree,
             "reg_alpha": self.reg_alpha,
             "reg_lambda": self.reg_lambda,
-            "nthread": resolve_n_threads(self.n_jobs),
+            "nthread": threads_for(self.n_jobs, data.X),
             "verbosity": 2 if self.verbose > 1 else 0,
             **self._further_parameters(),
             **family.parameter_of_learner(self),

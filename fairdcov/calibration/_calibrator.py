@@ -645,15 +645,26 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             values = np.array(self.strengths, dtype=np.float64)
             return values if values[0] == 0 else np.append(0.0, values)
 
+        unpenalised = None
+
         def measure(strengths):
+            nonlocal unpenalised
             found = measure_fold(sweep, data, split, strengths, scorer, seed=self.random_state, **options)
-            return found["divergence"], np.quantile(found["permuted"], self.null_quantile, axis=1)
+            divergence, level = found["divergence"], np.quantile(found["permuted"], self.null_quantile, axis=1)
+            unpenalised = divergence[0], level[0]
+            return divergence, level
 
         found = find_range(measure)
         if found is None:
+            divergence, level = unpenalised
+            reason = "found no divergence at strength 0, where the predictions of the first fold are constant"
+            if divergence > 0:
+                reason = (
+                    f"found no strength that changes the divergence of the first fold, {divergence:.4g}, which is not "
+                    f"above its null level of {level:.4g} as it is"
+                )
             warnings.warn(
-                "strengths='auto' found no divergence at strength 0, where the predictions of the first fold are "
-                "constant: only that strength is measured; check the features, or pass strengths",
+                f"strengths='auto' {reason}: only strength 0 is measured; check the features, or pass strengths",
                 SensitiveFeaturesWarning,
                 stacklevel=3,
             )

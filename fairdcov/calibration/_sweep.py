@@ -315,14 +315,14 @@ def find_range(measure):
     Returns
     -------
     (float, float) or None
-        None when there is no divergence to be changed.
+        None when there is no divergence to be changed, or none above its null level and no strength that changes it.
 
     Raises
     ------
     ValueError
         When no strength changes anything.
     """
-    (start, at_one), (_, level) = measure([0.0, 1.0])
+    (start, at_one), (start_level, level) = measure([0.0, 1.0])
     if start == 0:
         return None
     low = high = 1.0
@@ -335,6 +335,8 @@ def find_range(measure):
                 break
             low = high
         else:
+            if start <= start_level:
+                return None
             raise ValueError(
                 f"strengths='auto' found no strength up to {high:g} that changes the divergence of "
                 f"{start:.4g}: pass strengths, and check that the penalty sees the groups' attributes"
