@@ -10,7 +10,7 @@ import pandas as pd
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.actuarial._experience import ALL, balance_table
-from fairdcov.encoding import DEFAULT_GROUPS, Attributes, as_given, level_text, select_rows, warn_about_order
+from fairdcov.encoding import DEFAULT_GROUPS, Attributes, given_to, level_text, select_rows, warn_about_order
 from fairdcov.metrics import ccdcov, divergence_summary, gini, js_divergence, mean_deviance
 
 __all__ = ["compare", "comparison_lines", "comparison_table", "dependence_text"]
@@ -90,7 +90,7 @@ def comparison_table(
     people = {"sensitive_features": sensitive_features, "control_features": control_features}
     warn_about_order(**given, sample_weight=sample_weight, **people)
     columns = {name: check_finite_vector(values, name) for name, values in given.items()}
-    people = {name: as_given(value) for name, value in people.items() if value is not None}
+    people = {name: given_to(None, value) for name, value in people.items() if value is not None}
     n_samples = len(columns["y_pred"])
     for name, values in {**columns, **people}.items():
         check_consistent_rows(n_samples, values, name, reference="y_pred")

@@ -1,5 +1,7 @@
 """LightGBM: how it grows trees on a given gradient, and the two estimators."""
 
+from contextlib import contextmanager
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -12,6 +14,7 @@ from fairdcov.boosting._problem import (
     BoostedClassifier,
     BoostedRegressor,
     learners_loss,
+    learners_names,
     own_gradients,
     step_bounds,
     threads_for,
@@ -21,6 +24,8 @@ __all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
 
 # What a finished booster is said to have been grown on, by its link, where that is not the name it was trained by.
 _OBJECTIVE_OF_LINK = {"identity": "regression", "log": "poisson", "logit": "binary sigmoid:1"}
+# Characters that JSON or LightGBM's text have a meaning for.
+_REFUSED_IN_NAMES = r"[\s\",:\[\]{}]+"
 # Leaves that were moved one by one would not keep these.
 _MONOTONE = {"monotone_constraints", "mc", "monotone_constraint", "monotonic_cst"}
 _REFUSED = {
@@ -213,6 +218,15 @@ def _result(data_name, metric, value):
     )
 
 
+@contextmanager
+def _named_errors(lightgbm):
+    """What LightGBM refuses as a ValueError, as it is for every other learner."""
+    try:
+        yield
+    except lightgbm.basic.LightGBMError as error:
+        raise ValueError(f"LightGBM refuses these parameters or this data: {error}") from error
+
+
 class _LightGBMModel(PassThroughParameters):
     """What the regressor and the classifier share."""
 
@@ -312,9 +326,13 @@ class _LightGBMModel(PassThroughParameters):
         callbacks = list(callbacks)
 
         def rows_of(part, **options):
+            names = learners_names(part.X, _REFUSED_IN_NAMES)
+            if names is not None:
+                options["feature_name"] = names
             return lightgbm.Dataset(part.X, part.y, weight=part.weights if part.weighted else None, **options)
 
-        train = rows_of(data, params=parameters).construct()
+        with _named_errors(lightgbm):
+            train = rows_of(data, params=parameters).construct()
         n_features = train.num_feature()
         tells_nothing = all(train.feature_num_bin(position) < 2 for position in range(n_features))
         watched = [] if monitored is None else [rows_of(monitored, reference=train)]
@@ -335,15 +353,16 @@ class _LightGBMModel(PassThroughParameters):
             parameters.setdefault("metric", "none")
         if self.early_stopping_rounds is not None:
             callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
-        booster = lightgbm.train(
-            {**parameters, "objective": learner_objective},
-            train,
-            self.n_estimators,
-            valid_sets=watched,
-            feval=metric,
-            callbacks=callbacks,
-            keep_training_booster=True,
-        )
+        with _named_errors(lightgbm):
+            booster = lightgbm.train(
+                {**parameters, "objective": learner_objective},
+                train,
+                self.n_estimators,
+                valid_sets=watched,
+                feval=metric,
+                callbacks=callbacks,
+                keep_training_booster=True,
+            )
         for _ in range(booster.current_iteration() - booster.best_iteration if booster.best_iteration > 0 else 0):
             booster.rollback_one_iter()
         if level is not None:

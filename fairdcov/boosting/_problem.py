@@ -1,6 +1,7 @@
 """What the penalised boosters share: the fit in numbered stages, and the features that they take."""
 
 import numbers
+import re
 from functools import partial
 from itertools import pairwise
 
@@ -44,6 +45,7 @@ __all__ = [
     "PenalisedBooster",
     "as_features",
     "learners_loss",
+    "learners_names",
     "own_gradients",
     "step_bounds",
     "threads_for",
@@ -97,6 +99,29 @@ def step_bounds(loss, parameters):
     if loss.link == "identity" or parameters.get("max_delta_step"):
         return {}
     return {"max_delta_step": _LARGEST_LEAF}
+
+
+def learners_names(X, refused):
+    """Names of the features as a learner takes them, a list of str; None where it has no names or takes them all.
+
+    Parameters
+    ----------
+    X : array or DataFrame
+        Features.
+    refused : str
+        Pattern of what no name may have for the learner: an underscore stands there in its place.
+    """
+    if not isinstance(X, pd.DataFrame):
+        return None
+    given = [str(name) for name in X.columns]
+    taken = [re.sub(refused, "_", name) for name in given]
+    if taken == given:
+        return None
+    # Two names may differ in nothing else.
+    return [
+        f"{name}_{position}" if taken.count(name) > 1 and name != was else name
+        for position, (name, was) in enumerate(zip(taken, given, strict=True))
+    ]
 
 
 def threads_for(n_jobs, X):

@@ -9,12 +9,20 @@ from fairdcov._checks import import_optional, resolve_n_threads
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._parameters import PassThroughParameters
-from fairdcov.boosting._problem import BoostedRegressor, learners_loss, own_gradients, step_bounds, threads_for
+from fairdcov.boosting._problem import (
+    BoostedRegressor,
+    learners_loss,
+    learners_names,
+    own_gradients,
+    step_bounds,
+    threads_for,
+)
 
 __all__ = ["DCovXGBRegressor"]
 
 # Of a booster grown on gradients of ours: how its sums become predictions.
 _OBJECTIVE_OF_LINK = {"identity": "reg:squarederror", "log": "count:poisson"}
+_REFUSED_IN_NAMES = r"[\[\]<]+"
 _REFUSED = {
     "eta": "use learning_rate and penalised_learning_rate",
     "obj": "the penalised rounds have their own objective",
@@ -286,7 +294,9 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             if part.offset is not None:
                 # They stand in the place of the base score, which predictions of other rows begin with.
                 margins = part.offset + loss.intercept(parameters["base_score"])
-            return xgboost.DMatrix(part.X, part.y, weight=weights, base_margin=margins, enable_categorical=True)
+            names = learners_names(part.X, _REFUSED_IN_NAMES)
+            options = {"enable_categorical": True, "feature_names": names}
+            return xgboost.DMatrix(part.X, part.y, weight=weights, base_margin=margins, **options)
 
         train = rows_of(data)
         watched = None if monitored is None else rows_of(monitored)
@@ -309,7 +319,9 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
     def _rows(self, X):
         """Features for predictions; XGBoost itself would read numbers as positions of categories."""
         xgboost = import_optional("xgboost", type(self).__name__)
-        rows = xgboost.DMatrix(self._features(X), enable_categorical=True, nthread=resolve_n_threads(self.n_jobs))
+        X, n_threads = self._features(X), resolve_n_threads(self.n_jobs)
+        names = learners_names(X, _REFUSED_IN_NAMES)
+        rows = xgboost.DMatrix(X, enable_categorical=True, feature_names=names, nthread=n_threads)
         fitted, found = (self.booster_.feature_types or [], rows.feature_types or [])
         for position, was in enumerate(fitted):
             now = found[position] if found else "float"
