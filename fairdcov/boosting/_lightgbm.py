@@ -218,6 +218,16 @@ def _result(data_name, metric, value):
     )
 
 
+def _tells_nothing(rows):
+    """Whether no feature of a constructed Dataset has two values to tell apart."""
+    return all(rows.feature_num_bin(position) < 2 for position in range(rows.num_feature()))
+
+
+def _nothing_to_learn(raw, rows):
+    """Gradients that no tree grows on."""
+    return np.zeros(len(raw)), np.ones(len(raw))
+
+
 @contextmanager
 def _named_errors(lightgbm):
     """What LightGBM refuses as a ValueError, as it is for every other learner."""
@@ -334,7 +344,7 @@ class _LightGBMModel(PassThroughParameters):
         with _named_errors(lightgbm):
             train = rows_of(data, params=parameters).construct()
         n_features = train.num_feature()
-        tells_nothing = all(train.feature_num_bin(position) < 2 for position in range(n_features))
+        tells_nothing = _tells_nothing(train)
         watched = [] if monitored is None else [rows_of(monitored, reference=train)]
         finished = known if known and loss.link != "logit" else _OBJECTIVE_OF_LINK[loss.link]
         # The best constant is the same for all families of a link; without a feature LightGBM takes no gradients.
@@ -374,6 +384,27 @@ class _LightGBMModel(PassThroughParameters):
         offsets = (data.offset, None if monitored is None else monitored.offset)
         rows = None if _MONOTONE & set(parameters) else (data.X, None if monitored is None else monitored.X)
         return LightGBMGrower(booster, finished, step_bounds(loss, parameters), offsets, rows)
+
+    def _continued(self, X, y):
+        lightgbm = import_optional("lightgbm", type(self).__name__)
+        parameters, loss, n_features = self._learner_parameters(None, X), self._loss(), X.shape[1]
+        finished = self._family().lightgbm or _OBJECTIVE_OF_LINK[loss.link]
+        names = learners_names(X, _REFUSED_IN_NAMES)
+        options = {} if names is None else {"feature_name": names}
+        with _named_errors(lightgbm):
+            # The predictions of the model are added to what has been constructed.
+            rows = lightgbm.Dataset(X, y, params=parameters, free_raw_data=False, **options).construct()
+            if _tells_nothing(rows):
+                return ConstantGrower(self.booster_, finished, n_features, len(y), 0)
+            booster = lightgbm.train(
+                {**parameters, "objective": _nothing_to_learn, "metric": "none"},
+                rows,
+                1,
+                init_model=self.booster_,
+                keep_training_booster=True,
+            )
+        rows = None if _MONOTONE & set(parameters) else (X, None)
+        return LightGBMGrower(booster, finished, step_bounds(loss, parameters), rows=rows)
 
     def __getstate__(self):
         """Attributes with the booster as LightGBM's text, so that a saved model holds no object of LightGBM."""

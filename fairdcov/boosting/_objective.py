@@ -4,11 +4,13 @@ import numpy as np
 
 from fairdcov._fitting import RawObjective
 
-__all__ = ["BalancedObjective"]
+__all__ = ["SHARE_OF_BOUND", "BalancedObjective", "loss_missed_by_rounding"]
 
 # Of the bound on the curvature of the penalty. It is for rows that move one by one; those of a leaf move together and
 # have mixed attributes, so that most of it cancels.
-_SHARE_OF_BOUND = 0.25
+SHARE_OF_BOUND = 0.25
+# Of a mean, by rounding in single precision.
+_SHARE_MISSED = 8 * float(np.finfo(np.float32).eps)
 
 
 class BalancedObjective(RawObjective):
@@ -35,7 +37,7 @@ class BalancedObjective(RawObjective):
         slope += gradient
         bend = bend * chain
         bend *= chain
-        bend *= _SHARE_OF_BOUND * strength
+        bend *= SHARE_OF_BOUND * strength
         bend += curvature
         return value, penalty, slope, bend
 
@@ -79,3 +81,15 @@ class BalancedObjective(RawObjective):
         if self.loss.link == "identity":
             return not self.penalty.shift_free
         return not (self.loss.link == "log" and self.penalty.scale_free)
+
+
+def loss_missed_by_rounding(objective):
+    """What a constant costs at most that is missed by rounding in single precision."""
+    link, level = objective.loss.link, objective.constant()
+    # Half the square of the miss on the link scale, times the curvature there.
+    size = 1.0
+    if link == "identity":
+        size = float(objective.probabilities @ objective.y**2)
+    elif link == "log":
+        size = float(objective.probabilities @ objective.curvature(np.full(len(objective.y), level)))
+    return size * _SHARE_MISSED**2 / 2

@@ -36,8 +36,9 @@ from fairdcov._fitting import (
     warn_of_level,
     warn_of_strength,
 )
-from fairdcov.boosting._objective import BalancedObjective
+from fairdcov.boosting._objective import BalancedObjective, loss_missed_by_rounding
 from fairdcov.boosting._penalised_rounds import Monitor, PenalisedRounds
+from fairdcov.boosting._product import ProductProblem
 
 __all__ = [
     "BoostedClassifier",
@@ -53,9 +54,6 @@ __all__ = [
 
 # Both learners hold targets and weights in single precision.
 _LEAST_NUMBER, _LARGEST_NUMBER = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
-
-# Of a mean, by rounding in single precision.
-_SHARE_MISSED = 8 * float(np.finfo(np.float32).eps)
 
 # On the link scale, before the learning rate.
 _LARGEST_LEAF = 2.0
@@ -240,7 +238,7 @@ class BoostingProblem:
         self.callbacks = list(callbacks or ())
         watched = None if monitor is None else monitor.objective
         self.grower = estimator._start(data, monitored, seed, self.callbacks, self.objective, watched)
-        self._guard = StrengthGuard(self.objective.constant_loss(), slack=_slack(self.objective))
+        self._guard = StrengthGuard(self.objective.constant_loss(), slack=loss_missed_by_rounding(self.objective))
         self._take_diverged_rounds_back()
         self.n_unpenalised = self.grower.n_trees()
 
@@ -350,18 +348,6 @@ class BoostingProblem:
         }
 
 
-def _slack(objective):
-    """What a constant costs at most that is missed by rounding in single precision."""
-    link, level = objective.loss.link, objective.constant()
-    # Half the square of the miss on the link scale, times the curvature there.
-    size = 1.0
-    if link == "identity":
-        size = float(objective.probabilities @ objective.y**2)
-    elif link == "log":
-        size = float(objective.probabilities @ objective.curvature(np.full(len(objective.y), level)))
-    return size * _SHARE_MISSED**2 / 2
-
-
 class PenalisedBooster(PenalisedEstimator):
     """Trees grown on ``mean loss + strength * penalty``, after an unpenalised booster.
 
@@ -378,6 +364,8 @@ class PenalisedBooster(PenalisedEstimator):
     }
 
     _problem_class = BoostingProblem
+    # What fits two of them with one penalty on the product of their predictions.
+    _product_problem = ProductProblem
     _learnt = "booster_"
     # Whether ``_start`` reckons with the offset of its rows, and ``raw`` of its grower leaves it out.
     _takes_offset = False
@@ -400,6 +388,27 @@ class PenalisedBooster(PenalisedEstimator):
         The objectives are of the rows to train on and of those to watch, for families that the learner does not have.
         """
         raise NotImplementedError
+
+    def _continued(self, X, y):
+        """A :class:`Grower` of further trees on this fitted, unpenalised model, on rows that may be others.
+
+        Gradients are ours, and what is known of the raw predictions beside the model is known to them.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features, from :meth:`_taken_features`.
+        y : (n,) float64 array
+            Targets, which no tree will be grown on.
+        """
+        raise NotImplementedError
+
+    def _taken_features(self, X):
+        """Features of any rows, checked, as the learner takes them."""
+        X = as_features(X)
+        if isinstance(X, pd.DataFrame):
+            return X
+        return _as_matrix(check_array(X, **{**self._input, "input_name": "X"}))
 
     # -- fit -----------------------------------------------------------------------------------------------------------
 

@@ -132,12 +132,17 @@ class XGBoostGrower(Grower):
         """A copy of the booster, with ``shift`` added to its raw predictions."""
         booster = self.booster.copy()
         if shift:
-            learner = json.loads(booster.save_config())["learner"]
-            # A list since XGBoost 3.1, on the scale of the target.
-            base_score = float(learner["learner_model_param"]["base_score"].strip("[]"))
+            base_score = _base_score(booster)
             shifted = base_score + shift if self._link == "identity" else base_score * np.exp(shift)
             booster.set_param({"base_score": shifted})
         return booster
+
+
+def _base_score(booster):
+    """What predictions begin with, on the scale of the target."""
+    learner = json.loads(booster.save_config())["learner"]
+    # A list since XGBoost 3.1.
+    return float(learner["learner_model_param"]["base_score"].strip("[]"))
 
 
 def _splits(booster, position):
@@ -315,6 +320,14 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         offsets = (data.offset, None if monitored is None else monitored.offset)
         moves_leaves = "monotone_constraints" not in parameters
         return XGBoostGrower(booster, train, watched, loss.link, bounds, offsets, moves_leaves)
+
+    def _continued(self, X, y):
+        xgboost = import_optional("xgboost", type(self).__name__)
+        booster, loss, further = self.booster_.copy(), self._loss(), self._further_parameters()
+        options = {"enable_categorical": True, "feature_names": learners_names(X, _REFUSED_IN_NAMES)}
+        rows = xgboost.DMatrix(X, y, **options)
+        moves_leaves = "monotone_constraints" not in further
+        return XGBoostGrower(booster, rows, None, loss.link, step_bounds(loss, further), moves_leaves=moves_leaves)
 
     def _rows(self, X):
         """Features for predictions; XGBoost itself would read numbers as positions of categories."""
