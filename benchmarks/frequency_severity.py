@@ -6,8 +6,8 @@ Fits a Poisson and a gamma model (boosters with --trees) on three random splits,
 strengths, and jointly with one penalty on their product. For every pair of models that were fitted apart it looks for
 the joint model of the same deviance (Poisson and gamma deviance, summed, per unit of exposure) and prints how much
 dependence its premium has beside theirs: distance covariance with the protected attributes, scale-free, net of its
-mean when the attributes are permuted. Deviance and dependence are once those of the policies held out, and once those of
-the policies of the fit, where the joint model is to be the best there is: --starts says whether it is, by fits that
+mean when the attributes are permuted. Deviance and dependence are once those of the policies held out, and once those
+of the policies of the fit, where the joint model is to be the best there is: --starts says whether it is, by fits that
 come from the unpenalised model at once, up a path of strengths, and down from a strong one.
 """
 
