@@ -47,6 +47,10 @@ def pg15training(random_state):
     return book.data, book.sensitive_features, np.asarray(book.exposure), np.asarray(book.claims, float), cost
 
 
+# By name, since processes of a pool know nothing of this module.
+BOOKS = {"motor": motor, "pg15training": pg15training}
+
+
 def design(data):
     """Splines of quantities and a column for each level."""
     quantities = list(data.select_dtypes("number"))
@@ -89,7 +93,7 @@ def models(trees):
 
 def split_book(book, seed, *, trees):
     """Features and policies, (X, (exposure, claims, cost, people)), of the fit and held out."""
-    data, people, exposure, claims, cost = globals()[book](seed)
+    data, people, exposure, claims, cost = BOOKS[book](seed)
     fitted, held = train_test_split(np.arange(len(cost)), test_size=0.3, random_state=seed)
     if trees:
         text = data.select_dtypes(exclude="number").columns
