@@ -27,7 +27,7 @@ from fairdcov._checks import (
 )
 from fairdcov._fitting import check_strengths
 from fairdcov.calibration._candidates import calibration_candidates
-from fairdcov.calibration._cost import cost_lines, cost_table
+from fairdcov.calibration._cost import cost_levels, cost_lines, cost_table
 from fairdcov.calibration._rules import RULES, apply_rule
 from fairdcov.calibration._sweep import (
     CalibrationData,
@@ -199,7 +199,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         permuted groups in each fold: about 0 where nothing differs), ``std_error_net_divergence``, ``mean_score``,
         ``std_error_score``, ``mean_gini`` (NaN for targets below 0), ``gini_kept`` (of the one at strength 0),
         ``premium_that_changes`` (absolute changes from strength 0, as a share of its total), ``exposure_that_changes``
-        (by over 10 %), ``actual_to_expected`` (m, l) of the ``levels`` [(attribute, level), ...], ``mean_explained``
+        (by over 10 %), ``actual_to_expected`` (m, l) of the ``levels_``, ``mean_explained``
         (by how much the mean score is above that of a constant prediction, the
         mean of y in the rows fitted: of a D^2 score, the share of the deviance that is explained), ``kept`` (the share
         of it that is left of the one at strength 0), ``null_mean``, ``null_level``, ``mean_fit_seconds`` (m,),
@@ -217,6 +217,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         words.
     group_labels_ : list of tuple
         Levels of the groups that are compared.
+    levels_ : list of tuple
+        Protected attribute and level, of each column of ``actual_to_expected``.
     n_splits_ : int
         Number of folds.
 
@@ -468,6 +470,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         self.best_estimator_ = model
         self.scorer_ = scorer
         self.group_labels_ = labels
+        self.levels_ = cost_levels([part["cost"] for part in found])
         self.n_splits_ = len(splits)
         for name in ("n_features_in_", "feature_names_in_", "classes_"):
             if hasattr(model, name):
@@ -766,7 +769,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     def cost_(self):
         """What the chosen strength costs, made of ``calibration_results_`` when it is asked for."""
         check_is_fitted(self, "calibration_results_")
-        return cost_table(self.calibration_results_, self.best_index_, "score")
+        return cost_table(self.calibration_results_, self.levels_, self.best_index_, "score")
 
     def summary(self):
         """What was chosen, and what that costs on the rows held out, in words.

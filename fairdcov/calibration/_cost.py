@@ -13,7 +13,7 @@ from fairdcov._checks import row_probabilities
 from fairdcov.encoding import level_text
 from fairdcov.metrics import gini
 
-__all__ = ["FoldCost", "cost_lines", "cost_table", "summarise_cost"]
+__all__ = ["FoldCost", "cost_levels", "cost_lines", "cost_table", "summarise_cost"]
 
 # A change of a premium that those who pay it will ask about.
 _LARGE_CHANGE = 0.1
@@ -105,6 +105,13 @@ def _as_numbers(y, model):
     return y if y.ndim == 1 and len(y) and np.isfinite(y).all() else None
 
 
+def cost_levels(found):
+    """Levels of the protected attributes in any fold, (attribute, level), those of the first attribute first."""
+    keys = list(dict.fromkeys(key for fold in found for key in fold["levels"]))
+    names = list(dict.fromkeys(name for name, _ in keys))
+    return sorted(keys, key=lambda key: names.index(key[0]))
+
+
 def summarise_cost(found, n_strengths):
     """Parts of the results of a calibration, of what :meth:`FoldCost.found` has in each fold."""
     folds = [{**fold, **{name: fold[name][:n_strengths] for name in ("gini", "change", "changed")}} for fold in found]
@@ -118,10 +125,7 @@ def summarise_cost(found, n_strengths):
         "premium_that_changes": _ratio(folds, "change", "premium"),
         "exposure_that_changes": _ratio(folds, "changed", "weight"),
     }
-    # Level after level of the first attribute, then of the next.
-    keys = list(dict.fromkeys(key for fold in folds for key in fold["levels"]))
-    names = list(dict.fromkeys(name for name, _ in keys))
-    keys.sort(key=lambda key: names.index(key[0]))
+    keys = cost_levels(found)
     ratios = np.full((n_strengths, len(keys)), np.nan)
     for column, key in enumerate(keys):
         actual, expected = 0.0, np.zeros(n_strengths)
@@ -132,7 +136,7 @@ def summarise_cost(found, n_strengths):
                 expected += fold["expected"][:n_strengths, position]
         if (expected > 0).all():
             ratios[:, column] = actual / expected
-    return {**results, "levels": keys, "actual_to_expected": ratios}
+    return {**results, "actual_to_expected": ratios}
 
 
 def _ratio(folds, name, total):
@@ -140,7 +144,7 @@ def _ratio(folds, name, total):
     return sum(fold[name] for fold in folds) / (total if total > 0 else np.nan)
 
 
-def cost_table(results, best, score_name):
+def cost_table(results, levels, best, score_name):
     """The chosen strength beside strength 0, a row for each measure."""
     rows = [
         (score_name, results["mean_score"][0], results["mean_score"][best], results["kept"][best]),
@@ -149,7 +153,7 @@ def cost_table(results, best, score_name):
         ("premium that changes", 0.0, results["premium_that_changes"][best], np.nan),
         (_LARGE, 0.0, results["exposure_that_changes"][best], np.nan),
     ]
-    for (name, level), ratios in zip(results["levels"], results["actual_to_expected"].T, strict=True):
+    for (name, level), ratios in zip(levels, results["actual_to_expected"].T, strict=True):
         rows.append((f"A/E of {name} {level_text(level)}", ratios[0], ratios[best], np.nan))
     table = pd.DataFrame(rows, columns=["measure", "no penalty", "chosen", "kept"])
     return table[np.isfinite(table["chosen"])].reset_index(drop=True)
