@@ -10,7 +10,7 @@ import pandas as pd
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.actuarial._experience import ALL, balance_table
-from fairdcov.encoding import DEFAULT_GROUPS, Attributes, as_given, level_text, select_rows, warn_about_order
+from fairdcov.encoding import DEFAULT_GROUPS, Attributes, given_to, level_text, select_rows, warn_about_order
 from fairdcov.metrics import ccdcov, divergence_summary, gini, js_divergence, mean_deviance
 
 __all__ = ["compare", "comparison_lines", "comparison_table", "dependence_text"]
@@ -60,7 +60,8 @@ def comparison_table(
         the prediction has. The measures: ``predicted total``; ``predicted / observed``; ``deviance``, the mean;
         ``explained deviance``, of the one of the observed mean; ``Gini``; with protected attributes ``dependence``
         (scale-free CCdCov), ``divergence`` (Jensen-Shannon, between their combinations, in bits), ``divergence,
-        standard error`` where it is known, and ``A/E`` of each level, actual to expected; ``premium that changes``,
+        standard error`` where it is known, and ``A/E`` of each level, actual to expected (of attributes known as
+        probabilities by the share that rows have in it); ``premium that changes``,
         the total of the absolute changes over the total of the baseline; and ``exposure that changes by over 10 %``.
         Measures that the values do not have, such as the deviance of claims of 0 for ``power=2``, are left out.
 
@@ -90,7 +91,7 @@ def comparison_table(
     people = {"sensitive_features": sensitive_features, "control_features": control_features}
     warn_about_order(**given, sample_weight=sample_weight, **people)
     columns = {name: check_finite_vector(values, name) for name, values in given.items()}
-    people = {name: as_given(value) for name, value in people.items() if value is not None}
+    people = {name: given_to(None, value) for name, value in people.items() if value is not None}
     n_samples = len(columns["y_pred"])
     for name, values in {**columns, **people}.items():
         check_consistent_rows(n_samples, values, name, reference="y_pred")
@@ -198,7 +199,11 @@ def _independence(first, second, y, exposure, people, bins):
         summaries = [divergence_summary(None, values, **groups) for values in both]
         rows.append(("divergence", *(summary.divergence for summary in summaries), np.nan))
         rows.append(("divergence, standard error", *(summary.standard_error for summary in summaries), np.nan))
-    if y is not None and not shares and min(values.min() for values in both) > 0:
+    if y is None or not min(values.min() for values in both) > 0:
+        return rows
+    if shares:
+        rows += _experience_by_share(both, y, exposure, Attributes.read(sensitive), bins)
+    else:
         tables = [
             balance_table(y, values, sensitive, sample_weight=exposure, bins=bins, interval="normal") for values in both
         ]
@@ -206,6 +211,20 @@ def _independence(first, second, y, exposure, people, bins):
             if before.level != ALL:
                 name = f"A/E of {before.factor} {level_text(before.level)}"
                 rows.append((name, before.actual_to_expected, after.actual_to_expected, np.nan))
+    return rows
+
+
+def _experience_by_share(both, y, exposure, attributes, bins):
+    """A/E of each level of attributes that are known as probabilities: each row counts by its share."""
+    shares, labels, names = attributes.memberships(bins, exposure)
+    totals = shares.T @ np.column_stack([exposure * values for values in (y, *both)])
+    rows = []
+    for position, name in enumerate(names):
+        levels = np.array([level_text(label[position]) for label in labels])
+        for level in dict.fromkeys(levels.tolist()):
+            actual, *expected = totals[levels == level].sum(axis=0)
+            if min(expected) > 0:
+                rows.append((f"A/E of {name} {level}", *(float(actual / value) for value in expected), np.nan))
     return rows
 
 

@@ -45,7 +45,7 @@ from fairdcov.actuarial._rating_input import (
 from fairdcov.actuarial._rating_levels import CategoryLevels, NumberLevels, category_text
 from fairdcov.encoding import (
     MISSING,
-    as_given,
+    given_to,
     nearest_name,
     read_frame,
     select_rows,
@@ -58,6 +58,8 @@ __all__ = ["RatingTable"]
 
 # Factor of the row with the base premium.
 _BASE = "(base premium)"
+# Of the variation of the model's premiums: a table that keeps less has another price for most.
+_LEAST_FIDELITY = 0.5
 _BY = ("by", "by_level", "by_lower", "by_upper")
 _COLUMNS = ("factor", "level", "lower", "upper", "relativity")
 
@@ -178,7 +180,8 @@ class RatingTable:
             Dependence measure; by default that of the model, or ``"ccdcov"`` for one that has none.
         strength : float or "auto", default="auto"
             Of the penalty. ``"auto"`` takes the least of a grid (quarters of a decade from 0.1) at which the table is
-            no more dependent than the model, 0 where it is not in the first place.
+            no more dependent than the model, or than the model's predictions in random order; 0 where it is not in the
+            first place.
         power : float, default=1.0
             Variance power of the deviance that relativities minimise and the comparison speaks of: 1 Poisson (every
             level in balance where no penalty is needed), between 1 and 2 Tweedie, 2 gamma.
@@ -199,6 +202,12 @@ class RatingTable:
             For a penalised model or a strength above 0 without ``sensitive_features``.
         TypeError
             For a classifier, and bins of categories.
+
+        Warns
+        -----
+        StrengthWarning
+            When no strength makes the table as independent as the model, and when the one that does leaves less than
+            half of the variation of the model's premiums.
 
         Notes
         -----
@@ -234,7 +243,7 @@ class RatingTable:
         names = columns_named(factors, frame.columns)
         bins = bins_by_name(bins, names, frame)
         weights = check_sample_weight(sample_weight, n_samples)
-        people = {name: as_given(value) for name, value in people.items() if value is not None}
+        people = {name: given_to(None, value) for name, value in people.items() if value is not None}
         if y is not None:
             y = check_finite_vector(y, "y")
         for name, value in {"y": y, **people}.items():
@@ -283,6 +292,14 @@ class RatingTable:
                 "the table depends more on the protected attributes than the model does "
                 f"({dependence_text(comparison)}) at every strength that was tried: let it have more relativities or "
                 "fewer columns, or pass a strength",
+                StrengthWarning,
+            )
+        fidelity = comparison.set_index("measure").loc["deviance from the model", "kept"]
+        if found.strength > 0 and fidelity < _LEAST_FIDELITY:
+            warn_user(
+                f"the table keeps {max(fidelity, 0.0):.0%} of the variation of the model's premiums: it takes a "
+                f"penalty of strength {found.strength:.3g} to be no more dependent than the model is. Let it have more "
+                "relativities, or pass a smaller strength",
                 StrengthWarning,
             )
         return cls(
@@ -529,7 +546,7 @@ class RatingTable:
         weights = check_sample_weight(sample_weight, len(premium))
         people = {"sensitive_features": sensitive_features, "control_features": control_features}
         warn_about_order(X=X, y=y, sample_weight=sample_weight, **people)
-        people = {name: as_given(value) for name, value in people.items() if value is not None}
+        people = {name: given_to(None, value) for name, value in people.items() if value is not None}
         keep = weights > 0
         for name, value in people.items():
             check_consistent_rows(len(premium), value, name)

@@ -28,7 +28,8 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
     random_state : int, RandomState or None, default=None
         Seed of <learner>.
     n_jobs : int, optional
-        Threads of <learner> and of the tile kernels; all available for None.
+        Threads of <learner> and of the tile kernels. All available for None, but of <learner>'s no more than one for
+        every 100,000 values of X while it trains: threads with little to do wait for each other.
     importance_type : <importances>
         Of ``feature_importances_``.
     sensitive_columns : list of str or int, optional

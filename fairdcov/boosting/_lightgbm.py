@@ -1,5 +1,7 @@
 """LightGBM: how it grows trees on a given gradient, and the two estimators."""
 
+from contextlib import contextmanager
+
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
@@ -8,12 +10,22 @@ from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._model_text import check_model_text
 from fairdcov.boosting._parameters import PassThroughParameters
-from fairdcov.boosting._problem import BoostedClassifier, BoostedRegressor, learners_loss, own_gradients, step_bounds
+from fairdcov.boosting._problem import (
+    BoostedClassifier,
+    BoostedRegressor,
+    learners_loss,
+    learners_names,
+    own_gradients,
+    step_bounds,
+    threads_for,
+)
 
 __all__ = ["DCovLGBMClassifier", "DCovLGBMRegressor"]
 
 # What a finished booster is said to have been grown on, by its link, where that is not the name it was trained by.
 _OBJECTIVE_OF_LINK = {"identity": "regression", "log": "poisson", "logit": "binary sigmoid:1"}
+# Characters that JSON or LightGBM's text have a meaning for.
+_REFUSED_IN_NAMES = r"[\s\",:\[\]{}]+"
 # Leaves that were moved one by one would not keep these.
 _MONOTONE = {"monotone_constraints", "mc", "monotone_constraint", "monotonic_cst"}
 _REFUSED = {
@@ -206,6 +218,25 @@ def _result(data_name, metric, value):
     )
 
 
+def _tells_nothing(rows):
+    """Whether no feature of a constructed Dataset has two values to tell apart."""
+    return all(rows.feature_num_bin(position) < 2 for position in range(rows.num_feature()))
+
+
+def _nothing_to_learn(raw, rows):
+    """Gradients that no tree grows on."""
+    return np.zeros(len(raw)), np.ones(len(raw))
+
+
+@contextmanager
+def _named_errors(lightgbm):
+    """What LightGBM refuses as a ValueError, as it is for every other learner."""
+    try:
+        yield
+    except lightgbm.basic.LightGBMError as error:
+        raise ValueError(f"LightGBM refuses these parameters or this data: {error}") from error
+
+
 class _LightGBMModel(PassThroughParameters):
     """What the regressor and the classifier share."""
 
@@ -268,7 +299,7 @@ class _LightGBMModel(PassThroughParameters):
         self.verbose = verbose
         self._set_further(lightgbm_parameters)
 
-    def _learner_parameters(self, seed):
+    def _learner_parameters(self, seed, X):
         parameters = {
             "boosting": self.boosting_type,
             "num_leaves": self.num_leaves,
@@ -282,7 +313,7 @@ class _LightGBMModel(PassThroughParameters):
             "colsample_bytree": self.colsample_bytree,
             "reg_alpha": self.reg_alpha,
             "reg_lambda": self.reg_lambda,
-            "num_threads": resolve_n_threads(self.n_jobs),
+            "num_threads": threads_for(self.n_jobs, X),
             "verbosity": 1 if self.verbose > 1 else -1,
             **self._family().parameter_of_learner(self),
             **self._further_parameters(),
@@ -301,15 +332,19 @@ class _LightGBMModel(PassThroughParameters):
 
     def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         lightgbm = import_optional("lightgbm", type(self).__name__)
-        parameters, known, loss = self._learner_parameters(seed), self._family().lightgbm, objective.loss
+        parameters, known, loss = self._learner_parameters(seed, data.X), self._family().lightgbm, objective.loss
         callbacks = list(callbacks)
 
         def rows_of(part, **options):
+            names = learners_names(part.X, _REFUSED_IN_NAMES)
+            if names is not None:
+                options["feature_name"] = names
             return lightgbm.Dataset(part.X, part.y, weight=part.weights if part.weighted else None, **options)
 
-        train = rows_of(data, params=parameters).construct()
+        with _named_errors(lightgbm):
+            train = rows_of(data, params=parameters).construct()
         n_features = train.num_feature()
-        tells_nothing = all(train.feature_num_bin(position) < 2 for position in range(n_features))
+        tells_nothing = _tells_nothing(train)
         watched = [] if monitored is None else [rows_of(monitored, reference=train)]
         finished = known if known and loss.link != "logit" else _OBJECTIVE_OF_LINK[loss.link]
         # The best constant is the same for all families of a link; without a feature LightGBM takes no gradients.
@@ -328,15 +363,16 @@ class _LightGBMModel(PassThroughParameters):
             parameters.setdefault("metric", "none")
         if self.early_stopping_rounds is not None:
             callbacks.append(lightgbm.early_stopping(self.early_stopping_rounds, verbose=False))
-        booster = lightgbm.train(
-            {**parameters, "objective": learner_objective},
-            train,
-            self.n_estimators,
-            valid_sets=watched,
-            feval=metric,
-            callbacks=callbacks,
-            keep_training_booster=True,
-        )
+        with _named_errors(lightgbm):
+            booster = lightgbm.train(
+                {**parameters, "objective": learner_objective},
+                train,
+                self.n_estimators,
+                valid_sets=watched,
+                feval=metric,
+                callbacks=callbacks,
+                keep_training_booster=True,
+            )
         for _ in range(booster.current_iteration() - booster.best_iteration if booster.best_iteration > 0 else 0):
             booster.rollback_one_iter()
         if level is not None:
@@ -348,6 +384,27 @@ class _LightGBMModel(PassThroughParameters):
         offsets = (data.offset, None if monitored is None else monitored.offset)
         rows = None if _MONOTONE & set(parameters) else (data.X, None if monitored is None else monitored.X)
         return LightGBMGrower(booster, finished, step_bounds(loss, parameters), offsets, rows)
+
+    def _continued(self, X, y):
+        lightgbm = import_optional("lightgbm", type(self).__name__)
+        parameters, loss, n_features = self._learner_parameters(None, X), self._loss(), X.shape[1]
+        finished = self._family().lightgbm or _OBJECTIVE_OF_LINK[loss.link]
+        names = learners_names(X, _REFUSED_IN_NAMES)
+        options = {} if names is None else {"feature_name": names}
+        with _named_errors(lightgbm):
+            # The predictions of the model are added to what has been constructed.
+            rows = lightgbm.Dataset(X, y, params=parameters, free_raw_data=False, **options).construct()
+            if _tells_nothing(rows):
+                return ConstantGrower(self.booster_, finished, n_features, len(y), 0)
+            booster = lightgbm.train(
+                {**parameters, "objective": _nothing_to_learn, "metric": "none"},
+                rows,
+                1,
+                init_model=self.booster_,
+                keep_training_booster=True,
+            )
+        rows = None if _MONOTONE & set(parameters) else (X, None)
+        return LightGBMGrower(booster, finished, step_bounds(loss, parameters), rows=rows)
 
     def __getstate__(self):
         """Attributes with the booster as LightGBM's text, so that a saved model holds no object of LightGBM."""

@@ -5,14 +5,31 @@ import numpy as np
 from fairdcov._checks import import_optional
 from fairdcov._fitting import ONE_PROCESS, DeviceObjective, RawObjective, penalty_on_device
 
-__all__ = ["BalancedObjective", "DeviceBalancedObjective"]
+__all__ = ["SHARE_OF_BOUND", "BalancedObjective", "DeviceBalancedObjective", "HostObjective", "loss_missed_by_rounding"]
 
 # Of the bound on the curvature of the penalty. It is for rows that move one by one; those of a leaf move together and
 # have mixed attributes, so that most of it cancels.
-_SHARE_OF_BOUND = 0.25
+SHARE_OF_BOUND = 0.25
+# Of a mean, by rounding in single precision.
+_SHARE_MISSED = 8 * float(np.finfo(np.float32).eps)
 
 
-class BalancedObjective(RawObjective):
+class HostObjective:
+    """What penalised rounds ask of an objective beside its terms, with all rows here and vectors of NumPy."""
+
+    reduction = ONE_PROCESS
+
+    @property
+    def host(self):
+        """The same objective for NumPy vectors."""
+        return self
+
+    def vector(self, values):
+        """Numbers of the rows as the objective takes them, (n,)."""
+        return values
+
+
+class BalancedObjective(HostObjective, RawObjective):
     """A :class:`RawObjective` with a curvature, and with the shift of all raw predictions that is best for the loss.
 
     Parameters
@@ -46,15 +63,6 @@ class BalancedObjective(RawObjective):
             return float(self.loss.intercept(self.total(self.y)))
         return super().constant() if self.reduction is ONE_PROCESS else self.best_shift(np.zeros(len(self.y)))
 
-    @property
-    def host(self):
-        """The same objective for NumPy vectors."""
-        return self
-
-    def vector(self, values):
-        """Numbers of the rows as the objective takes them, (n,)."""
-        return values
-
     def terms_curvature(self, raw, strength=0.0):
         """:meth:`terms` and a curvature (n,), never negative, for learners that divide the gradient by one.
 
@@ -76,7 +84,7 @@ class BalancedObjective(RawObjective):
         slope += gradient
         bend = bend * chain
         bend *= chain
-        bend *= _SHARE_OF_BOUND * strength
+        bend *= SHARE_OF_BOUND * strength
         bend += curvature
         return value, penalty, slope, bend
 
@@ -147,3 +155,15 @@ class DeviceBalancedObjective(DeviceObjective, BalancedObjective):
     def host(self):
         """The same objective for NumPy vectors."""
         return self._host
+
+
+def loss_missed_by_rounding(objective):
+    """What a constant costs at most that is missed by rounding in single precision."""
+    link, level = objective.loss.link, objective.constant()
+    # Half the square of the miss on the link scale, times the curvature there.
+    size = 1.0
+    if link == "identity":
+        size = objective.total(objective.y**2)
+    elif link == "log":
+        size = objective.total(objective.curvature(np.full(len(objective.y), level)))
+    return size * _SHARE_MISSED**2 / 2

@@ -1,6 +1,7 @@
 """What the penalised boosters share: the fit in numbered stages, and the features that they take."""
 
 import numbers
+import re
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -14,7 +15,14 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
-from fairdcov._checks import check_choice, check_positive_number, check_whole_number, fill_docstring, warn_user
+from fairdcov._checks import (
+    check_choice,
+    check_positive_number,
+    check_whole_number,
+    fill_docstring,
+    resolve_n_threads,
+    warn_user,
+)
 from fairdcov._fitting import (
     FIT_PARTS,
     BinaryClassifier,
@@ -29,8 +37,9 @@ from fairdcov._fitting import (
     warn_of_level,
     warn_of_strength,
 )
-from fairdcov.boosting._objective import BalancedObjective
+from fairdcov.boosting._objective import BalancedObjective, loss_missed_by_rounding
 from fairdcov.boosting._penalised_rounds import Monitor, PenalisedRounds
+from fairdcov.boosting._product import ProductProblem
 
 __all__ = [
     "BoostedClassifier",
@@ -38,18 +47,20 @@ __all__ = [
     "PenalisedBooster",
     "as_features",
     "learners_loss",
+    "learners_names",
     "own_gradients",
     "step_bounds",
+    "threads_for",
 ]
 
 # Both learners hold targets and weights in single precision.
 _LEAST_NUMBER, _LARGEST_NUMBER = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
-# Of a mean, by rounding in single precision.
-_SHARE_MISSED = 8 * float(np.finfo(np.float32).eps)
-
 # On the link scale, before the learning rate.
 _LARGEST_LEAF = 2.0
+
+# Values of X for each thread of a learner, where the user does not say how many.
+_VALUES_OF_A_THREAD = 100_000
 
 
 def as_features(X):
@@ -87,6 +98,42 @@ def step_bounds(loss, parameters):
     if loss.link == "identity" or parameters.get("max_delta_step"):
         return {}
     return {"max_delta_step": _LARGEST_LEAF}
+
+
+def learners_names(X, refused):
+    """Names of the features as a learner takes them, a list of str; None where it has no names or takes them all.
+
+    Parameters
+    ----------
+    X : array or DataFrame
+        Features.
+    refused : str
+        Pattern of what no name may have for the learner: an underscore stands there in its place.
+    """
+    if not isinstance(X, pd.DataFrame):
+        return None
+    given = [str(name) for name in X.columns]
+    taken = [re.sub(refused, "_", name) for name in given]
+    if taken == given:
+        return None
+    # Two names may differ in nothing else.
+    return [
+        f"{name}_{position}" if taken.count(name) > 1 and name != was else name
+        for position, (name, was) in enumerate(zip(taken, given, strict=True))
+    ]
+
+
+def threads_for(n_jobs, X):
+    """Threads that grow trees on ``X``; for None no more than have something to do.
+
+    A tree on ten thousand rows is a matter of a millisecond in which threads wait for each other some hundred times:
+    where others keep the processors busy, each of these waits can take longer than the tree.
+    """
+    n_threads = resolve_n_threads(n_jobs)
+    if n_jobs is not None:
+        return n_threads
+    n_values = X.nnz if sp.issparse(X) else X.shape[0] * X.shape[1]
+    return max(1, min(n_threads, n_values // _VALUES_OF_A_THREAD))
 
 
 def own_gradients(objective, total_weight):
@@ -198,7 +245,7 @@ class BoostingProblem:
         self.callbacks = list(callbacks or ())
         watched = None if monitor is None else monitor.objective
         self.grower = estimator._start(data, monitored, seed, self.callbacks, self.objective, watched)
-        self._guard = StrengthGuard(self.objective.constant_loss(), slack=_slack(self.objective))
+        self._guard = StrengthGuard(self.objective.constant_loss(), slack=loss_missed_by_rounding(self.objective))
         self._take_diverged_rounds_back()
         self.n_unpenalised = self.grower.n_trees()
 
@@ -309,18 +356,6 @@ class BoostingProblem:
         }
 
 
-def _slack(objective):
-    """What a constant costs at most that is missed by rounding in single precision."""
-    link, level = objective.loss.link, objective.constant()
-    # Half the square of the miss on the link scale, times the curvature there.
-    size = 1.0
-    if link == "identity":
-        size = objective.total(objective.y**2)
-    elif link == "log":
-        size = objective.total(objective.curvature(np.full(len(objective.y), level)))
-    return size * _SHARE_MISSED**2 / 2
-
-
 class PenalisedBooster(PenalisedEstimator):
     """Trees grown on ``mean loss + strength * penalty``, after an unpenalised booster.
 
@@ -337,6 +372,8 @@ class PenalisedBooster(PenalisedEstimator):
     }
 
     _problem_class = BoostingProblem
+    # What fits two of them with one penalty on the product of their predictions.
+    _product_problem = ProductProblem
     _learnt = "booster_"
     # Whether ``_start`` reckons with the offset of its rows, and ``raw`` of its grower leaves it out.
     _takes_offset = False
@@ -363,6 +400,27 @@ class PenalisedBooster(PenalisedEstimator):
         The objectives are of the rows to train on and of those to watch, for families that the learner does not have.
         """
         raise NotImplementedError
+
+    def _continued(self, X, y):
+        """A :class:`Grower` of further trees on this fitted, unpenalised model, on rows that may be others.
+
+        Gradients are ours, and what is known of the raw predictions beside the model is known to them.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or DataFrame, (n, p)
+            Features, from :meth:`_taken_features`.
+        y : (n,) float64 array
+            Targets, which no tree will be grown on.
+        """
+        raise NotImplementedError
+
+    def _taken_features(self, X):
+        """Features of any rows, checked, as the learner takes them."""
+        X = as_features(X)
+        if isinstance(X, pd.DataFrame):
+            return X
+        return _as_matrix(check_array(X, **{**self._input, "input_name": "X"}))
 
     # -- fit -----------------------------------------------------------------------------------------------------------
 

@@ -12,12 +12,20 @@ from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._objective import DeviceBalancedObjective
 from fairdcov.boosting._parameters import PassThroughParameters
-from fairdcov.boosting._problem import BoostedRegressor, learners_loss, own_gradients, step_bounds
+from fairdcov.boosting._problem import (
+    BoostedRegressor,
+    learners_loss,
+    learners_names,
+    own_gradients,
+    step_bounds,
+    threads_for,
+)
 
 __all__ = ["DCovXGBRegressor"]
 
 # Of a booster grown on gradients of ours: how its sums become predictions.
 _OBJECTIVE_OF_LINK = {"identity": "reg:squarederror", "log": "count:poisson"}
+_REFUSED_IN_NAMES = r"[\[\]<]+"
 _REFUSED = {
     "eta": "use learning_rate and penalised_learning_rate",
     "obj": "the penalised rounds have their own objective",
@@ -130,9 +138,7 @@ class XGBoostGrower(Grower):
         """A copy of the booster, with ``shift`` added to its raw predictions."""
         booster = self.booster.copy()
         if shift:
-            learner = json.loads(booster.save_config())["learner"]
-            # A list since XGBoost 3.1, on the scale of the target.
-            base_score = float(learner["learner_model_param"]["base_score"].strip("[]"))
+            base_score = _base_score(booster)
             shifted = base_score + shift if self._link == "identity" else base_score * np.exp(shift)
             booster.set_param({"base_score": shifted})
         return booster
@@ -147,6 +153,13 @@ def device_of(name):
     if not torch.cuda.is_available():
         return None
     return torch.device("cuda", int(number) if number else torch.cuda.current_device())
+
+
+def _base_score(booster):
+    """What predictions begin with, on the scale of the target."""
+    learner = json.loads(booster.save_config())["learner"]
+    # A list since XGBoost 3.1.
+    return float(learner["learner_model_param"]["base_score"].strip("[]"))
 
 
 def _splits(booster, position):
@@ -288,7 +301,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             "colsample_bytree": self.colsample_bytree,
             "reg_alpha": self.reg_alpha,
             "reg_lambda": self.reg_lambda,
-            "nthread": resolve_n_threads(self.n_jobs),
+            "nthread": threads_for(self.n_jobs, data.X),
             "verbosity": 2 if self.verbose > 1 else 0,
             **self._further_parameters(),
             **family.parameter_of_learner(self),
@@ -311,7 +324,9 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
             if part.offset is not None:
                 # They stand in the place of the base score, which predictions of other rows begin with.
                 margins = part.offset + loss.intercept(parameters["base_score"])
-            return xgboost.DMatrix(part.X, part.y, weight=weights, base_margin=margins, enable_categorical=True)
+            names = learners_names(part.X, _REFUSED_IN_NAMES)
+            options = {"enable_categorical": True, "feature_names": names}
+            return xgboost.DMatrix(part.X, part.y, weight=weights, base_margin=margins, **options)
 
         train = rows_of(data)
         watched = None if monitored is None else rows_of(monitored)
@@ -331,10 +346,20 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         moves_leaves = "monotone_constraints" not in parameters
         return XGBoostGrower(booster, train, watched, loss.link, bounds, offsets, moves_leaves)
 
+    def _continued(self, X, y):
+        xgboost = import_optional("xgboost", type(self).__name__)
+        booster, loss, further = self.booster_.copy(), self._loss(), self._further_parameters()
+        options = {"enable_categorical": True, "feature_names": learners_names(X, _REFUSED_IN_NAMES)}
+        rows = xgboost.DMatrix(X, y, **options)
+        moves_leaves = "monotone_constraints" not in further
+        return XGBoostGrower(booster, rows, None, loss.link, step_bounds(loss, further), moves_leaves=moves_leaves)
+
     def _rows(self, X):
         """Features for predictions; XGBoost itself would read numbers as positions of categories."""
         xgboost = import_optional("xgboost", type(self).__name__)
-        rows = xgboost.DMatrix(self._features(X), enable_categorical=True, nthread=resolve_n_threads(self.n_jobs))
+        X, n_threads = self._features(X), resolve_n_threads(self.n_jobs)
+        names = learners_names(X, _REFUSED_IN_NAMES)
+        rows = xgboost.DMatrix(X, enable_categorical=True, feature_names=names, nthread=n_threads)
         fitted, found = (self.booster_.feature_types or [], rows.feature_types or [])
         for position, was in enumerate(fitted):
             now = found[position] if found else "float"

@@ -27,6 +27,7 @@ from fairdcov._checks import (
 )
 from fairdcov._fitting import check_strengths
 from fairdcov.calibration._candidates import calibration_candidates
+from fairdcov.calibration._cost import cost_levels, cost_lines, cost_table
 from fairdcov.calibration._rules import RULES, apply_rule
 from fairdcov.calibration._sweep import (
     CalibrationData,
@@ -196,7 +197,10 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
     calibration_results_ : dict of arrays
         ``strengths`` (m,), ``mean_divergence``, ``std_error_divergence``, ``mean_net_divergence`` (less its mean under
         permuted groups in each fold: about 0 where nothing differs), ``std_error_net_divergence``, ``mean_score``,
-        ``std_error_score``, ``mean_explained`` (by how much the mean score is above that of a constant prediction, the
+        ``std_error_score``, ``mean_gini`` (NaN for targets below 0), ``gini_kept`` (of the one at strength 0),
+        ``premium_that_changes`` (absolute changes from strength 0, as a share of its total), ``exposure_that_changes``
+        (by over 10 %), ``actual_to_expected`` (m, l) of the ``levels_``, ``mean_explained``
+        (by how much the mean score is above that of a constant prediction, the
         mean of y in the rows fitted: of a D^2 score, the share of the deviance that is explained), ``kept`` (the share
         of it that is left of the one at strength 0), ``null_mean``, ``null_level``, ``mean_fit_seconds`` (m,),
         ``fold_divergence`` and ``fold_score`` (m, folds times seeds), ``fold_constant_score`` (folds times seeds,).
@@ -204,9 +208,17 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         strength 0 explains nothing.
     candidates_ : DataFrame
         All models that were tried, a row for each strength: ``estimator``, ``strength``, ``rule``, ``score``, ``kept``,
-        ``divergence``, ``net_divergence``, ``null_level``, standard errors, ``seconds`` of a fit and ``chosen``.
+        ``gini_kept``, ``premium_that_changes``, ``divergence``, ``net_divergence``, ``null_level``, standard errors,
+        ``seconds`` of a fit and ``chosen``.
+    cost_ : DataFrame
+        What the chosen strength costs on the rows held out: rows by ``measure`` (the score, ``Gini``, ``divergence``,
+        ``premium that changes``, ``exposure that changes by over 10 %``, and ``A/E`` of each level of each protected
+        attribute, actual over expected), columns ``no penalty``, ``chosen`` and ``kept``. :meth:`summary` has it in
+        words.
     group_labels_ : list of tuple
         Levels of the groups that are compared.
+    levels_ : list of tuple
+        Protected attribute and level, of each column of ``actual_to_expected``.
     n_splits_ : int
         Number of folds.
 
@@ -458,6 +470,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         self.best_estimator_ = model
         self.scorer_ = scorer
         self.group_labels_ = labels
+        self.levels_ = cost_levels([part["cost"] for part in found])
         self.n_splits_ = len(splits)
         for name in ("n_features_in_", "feature_names_in_", "classes_"):
             if hasattr(model, name):
@@ -645,15 +658,26 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             values = np.array(self.strengths, dtype=np.float64)
             return values if values[0] == 0 else np.append(0.0, values)
 
+        unpenalised = None
+
         def measure(strengths):
+            nonlocal unpenalised
             found = measure_fold(sweep, data, split, strengths, scorer, seed=self.random_state, **options)
-            return found["divergence"], np.quantile(found["permuted"], self.null_quantile, axis=1)
+            divergence, level = found["divergence"], np.quantile(found["permuted"], self.null_quantile, axis=1)
+            unpenalised = divergence[0], level[0]
+            return divergence, level
 
         found = find_range(measure)
         if found is None:
+            divergence, level = unpenalised
+            reason = "found no divergence at strength 0, where the predictions of the first fold are constant"
+            if divergence > 0:
+                reason = (
+                    f"found no strength that changes the divergence of the first fold, {divergence:.4g}, which is not "
+                    f"above its null level of {level:.4g} as it is"
+                )
             warnings.warn(
-                "strengths='auto' found no divergence at strength 0, where the predictions of the first fold are "
-                "constant: only that strength is measured; check the features, or pass strengths",
+                f"strengths='auto' {reason}: only strength 0 is measured; check the features, or pass strengths",
                 SensitiveFeaturesWarning,
                 stacklevel=3,
             )
@@ -740,6 +764,29 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         """All models that were tried, made of ``calibration_results_`` when it is asked for."""
         check_is_fitted(self, "calibration_results_")
         return calibration_candidates(self)
+
+    @property
+    def cost_(self):
+        """What the chosen strength costs, made of ``calibration_results_`` when it is asked for."""
+        check_is_fitted(self, "calibration_results_")
+        return cost_table(self.calibration_results_, self.levels_, self.best_index_, "score")
+
+    def summary(self):
+        """What was chosen, and what that costs on the rows held out, in words.
+
+        Returns
+        -------
+        str
+        """
+        check_is_fitted(self, "calibration_results_")
+        results, best = self.calibration_results_, self.best_index_
+        rule = self.rule if isinstance(self.rule, str) else getattr(self.rule, "__name__", repr(self.rule))
+        first = (
+            f"strength {self.best_strength_:g} by rule {rule}, of {len(results['strengths'])}: divergence "
+            f"{results['mean_divergence'][0]:.4g} -> {results['mean_divergence'][best]:.4g} (null level "
+            f"{results['null_level'][best]:.4g})"
+        )
+        return "\n".join([first, *cost_lines(self.cost_)])
 
     # -- the fitted model ---------------------------------------------------------------------------------------------
 

@@ -28,6 +28,8 @@ def calibration_candidates(calibrator):
             "score": results["mean_score"],
             "score_std_error": results["std_error_score"],
             "kept": results["kept"],
+            "gini_kept": results["gini_kept"],
+            "premium_that_changes": results["premium_that_changes"],
             "divergence": results["mean_divergence"],
             "divergence_std_error": results["std_error_divergence"],
             "net_divergence": results["mean_net_divergence"],

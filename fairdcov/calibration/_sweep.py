@@ -15,6 +15,7 @@ from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 
+from fairdcov.calibration._cost import FoldCost, summarise_cost
 from fairdcov.calibration._stand_in import predicting_once, score_of_constant
 from fairdcov.encoding import given_to, take_rows
 from fairdcov.exceptions import SensitiveFeaturesWarning, StrengthWarning
@@ -216,12 +217,12 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
 
     ``divergence``, its values under permuted groups in ``permuted``, ``score``, ``seconds``, and ``capped``, whether
     the model goes by a smaller strength than the one asked for; ``constant_score`` is one number, the score of the
-    constant prediction. All strengths are compared with the same permutations, so that the null level is a smooth
-    function of the strength.
+    constant prediction, and ``cost`` what :class:`FoldCost` has found. All strengths are compared with the same
+    permutations, so that the null level is a smooth function of the strength.
     """
     fitted, held = (data.part(rows) for rows in split)
     score_params = _handed_to(scorer, held.score_params)
-    rows, prepared = [], None
+    rows, prepared, cost = [], None, None
     start = time.perf_counter()
     with warnings.catch_warnings():
         # Groups too small to compare have been reported for all folds together.
@@ -237,10 +238,14 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
                     model, scorer, fitted.y, fitted.sample_weight, (prepared, held.y), score_params
                 )
             model = predicting_once(model, prepared, held.predict_params)
+            predictions = predictions_of(model, prepared)
+            if cost is None:
+                cost = FoldCost(held.y, model, held.attributes, divergence["bins"], held.sample_weight)
+            cost.add(predictions)
             null = null_distribution(
                 js_divergence,
                 None,
-                predictions_of(model, prepared),
+                predictions,
                 sensitive_features=held.attributes,
                 sample_weight=held.sample_weight,
                 n_permutations=n_permutations,
@@ -261,7 +266,7 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
                 report()
             start = time.perf_counter()
     found = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return found | {"constant_score": constant_score}
+    return found | {"constant_score": constant_score, "cost": cost.found()}
 
 
 def summarise_folds(strengths, found, n_seeds, null_quantile):
@@ -269,7 +274,8 @@ def summarise_folds(strengths, found, n_seeds, null_quantile):
 
     Seeds share the rows of their fold: they are averaged first, and the standard errors are those over the folds.
     """
-    folds = {name: np.stack([part[name] for part in found], axis=-1) for name in found[0]}
+    names = [name for name in found[0] if name != "cost"]
+    folds = {name: np.stack([part[name] for part in found], axis=-1) for name in names}
     # Of the strengths measured those up to the end of the grid.
     folds = {name: values if values.ndim == 1 else values[: len(strengths)] for name, values in folds.items()}
     # A draw of the mean divergence under permuted groups is the mean over the folds of one draw each.
@@ -295,6 +301,7 @@ def summarise_folds(strengths, found, n_seeds, null_quantile):
         "std_error_score": score_error,
         "mean_explained": explained,
         "kept": explained / explained[0] if explained[0] > 0 else np.full(len(strengths), np.nan),
+        **summarise_cost([part["cost"] for part in found], len(strengths)),
         "null_mean": null.mean(axis=1),
         "null_level": np.quantile(null, null_quantile, axis=1),
         "mean_fit_seconds": folds["seconds"].mean(axis=1),
@@ -315,14 +322,14 @@ def find_range(measure):
     Returns
     -------
     (float, float) or None
-        None when there is no divergence to be changed.
+        None when there is no divergence to be changed, or none above its null level and no strength that changes it.
 
     Raises
     ------
     ValueError
         When no strength changes anything.
     """
-    (start, at_one), (_, level) = measure([0.0, 1.0])
+    (start, at_one), (start_level, level) = measure([0.0, 1.0])
     if start == 0:
         return None
     low = high = 1.0
@@ -335,6 +342,8 @@ def find_range(measure):
                 break
             low = high
         else:
+            if start <= start_level:
+                return None
             raise ValueError(
                 f"strengths='auto' found no strength up to {high:g} that changes the divergence of "
                 f"{start:.4g}: pass strengths, and check that the penalty sees the groups' attributes"

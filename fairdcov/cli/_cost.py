@@ -28,9 +28,9 @@ def compare_rows(first, second, rows, bins, family, options, **given):
     )
 
 
-def cost_of_penalty(before, after, rows, bins, family, options):
+def cost_of_penalty(before, after, rows, bins, family, options, penalty):
     """Table of the model without and with penalty on some rows, as cost.csv has it."""
-    return compare_rows(before, after, rows, bins, family, options, names=("no penalty", options.penalty), changes=True)
+    return compare_rows(before, after, rows, bins, family, options, names=("no penalty", penalty), changes=True)
 
 
 def print_cost(cost):
@@ -59,6 +59,6 @@ def print_cost(cost):
         say_notes(
             [
                 "the chosen model explains nothing of the rows held back: their mean would predict them as well. Take "
-                "a smaller strength (--strengths), or a rule that minds what is kept (--rule score_budget or elbow)"
+                "a smaller strength, or a rule that minds what is kept (--rule score_budget or elbow of fairdcov fit)"
             ]
         )

@@ -19,6 +19,7 @@ from fairdcov import (
 )
 from fairdcov._checks import import_optional
 from fairdcov.cli._calibration import Rows, calibrate, calibration_table, calibration_text
+from fairdcov.cli._cost import cost_of_penalty, print_cost
 from fairdcov.cli._experience import crossed_strata
 from fairdcov.cli._models import FAMILIES, PENALTIES, build_model
 from fairdcov.cli._output import check_output_folder, output_folder
@@ -80,6 +81,11 @@ def split(book, seed):
     return train_test_split(np.arange(len(strata)), test_size=0.2, random_state=seed, stratify=strata)
 
 
+def age_bins(rows):
+    """How the protected ages are cut, where there are any."""
+    return {"age": list(AGE_EDGES)} if "age" in rows.sensitive else None
+
+
 def calibrate_measure(measure, book, train, options):
     """A calibrator of the strength of one measure."""
     published = options.data == "pg15training"
@@ -89,7 +95,7 @@ def calibrate_measure(measure, book, train, options):
     return calibrate(
         pipeline.set_params(model__penalty=PENALTIES[measure](normalize=not published)),
         train,
-        {"age": list(AGE_EDGES)} if "age" in train.sensitive else None,
+        age_bins(train),
         options,
         strengths=PUBLISHED_STRENGTHS if published else STRENGTHS,
         rule="null_level",
@@ -318,6 +324,9 @@ def run_demo(options):
     strength = calibrators[measure].best_strength_
     before, after = paths[measure][0.0], paths[measure][strength]
     print_choice(test, measure, strength, after, options.seed)
+    cost = cost_of_penalty(before, after, test.rows, age_bins(test.rows), FAMILY, options, measure)
+    print("what it costs there")
+    print_cost(cost)
     published = None
     if options.data == "pg15training":
         published = compare_with_published(test, paths)
@@ -328,6 +337,7 @@ def run_demo(options):
     skops = import_optional("skops.io", "fairdcov demo")
     with output_folder(options.output, force=options.force) as folder:
         table.to_csv(folder / "models.csv", index=False)
+        cost.to_csv(folder / "cost.csv", index=False)
         if published is not None:
             published.to_csv(folder / "published.csv", index=False)
         scored_policies(test, test_rows, before, after).to_csv(folder / "scored_policies.csv", index_label="policy")

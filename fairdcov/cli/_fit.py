@@ -543,7 +543,7 @@ def run_fit(options):
     held_before, held_after = (values[book.rows[book.held_rows]] for values in (before, after))
     with notes_of_warnings(options.command):
         comparison = _compare(held, held_before, held_after, book.bins, family, options)
-        cost = cost_of_penalty(held_before, held_after, held, book.bins, family, options)
+        cost = cost_of_penalty(held_before, held_after, held, book.bins, family, options, options.penalty)
     print("on the rows held back")
     print(comparison.to_string(index=False, float_format="{:.5f}".format))
     print("what the penalty costs there")

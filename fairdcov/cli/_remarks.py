@@ -14,6 +14,8 @@ def kept_text(kept):
     """What a chosen strength leaves of the model, in words."""
     if not np.isfinite(kept):
         return "what it keeps is not known, since the model without penalty explains nothing"
+    if kept <= 0:
+        return "explains nothing, where the model without penalty explains something"
     return f"keeps {kept:.0%} of what the model without penalty explains"
 
 

@@ -1,4 +1,4 @@
-"""Claim frequency and severity as two generalised linear models with one penalty on the premium, their product."""
+"""Claim frequency and severity as two models with one penalty on the premium, their product."""
 
 import numpy as np
 import pandas as pd
@@ -27,13 +27,20 @@ from fairdcov._fitting import (
     explained_deviance,
 )
 from fairdcov.linear_model._estimators import DCovGammaRegressor, DCovPoissonRegressor
-from fairdcov.linear_model._frequency_severity_problem import PARTS, FrequencySeverityProblem
+from fairdcov.linear_model._frequency_severity_problem import PARTS, FrequencySeverityProblem, read_premiums
 from fairdcov.linear_model._problem import PenalisedLinearModel
 
 __all__ = ["FrequencySeverityRegressor"]
 
 _OFFSETS = """frequency_offset, severity_offset : (n,) array or float, optional
         Offsets on the logarithmic scale, of models that were fitted with them."""
+
+
+def _problem_of(model):
+    """What fits two models of this kind with one penalty on their product; None for others."""
+    if isinstance(model, PenalisedLinearModel) and hasattr(model, "_loss"):
+        return FrequencySeverityProblem
+    return getattr(model, "_product_problem", None)
 
 
 class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
@@ -52,10 +59,11 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
     Parameters
     ----------
     frequency : estimator, default=DCovPoissonRegressor()
-        Linear model with log link of this package, or a Pipeline that ends in one. Its family, ``alpha`` and
-        ``fit_intercept`` count; its penalty, strength and solver options do not. Not fitted itself.
+        Linear model or booster of this package with a log link, or a Pipeline that ends in one. Of a linear model
+        family, ``alpha`` and ``fit_intercept`` count, of a booster all that shapes its trees; penalty, strength and
+        solver options do not. Not fitted itself.
     severity : estimator, default=DCovGammaRegressor()
-        The same for the mean cost of a claim.
+        The same for the mean cost of a claim: a linear model beside one, a booster beside one.
     penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, default="ccdcov"
         Dependence measure of the premium; see :class:`fairdcov.CCDCovPenalty`.
     strength : float, default=1.0
@@ -69,9 +77,9 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
     power : float, default=1.5
         Of the Tweedie deviance of the premium that :meth:`score` explains a share of, above 1 and below 2.
     max_iter : int, default=500
-        Iterations at most, of the unpenalised start and of the penalised fit each.
+        Iterations at most, of the unpenalised start and of the penalised fit each. For linear models.
     tol : float, default=1e-4
-        Tolerance, as in :class:`DCovPoissonRegressor`.
+        Tolerance, as in :class:`DCovPoissonRegressor`. For linear models.
     sensitive_columns : list of str or int, optional
         Columns of X that hold the protected attributes, instead of ``sensitive_features``.
     drop_sensitive_columns : bool, default=True
@@ -79,7 +87,7 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
     n_threads : int, optional
         Threads of the tile kernels; all available for None.
     verbose : int, default=0
-        2 prints a line for each iteration.
+        2 prints a line for each iteration, of boosters 1 a line for each strength.
 
     Attributes
     ----------
@@ -87,9 +95,13 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         The fitted models, as ``frequency`` and ``severity`` were given; each predicts on its own from the columns it
         takes.
     n_iter_ : int
-        Iterations taken.
+        Iterations taken by linear models.
     converged_ : bool
-        Whether the tolerance was met.
+        Whether the tolerance was met. Of linear models.
+    n_penalised_rounds_ : int
+        Rounds of two boosters, each of which grows a tree on both.
+    penalty_null_level_ : float
+        Of two boosters, as in :class:`DCovLGBMRegressor`.
     effective_strength_ : float
         Strength that the fit goes by: ``strength``, or the largest one below it that was found to give a loss not worse
         than that of two constants on the training rows.
@@ -125,6 +137,11 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
     **Preprocessing.** Steps of a Pipeline before its model are fitted to all rows, also for the severity: the penalty
     needs the severity of policies without claims as well. Those of the frequency see ``claims / exposure`` as their
     target, those of the severity none.
+
+    **Boosters** begin as the two fitted apart, the severity on the rows with claims. Each penalised round then grows a
+    tree on both, on all rows, and keeps the predictions of the start, of rows without claims as well, as close as the
+    penalty allows; leaves are moved together at the end, as for one booster. ``n_penalised_rounds`` and
+    ``penalised_learning_rate`` have to be the same in both. LightGBM and XGBoost may stand beside each other.
 
     **Ridge terms** are those of the two models fitted apart: ``alpha`` stands beside the mean half deviance of each.
 
@@ -164,7 +181,6 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         "offset": UNUSED,
     }
 
-    _problem_class = FrequencySeverityProblem
     _learnt = "frequency_"
     _input = {  # noqa: RUF012
         "accept_sparse": "csr",
@@ -267,13 +283,27 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
             raise ValueError(f"power must be above 1 and below 2; found {self.power!r}")
         return HalfTweedieLoss(float(self.power))
 
+    @property
+    def _problem_class(self):
+        """What fits the two models: that of their kind."""
+        kinds = [_problem_of(self._final(name)) for name in PARTS]
+        if kinds[0] is not kinds[1]:
+            names = " and ".join(type(self._final(name)).__name__ for name in PARTS)
+            raise TypeError(f"frequency and severity must be two linear models or two boosters; found {names}")
+        return kinds[0]
+
+    def _check_path(self, strengths):
+        for name in PARTS:
+            self._final(name)._check_path(strengths)
+
     def _check_parameters(self):
         check_positive_number(self.tol, "tol")
         check_whole_number(self.max_iter, "max_iter")
         check_flag(self.balance, "balance")
         for name in PARTS:
             final = self._final(name)
-            check_positive_number(final.alpha, f"alpha of {name}", allow_zero=True)
+            if isinstance(final, PenalisedLinearModel):
+                check_positive_number(final.alpha, f"alpha of {name}", allow_zero=True)
             if final.sensitive_columns is not None:
                 raise ValueError(
                     f"{name} names sensitive_columns of its own: name them in FrequencySeverityRegressor, whose "
@@ -289,22 +319,41 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
     def _final(self, name):
         part = self._part(name)
         final = part.steps[-1][1] if isinstance(part, Pipeline) else part
-        if not isinstance(final, PenalisedLinearModel) or not hasattr(final, "_loss") or final._loss().link != "log":
+        if _problem_of(final) is None or final._loss().link != "log":
+            found = type(final).__name__
+            if hasattr(final, "objective"):
+                found += f" with objective={final.objective!r}"
             raise TypeError(
-                f"{name} must be a linear model of fairdcov with a log link, such as DCovPoissonRegressor or "
-                f"DCovGammaRegressor, or a Pipeline that ends in one; found {type(final).__name__}. Boosters and "
-                "networks are not fitted together: fit them apart, or one to the premium with objective='tweedie'"
+                f"{name} must be a model of fairdcov with a log link, such as DCovPoissonRegressor or "
+                f"DCovGammaRegressor, or DCovLGBMRegressor(objective='poisson') and (objective='gamma'), or a Pipeline "
+                f"that ends in one; found {found}. Networks are not fitted together: fit them apart, or one to the "
+                "premium with objective='tweedie'"
             )
         return final
 
-    def _prepare_part(self, name, X, target, weights, offset):
-        """A part with its preprocessing fitted, (pipeline or None, final model), and the objective of its loss."""
+    def _read(self, *given, **named):
+        return read_premiums(self, *given, **named)
+
+    def _transformed_part(self, name, X, target):
+        """An unfitted part (pipeline or None, final model) and its features, its preprocessing fitted."""
         part, final = clone(self._part(name)), clone(self._final(name))
         head, X = None, self._columns(name, X)
         if isinstance(part, Pipeline):
             head = part
             if len(part.steps) > 1:
                 X = part[:-1].fit_transform(X, target if name == "frequency" else None)
+        return (head, final), X
+
+    def _finish_part(self, head, final, learnt):
+        """A part with these attributes."""
+        finished = clone(final)
+        finished.__dict__.update(learnt)
+        # Its own penalty and strength had no part in the fit.
+        return finished if head is None else Pipeline([*head.steps[:-1], (head.steps[-1][0], finished)])
+
+    def _prepare_part(self, name, X, target, weights, offset):
+        """A linear part with its preprocessing fitted, (pipeline or None, final), and the objective of its loss."""
+        (head, final), X = self._transformed_part(name, X, target)
         X, target = final._validate(X, target, ensure_min_samples=1, reset=True)
         check_squarable(X)
         loss = final._loss()

@@ -1,17 +1,21 @@
 """The fit of frequency and severity with one penalty, in numbered stages."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
-from sklearn.base import clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import column_or_1d
 
 from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
-from fairdcov._fitting import ProductCoefficientObjective, ProductObjective, check_offset, read_training_data
+from fairdcov._fitting import (
+    ProductCoefficientObjective,
+    ProductObjective,
+    TrainingData,
+    check_offset,
+    read_training_data,
+)
 from fairdcov.linear_model._problem import START_TOLERANCE, LinearProblem
 
-__all__ = ["PARTS", "FrequencySeverityProblem"]
+__all__ = ["PARTS", "FrequencySeverityProblem", "PremiumData", "read_premiums"]
 
 PARTS = ("frequency", "severity")
 
@@ -52,6 +56,75 @@ def _check_claims(claims, amounts):
     return claims
 
 
+@dataclass(frozen=True, eq=False)
+class PremiumData:
+    """Checked rows of a premium, and what each of the two models is of.
+
+    Attributes
+    ----------
+    rows : TrainingData
+        Features, pure premiums and exposures.
+    claims : (n,) float64 array
+        Numbers of claims.
+    targets, weights, offsets : pair of (n,) float64 array
+        Of frequency and severity: claims per exposure and cost per claim (1 where there is none), exposure and claims;
+        an offset may be None.
+    """
+
+    rows: TrainingData
+    claims: np.ndarray
+    targets: tuple
+    weights: tuple
+    offsets: tuple
+
+    @property
+    def shares(self):
+        """What the mean losses of both are multiplied by: both are per unit of exposure."""
+        return 1.0, float(self.claims.sum() / self.rows.weights.sum())
+
+
+def read_premiums(
+    estimator,
+    X,
+    y,
+    sample_weight,
+    sensitive_features,
+    *,
+    penalised,
+    claims,
+    control_features,
+    frequency_offset,
+    severity_offset,
+):
+    """Rows of positive exposure, their claims and what these cost; arguments as in ``fit``."""
+    rows = read_training_data(
+        estimator,
+        X,
+        y,
+        sample_weight,
+        sensitive_features,
+        estimator._loss(),
+        penalised=penalised,
+        control_features=control_features,
+        beside={"claims": claims, "frequency_offset": frequency_offset, "severity_offset": severity_offset},
+    )
+    n_rows = len(column_or_1d(y))
+    keep = check_sample_weight(sample_weight, n_rows) > 0
+    if claims is not None:
+        claims = check_finite_vector(claims, "claims")
+        check_consistent_rows(n_rows, claims, "claims")
+        claims = claims[keep]
+    claims = _check_claims(claims, rows.y)
+    offsets = [
+        None if offset is None else check_offset(offset, n_rows, name=f"{part}_offset")[keep]
+        for part, offset in zip(PARTS, (frequency_offset, severity_offset), strict=True)
+    ]
+    some = claims > 0
+    amounts = rows.y * rows.weights
+    targets = claims / rows.weights, np.where(some, amounts / np.where(some, claims, 1.0), 1.0)
+    return PremiumData(rows, claims, targets, (rows.weights, claims), tuple(offsets))
+
+
 class FrequencySeverityProblem(LinearProblem):
     """All of a fit that does not depend on the strength: both designs, the bound penalty, start and preconditioner."""
 
@@ -75,48 +148,31 @@ class FrequencySeverityProblem(LinearProblem):
         penalised = any(strengths)
         self._start_tolerance = estimator.tol if 0 in strengths else max(estimator.tol, START_TOLERANCE)
 
-        # 2. Data: rows of positive exposure, their claims and what these cost.
-        data = read_training_data(
-            estimator,
+        # 2. Data.
+        data = estimator._read(
             X,
             y,
             sample_weight,
             sensitive_features,
-            estimator._loss(),
             penalised=penalised,
+            claims=claims,
             control_features=control_features,
-            beside={"claims": claims, "frequency_offset": frequency_offset, "severity_offset": severity_offset},
+            frequency_offset=frequency_offset,
+            severity_offset=severity_offset,
         )
-        n_rows = len(column_or_1d(y))
-        keep = check_sample_weight(sample_weight, n_rows) > 0
-        if claims is not None:
-            claims = check_finite_vector(claims, "claims")
-            check_consistent_rows(n_rows, claims, "claims")
-            claims = claims[keep]
-        self.claims = claims = _check_claims(claims, data.y)
-        offsets = [
-            None if offset is None else check_offset(offset, n_rows, name=f"{part}_offset")[keep]
-            for part, offset in zip(PARTS, (frequency_offset, severity_offset), strict=True)
-        ]
 
         # 3. The two models, each of its own features, target and weights.
-        some = claims > 0
-        amounts = data.y * data.weights
-        targets = (claims / data.weights, np.where(some, amounts / np.where(some, claims, 1.0), 1.0))
         self.parts, models = [], []
-        for part, target, weights, offset in zip(PARTS, targets, (data.weights, claims), offsets, strict=True):
-            fitted, model = estimator._prepare_part(part, data.X, target, weights, offset)
+        for part, target, weights, offset in zip(PARTS, data.targets, data.weights, data.offsets, strict=True):
+            fitted, model = estimator._prepare_part(part, data.rows.X, target, weights, offset)
             self.parts.append(fitted)
             models.append(model)
 
         # 4. What depends on the target or on the protected attributes alone.
-        penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
+        rows = data.rows
+        penalty = rows.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
         raw_objective = ProductObjective(
-            [model.raw_objective for model in models],
-            (1.0, float(claims.sum() / data.weights.sum())),
-            data.y,
-            data.probabilities,
-            penalty,
+            [model.raw_objective for model in models], data.shares, rows.y, rows.probabilities, penalty
         )
         self._start_from(ProductCoefficientObjective(models, raw_objective))
 
@@ -161,22 +217,20 @@ class FrequencySeverityProblem(LinearProblem):
         }
         named = zip(PARTS, self.parts, self.objective.models, self.objective.split(parameters), strict=True)
         for name, (head, final), model, own in named:
-            attributes[f"{name}_"] = _finished(head, final, model, own, attributes)
+            learnt = _learnt(final, model, own, attributes)
+            attributes[f"{name}_"] = self.estimator._finish_part(head, final, learnt)
         return attributes
 
 
-def _finished(head, final, model, parameters, attributes):
-    """A fitted part with these parameters."""
+def _learnt(final, model, parameters, attributes):
+    """Fitted attributes of a part with these parameters."""
     coefficients, intercept = parameters, 0.0
     if model.fit_intercept:
         coefficients, intercept = parameters[:-1].copy(), float(parameters[-1])
-    finished = clone(final)
-    learnt = {name: value for name, value in vars(final).items() if name.endswith("_")}
-    finished.__dict__.update(learnt, **final._publish(coefficients, intercept))
     loss = model.raw_objective.mean_loss(model.raw(parameters))
-    finished.__dict__.update(
-        model.raw_objective.attributes(loss, float("nan"), loss + model.ridge_term(parameters)),
+    return {
+        **{name: value for name, value in vars(final).items() if name.endswith("_")},
+        **final._publish(coefficients, intercept),
+        **model.raw_objective.attributes(loss, float("nan"), loss + model.ridge_term(parameters)),
         **{name: attributes[name] for name in ("n_iter_", "converged_", "effective_strength_")},
-    )
-    # Its own penalty and strength had no part in the fit.
-    return finished if head is None else Pipeline([*head.steps[:-1], (head.steps[-1][0], finished)])
+    }

@@ -56,6 +56,8 @@ class CalibrationDisplay:
         Name of the rule that chose, for the legend.
     score_name : str, default="score"
         Name of the score.
+    kept, gini_kept : (m,) arrays, optional
+        Share that is left of what the model explains without penalty, and of its Gini index, for the legend.
 
     Attributes
     ----------
@@ -115,6 +117,8 @@ class CalibrationDisplay:
         min_score=None,
         rule=None,
         score_name="score",
+        kept=None,
+        gini_kept=None,
     ):
         self.strengths = strengths
         self.mean_divergence = mean_divergence
@@ -129,6 +133,8 @@ class CalibrationDisplay:
         self.min_score = min_score
         self.rule = rule
         self.score_name = score_name
+        self.kept = kept
+        self.gini_kept = gini_kept
 
     @classmethod
     def from_estimator(cls, calibrator, *, ax=None, score_name=None, **kwargs):
@@ -219,7 +225,7 @@ class CalibrationDisplay:
         ----------
         results : dict of arrays or DataFrame
             ``strengths``, ``mean_divergence``, ``mean_score`` and, where known, ``std_error_divergence``,
-            ``std_error_score``, ``null_mean``, ``null_level``; anything else is ignored.
+            ``std_error_score``, ``null_mean``, ``null_level``, ``kept``, ``gini_kept``; anything else is ignored.
         best_index : int, optional
             Position of the chosen strength.
         rule, max_divergence, min_score, null_quantile, score_name
@@ -251,6 +257,7 @@ class CalibrationDisplay:
             raise ValueError(f"strengths must be finite, increasing and not negative; found {strengths.tolist()}")
         length = len(strengths)
         names = ("mean_divergence", "mean_score", "std_error_divergence", "std_error_score", "null_mean", "null_level")
+        names += ("kept", "gini_kept")
         arrays = {name: as_vector(results[name], name, length) for name in names if name in results}
         if best_index is not None and not (isinstance(best_index, numbers.Integral) and 0 <= best_index < length):
             raise ValueError(f"best_index must be a whole number from 0 to {length - 1}; found {best_index!r}")
@@ -383,10 +390,20 @@ class CalibrationDisplay:
         rule = f" ({self.rule})" if self.rule else ""
         style = {"marker": "o", "markersize": 13, "markerfacecolor": "none", "markeredgecolor": "black"}
         style |= {"markeredgewidth": 1.6, "linestyle": "none", "zorder": 4}
-        style = merge_style(style | {"label": f"chosen strength: {plain_number(strength)}{rule}"}, best_kw)
+        label = f"chosen strength: {plain_number(strength)}{rule}" + self._kept_text()
+        style = merge_style(style | {"label": label}, best_kw)
         for panel, mean in zip(self.axes_, (self.mean_divergence, self.mean_score), strict=True):
             self.best_lines_.append(panel.axvline(strength, color="0.5", linewidth=1.0, linestyle="-", zorder=1))
             self.best_markers_ += panel.plot([strength], [mean[self.best_index]], **style)
+
+    def _kept_text(self):
+        """What the chosen strength leaves of what is explained, and of the order."""
+        parts = [
+            f"{values[self.best_index]:.0%} of {what}"
+            for values, what in ((self.kept, "what is explained"), (self.gini_kept, "the Gini index"))
+            if values is not None and np.isfinite(values[self.best_index])
+        ]
+        return f"\nkeeps {' and '.join(parts)}" if parts else ""
 
     def _scale_strength(self, panel, *, labels, most):
         """Logarithmic, with the stretch from 0 to the smallest positive strength linear and short."""

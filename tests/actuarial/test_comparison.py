@@ -6,6 +6,7 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.metrics import mean_gamma_deviance, mean_squared_error
 
+from fairdcov import with_probabilities
 from fairdcov.actuarial import balance_table, comparison_table
 from fairdcov.metrics import ccdcov, gini, js_divergence
 
@@ -91,3 +92,22 @@ def test_bad_input_is_named(tariffs):
         comparison_table(y, after, before, people[:-1])
     with pytest.raises(ValueError, match="y_true"):
         comparison_table(np.where(y > 1, np.nan, y), after, before)
+
+
+def test_shares_of_0_and_1_have_the_ratios_of_the_observed_attribute(rng):
+    n = 300
+    gender = rng.choice(["f", "m"], n)
+    observed, premium = rng.poisson(1.0, n).astype(float), rng.uniform(0.5, 2.0, (2, n))
+    certain = pd.DataFrame({"f": (gender == "f") * 1.0, "m": (gender == "m") * 1.0})
+    imputed = with_probabilities(certain, {"gender": ["f", "m"]})
+    exposure = rng.uniform(0.1, 1.0, n)
+    tables = [
+        comparison_table(observed, *premium, people, sample_weight=exposure).set_index("measure")
+        for people in (pd.DataFrame({"gender": gender}), imputed)
+    ]
+    for level in ("f", "m"):
+        name = f"A/E of gender {level}"
+        np.testing.assert_allclose(*(table.loc[name, ["baseline", "prediction"]].tolist() for table in tables))
+    rows = gender == "f"
+    expected = (exposure * observed)[rows].sum() / (exposure * premium[0])[rows].sum()
+    assert tables[1].loc["A/E of gender f", "prediction"] == pytest.approx(expected)

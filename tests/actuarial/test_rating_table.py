@@ -11,7 +11,7 @@ from pandas.testing import assert_frame_equal
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import mean_poisson_deviance
 
-from fairdcov import CCDCovPenalty, DCovPoissonRegressor
+from fairdcov import CCDCovPenalty, DCovPoissonRegressor, with_probabilities
 from fairdcov.actuarial import RatingTable, _distillation, relativities
 from fairdcov.datasets import fetch_pg15training
 from fairdcov.exceptions import MissingSensitiveFeaturesError, StrengthWarning
@@ -156,6 +156,50 @@ def test_a_table_that_is_more_dependent_than_the_model_says_so(policies, monkeyp
     model = Priced(lambda X: product(X) * np.exp(0.08 * (X["mileage"] - 2 * (people["gender"] == "f"))))
     with pytest.warns(StrengthWarning, match=r"depends more on the protected attributes .*\(dependence [\d.e-]+, "):
         RatingTable.from_model(model, X, sample_weight=exposure, sensitive_features=people, pairs=None)
+
+
+def test_a_table_need_not_beat_chance(policies):
+    # A model that is less dependent than predictions in random order, by luck or by its penalty.
+    X, exposure, people = policies
+    leaned = product(X)
+    lean = np.bincount(people["gender"] == "f", exposure * leaned) / np.bincount(people["gender"] == "f", exposure)
+    model = Priced(lambda X: leaned / lean[(people["gender"] == "f").astype(int)])
+    data = {"sample_weight": exposure, "sensitive_features": people}
+
+    def measure(predicted):
+        return ccdcov(None, predicted, normalize=True, **data)
+
+    generator = np.random.default_rng(0)
+    by_chance = np.mean([measure(generator.permutation(model.predict(X))) for _ in range(20)])
+    assert measure(model.predict(X)) < by_chance
+    table = RatingTable.from_model(model, X, pairs=None, **data)
+    assert measure(table.predict(X)) < 1.1 * by_chance
+    assert table.comparison.set_index("measure").loc["deviance from the model", "kept"] > 0.9
+
+
+def test_a_table_that_says_little_of_its_model_says_so(policies):
+    X, exposure, people = policies
+    X = X.assign(title=np.where(people["gender"] == "f", "Mrs", "Mr"))
+    model = Priced(lambda X: np.exp(0.5 * (X["title"] == "Mrs") + 0.1 * (X["fuel"] == "diesel")))
+    data = {"sample_weight": exposure, "sensitive_features": people, "pairs": None}
+    with pytest.warns(StrengthWarning, match=r"keeps \d+% of the variation of the model's premiums: it takes"):
+        RatingTable.from_model(model, X, strength=1.0, **data)
+
+
+def test_attributes_known_as_probabilities(policies):
+    X, exposure, people = policies
+    share = np.where(people["gender"] == "f", 0.9, 0.2)
+    imputed = with_probabilities(pd.DataFrame({"p_f": share, "p_m": 1 - share}), {"gender": ["p_f", "p_m"]})
+    model = Priced(lambda X: product(X) * np.exp(0.08 * (X["mileage"] - 2 * (people["gender"] == "f"))))
+    data = {"sample_weight": exposure, "sensitive_features": imputed}
+    table = RatingTable.from_model(model, X, pairs=None, **data)
+
+    def measure(predicted):
+        return ccdcov(None, predicted, normalize=True, **data)
+
+    assert measure(table.predict(X)) <= measure(model.predict(X)) * (1 + 1e-5)
+    beside = table.compare(model, X, model.predict(X), **data).set_index("measure")
+    assert beside.loc["dependence", "table"] == pytest.approx(measure(table.predict(X)))
 
 
 def test_a_penalised_model_needs_the_attributes(policies):

@@ -1,10 +1,12 @@
 """Boosters on data and parameters at the edge: constants, gaps, few rows, other categories, steps far too large."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from fairdcov import DCovLGBMClassifier, DCovLGBMRegressor, DCovXGBRegressor
+from fairdcov import DCovLGBMClassifier, DCovLGBMRegressor, DCovXGBRegressor, with_probabilities
 
 lightgbm = pytest.importorskip("lightgbm")
 
@@ -116,3 +118,57 @@ def test_steps_far_too_large_are_an_error_or_no_worse_than_a_constant(booster, s
             )
     model = booster(strength=strength, objective="poisson", penalised_learning_rate=1e6, **FEW)
     assert model.fit(X, y, sensitive_features=S).score(X, y) > -1e-9
+
+
+NAMES = ['power, kW ["max"]:{1}', "a b", "a_b", "Dichte (Ew./km²) <1", "fuel"]
+
+
+@every_booster
+@pytest.mark.parametrize("monotone", [False, True])
+def test_a_messy_portfolio_with_everything(booster, monotone, rng):
+    # Names that no learner takes, gaps in numbers and categories, a group of 12 rows, shares of a level, an offset,
+    # control features and rows of exposure 0.
+    n = 600
+    X = pd.DataFrame(rng.normal(size=(n, 4)), columns=NAMES[:4])
+    X[NAMES[4]] = pd.Categorical(np.where(rng.random(n) < 0.1, None, rng.choice(["diesel", "petrol"], n)))
+    X.iloc[::7, 1] = np.nan
+    exposure = rng.uniform(0.2, 1.0, n)
+    exposure[5:10] = 0.0
+    offset = rng.normal(-1.0, 0.2, n)
+    rate = np.exp(offset + 0.6 * X[NAMES[0]] + 0.3 * X[NAMES[2]])
+    y = np.where(exposure > 0, rng.poisson(exposure * rate) / np.where(exposure > 0, exposure, 1.0), 0.0)
+    people = pd.DataFrame({"group": np.where(np.arange(n) < 12, "tiny", rng.choice(["a", "b"], n))})
+    people["p_x"] = 1 / (1 + np.exp(-2 * X[NAMES[0]]))
+    people["p_y"] = 1 - people["p_x"]
+    people = with_probabilities(people, {"race": ["p_x", "p_y"]})
+    control = pd.DataFrame({"zone": rng.choice(["u", "v"], n)})
+    options = {}
+    if monotone:
+        signs = [1, 0, 0, 0, 0]
+        options["monotone_constraints"] = signs if booster is DCovLGBMRegressor else str(tuple(signs))
+    free, model = (
+        booster(strength=strength, objective="poisson", random_state=0, **{**FEW, **options, "n_penalised_rounds": 20})
+        for strength in (0, 5.0)
+    )
+    given = {"sample_weight": exposure, "offset": offset, "sensitive_features": people, "control_features": control}
+    free.fit(X, y, **given)
+    model.fit(X, y, **given)
+    assert model.penalty_value_ < 0.6 * free.penalty_value_
+    predicted = model.predict(X, offset=offset)
+    assert (exposure @ predicted) / (exposure @ y) == pytest.approx(1, abs=1e-3)
+    assert model.feature_names_in_.tolist() == NAMES
+    assert len(model.feature_importances_) == 5
+    assert free.feature_importances_[0] > 0
+    assert model.shap_values(X).sum(axis=1) + offset == pytest.approx(np.log(predicted), abs=1e-4)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(model)).predict(X, offset=offset), predicted)
+    if monotone:
+        rising = pd.concat([X.iloc[[0]]] * 50, ignore_index=True).assign(**{NAMES[0]: np.linspace(-3, 3, 50)})
+        assert (np.diff(model.predict(rising, offset=0.0)) >= -1e-9).all()
+
+
+def test_what_lightgbm_refuses_is_a_value_error(rng):
+    X, y, _ = rows(rng)
+    with pytest.raises(ValueError, match=r"LightGBM refuses these parameters .*: .*num_leaves"):
+        DCovLGBMRegressor(strength=0, **FEW, num_leaves=-3).fit(X, y)
+    with pytest.raises(ValueError, match=r"LightGBM refuses these parameters .*: .*tree learner"):
+        DCovLGBMRegressor(strength=0, **FEW, tree_learner="none of them").fit(X, y)

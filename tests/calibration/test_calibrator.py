@@ -486,6 +486,14 @@ def test_automatic_range_of_constant_predictions(book):
     assert calibrator.best_strength_ == 0.0
 
 
+def test_automatic_range_without_anything_to_find(book):
+    by_chance = np.arange(1_500) % 2
+    calibrator = JSDivergenceCalibrator(Unmoved(), **QUIET)
+    with pytest.warns(SensitiveFeaturesWarning, match=r"not above its null level of .* only strength 0 is measured"):
+        calibrator.fit(book["X"], book["y"], sensitive_features=by_chance)
+    assert calibrator.best_strength_ == 0.0
+
+
 def test_automatic_range_without_effect_is_refused(book):
     calibrator = JSDivergenceCalibrator(Unmoved(), **QUIET)
     with pytest.raises(ValueError, match=r"no strength up to 1e\+08 that changes the divergence"):

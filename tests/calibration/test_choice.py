@@ -278,6 +278,12 @@ def test_the_range_is_where_the_divergence_changes(divergence, level, expected):
     assert high == pytest.approx(expected[1] * 10**0.5)
 
 
+def test_there_is_no_range_where_nothing_changes_a_divergence_within_its_null_level():
+    assert find_range(lambda strengths: ([0.1] * len(strengths), [0.2] * len(strengths))) is None
+    with pytest.raises(ValueError, match=r"found no strength up to 1e\+08 that changes the divergence of 0.1"):
+        find_range(lambda strengths: ([0.1] * len(strengths), [0.05] * len(strengths)))
+
+
 def test_groups_of_the_least_size_are_compared(book):
     fold = np.arange(1_200) % 2
     group = np.where(np.arange(1_200) < 40, "few", book["group"])

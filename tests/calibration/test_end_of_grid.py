@@ -62,6 +62,7 @@ def test_strengths_beyond_the_largest_are_left_out_and_said(book, in_pipeline):
     assert said[0].endswith("Left out: 1e+06, 1e+07")
     results = calibrator.calibration_results_
     np.testing.assert_array_equal(results["strengths"], [0.0, 1.0, 10.0, 1e5])
+    assert len(calibrator.levels_) == results["actual_to_expected"].shape[1]
     for name, values in results.items():
         assert len(values) == (2 if name == "fold_constant_score" else 4)
 

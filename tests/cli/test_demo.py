@@ -42,6 +42,13 @@ def test_demo_shows_that_joint_measures_see_what_marginal_ones_miss(demo):
     assert lowest["dcov"] > 0.5 * lowest["none"]
     assert "chosen:" in printed
     assert "null level" in printed
+    # What it costs, and who pays.
+    after = printed[printed.index("what it costs there") :]
+    assert "explained deviance " in after
+    assert "of the premium changes; " in after
+    assert "gender female" in after
+    cost = pd.read_csv(folder / "cost.csv")
+    assert "A/E of gender female" in cost["measure"].tolist()
     # A table as soon as a measure is ready, with its calibrated strength marked: the first comes before the others.
     heads = [printed.index(f"\n{measure}\n") for measure in ("ccdcov", "jdcov", "dcov")]
     assert printed.index("none        0") < heads[1] < heads[2]

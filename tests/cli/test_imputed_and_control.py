@@ -107,6 +107,22 @@ def test_fit_on_probabilities(run, save, tmp_path):
     assert taken.code == 2
 
 
+def test_trees_on_probabilities_with_everything(run, save, tmp_path):
+    pytest.importorskip("skops")
+    pytest.importorskip("lightgbm")
+    frame = imputed(800).drop(columns=["rate", "copy"])
+    frame["base"] = -1.5
+    frame["power, kW"] = np.where(frame.index % 9 == 0, np.nan, frame.index % 100)
+    out = tmp_path / "model"
+    trees = ["--model", "lightgbm", "--model-option", "n_estimators=10", "n_penalised_rounds=10"]
+    given = ["--offset", "base", "--monotone", "power, kW=+", "--rebalance", "--control", "region"]
+    arguments = ["--target", "claims", "--exposure", "exposure", *RACE, "--exclude", "gender", "age", *trees, *given]
+    result = run("fit", save(frame), *arguments, *QUICK, "--output", out)
+    assert result.code == 0, result.err
+    assert "relativities.csv: " in result.out
+    assert "power, kW" in (out / "relativities.csv").read_text(encoding="utf-8")
+
+
 def test_fit_cuts_control_features_as_it_is_told(run, save, tmp_path):
     pytest.importorskip("skops")
     path = save(imputed(800).drop(columns=["rate", "copy", *LEVELS]))
