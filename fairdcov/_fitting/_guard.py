@@ -9,7 +9,16 @@ import numpy as np
 from fairdcov._checks import warn_user
 from fairdcov.exceptions import StrengthWarning
 
-__all__ = ["StrengthGuard", "largest_sensible_strength", "warn_of_dependence", "warn_of_level", "warn_of_strength"]
+__all__ = [
+    "StrengthGuard",
+    "beyond_chance",
+    "largest_sensible_strength",
+    "looks_independent",
+    "warn_of_dependence",
+    "warn_of_level",
+    "warn_of_strength",
+    "warn_of_unseen_rows",
+]
 
 # Losses that differ by this share are equal: they were summed in another order.
 _ROUNDING = 1e-9
@@ -203,8 +212,54 @@ def warn_of_dependence(estimator, raw_objective, raw, strength, remedy, *, rows=
     return level
 
 
+def looks_independent(raw_objective, raw):
+    """Whether the penalty of raw predictions is below its mean under independence: by chance that is every other time.
+
+    Of training rows it says little. A flexible model takes the chance in them for dependence, and removes it as well.
+    """
+    penalty, prediction = raw_objective.penalty, raw_objective.prediction(raw)
+    return penalty.value(prediction) < np.mean(_null_values(penalty, prediction))
+
+
+def beyond_chance(raw_objective, raw):
+    """The penalty of raw predictions, and its 95 % level under independence."""
+    penalty, prediction = raw_objective.penalty, raw_objective.prediction(raw)
+    return float(penalty.value(prediction)), _null_level(penalty, prediction)
+
+
+def warn_of_unseen_rows(estimator, strength, penalty, level, share, remedy):
+    """Warn when the independence of the training rows is not that of rows that a fit has not seen.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Named in the warning.
+    strength : float
+        Strength that was asked for.
+    penalty, level : float
+        Penalty, and its level under independence, of the rows that a second fit has not seen.
+    share : float
+        Share of the rows that these are.
+    remedy : str
+        What to do, for the warning.
+    """
+    if penalty > level:
+        warn_user(
+            f"{type(estimator).__name__} with strength={strength:g} shows less dependence on its training rows than "
+            f"chance would, which does not carry over to new ones: fitted without {share:.0%} of the rows it leaves a "
+            f"penalty of {penalty:.3g} on them, where attributes that do not matter show at most {level:.3g} in 95 % "
+            f"of all cases. {remedy}",
+            StrengthWarning,
+        )
+
+
 def _null_level(penalty, prediction):
     """95 % level of a bound penalty when predictions fall to the rows at random."""
+    return float(max(_null_values(penalty, prediction)))
+
+
+def _null_values(penalty, prediction):
+    """Values of a bound penalty when predictions fall to the rows at random."""
     multiplier = getattr(penalty, "multiplier", None)
     compared = prediction if multiplier is None else prediction * multiplier
     rng = np.random.default_rng(0)
@@ -212,4 +267,4 @@ def _null_level(penalty, prediction):
     for _ in range(_N_PERMUTATIONS):
         permuted = rng.permutation(compared)
         values.append(penalty.value(permuted if multiplier is None else permuted / multiplier))
-    return float(max(values))
+    return values

@@ -24,6 +24,11 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         What penalised rounds keep close to: the predictions of the unpenalised rounds, so that however many there are
         they fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go
         on fitting; that wants few unpenalised rounds or early stopping.
+    validation_fraction : float or None, default=0.5
+        Where the training rows show less dependence than chance would, which flexible models come by easily, a fit is
+        made again without this share of the rows, drawn at random, and its penalty measured on them. A warning says
+        where it is above its level under independence, ``unseen_penalty_`` what it is. The model has learnt from all
+        rows. None, and paths, do without the second fit, as does a fit whose ``eval_set`` already tells.
     <further>
     random_state : int, RandomState or None, default=None
         Seed of <learner>.
@@ -60,6 +65,9 @@ _ATTRIBUTES = """booster_ : <booster>
         Where a constant would have a lower objective than the model: what the penalty of the training rows is at most
         in 95 % of the cases when its predictions fall to the rows at random. The fit warns of a ``penalty_value_``
         above it. NaN elsewhere.
+    unseen_penalty_, unseen_null_level_ : float
+        Penalty of the second fit on the rows that it has not seen, and its 95 % level under independence; NaN where
+        there was no second fit, see ``validation_fraction``.
     loss_value_ : float
         Weighted mean loss (half deviance) on the training rows.
     penalty_value_ : float
