@@ -5,10 +5,11 @@
 
 On pg15training, region × gender, rates weighted by exposure. Three tables: penalised learners with the columns of
 UnawareFeatures against the same learner without, at the net divergences of four strengths of the latter and where the
-net CCdCov is the same; barycentres, the S-aware one against EquiPy's transport of the same predictions (seconds without
-the booster that both have); time to predict by the average of five folds' models. Differences in deviance are paired by
-row. Their first error is that of the deviances alone; the second, by a jackknife over twenty parts of the rows, also
-has that of the divergences at which models are matched.
+net CCdCov is the same (the penalty is of the combinations of levels, as the divergence is); barycentres, the S-aware
+one against EquiPy's transport of the same predictions (seconds without the booster that both have); time to predict by
+the average of five folds' models. Differences in deviance are paired by row. Their first error is that of the deviances
+alone; the second, by a jackknife over twenty parts of the rows, also has that of the divergences at which models are
+matched.
 """
 
 import argparse
@@ -32,7 +33,7 @@ from fairdcov import (
 )
 from fairdcov.metrics import ccdcov, divergence_summary, js_divergence, mean_deviance
 
-GLM_STRENGTHS, GLM_COMPARED = (0, 1, 2, 5, 12, 30, 100, 300), (2, 5, 12, 30)
+GLM_STRENGTHS, GLM_COMPARED = (0, 1, 2, 5, 12, 30, 60, 100, 300, 1000), (2, 5, 12, 30)
 BOOSTED_STRENGTHS, BOOSTED_COMPARED = (0, 1, 3, 10, 30, 100, 300, 1000), (3, 10, 30, 100)
 # The default first, so that its seconds are those of a single fit.
 BARYCENTRES = (100.0, 1.0, 10.0, np.inf)
@@ -63,10 +64,15 @@ def rows_of(task):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def follow(model, X, X_held, task, strengths):
+def crossed(protected):
+    """The attributes as one of all combinations of their levels."""
+    return protected.astype(str).agg(" | ".join, axis=1).rename("profile")
+
+
+def follow(model, X, X_held, task, strengths, given=None):
     """Predictions for the rows held back by strength."""
     prepared, found = None, {}
-    for fitted in model.strength_path(X, task.fit.target, strengths, **rows_of(task)[0]):
+    for fitted in model.strength_path(X, task.fit.target, strengths, **(given or rows_of(task)[0])):
         if prepared is None:
             prepared = fitted.prepare(X_held) if hasattr(fitted, "prepare") else X_held
         found[fitted.strength if hasattr(fitted, "strength") else fitted.estimator.strength] = fitted.predict(prepared)
@@ -125,18 +131,25 @@ def difference_at(points, wanted, own):
     return min(points.values(), key=lambda point: point[0])[1] - own, False
 
 
-def compare_features(task, learner, summary):
-    """Lines of the table: learner, measure, strength, its value, deviance without, difference, errors, reached."""
+def compare_features(task, learner, summary, apart=False):
+    """Lines of the table: learner, measure, strength, its value, deviance without, difference, errors, reached.
+
+    The divergence compares groups of all combinations, and so does the penalty unless ``apart``.
+    """
+    given = {"sample_weight": task.fit.exposure, "sensitive_features": task.fit.protected}
+    if not apart:
+        given["sensitive_features"] = crossed(task.fit.protected)
     boosted = DCovLGBMRegressor(objective="poisson", n_penalised_rounds=60, **boosting_settings(Settings()))
     model, strengths, compared, columns = {
         "GLM": (TariffGLM(alpha=ALPHA), GLM_STRENGTHS, GLM_COMPARED, "all"),
         "LightGBM": (boosted, BOOSTED_STRENGTHS, BOOSTED_COMPARED, "probabilities"),
     }[learner]
     featured = UnawareFairRegressor(model, booster(), teller(), summary=summary, columns=columns)
-    y, weights, people = task.held.target, task.held.exposure, task.held.protected
+    y, weights = task.held.target, task.held.exposure
+    people = task.held.protected if apart else crossed(task.held.protected)
     parts, paths = parts_of(len(y)), {}
     for which, estimator in (("without", model), ("with", featured)):
-        found = follow(estimator, task.fit.features, task.held.features, task, strengths)
+        found = follow(estimator, task.fit.features, task.held.features, task, strengths, given)
         deviances = {s: 2 * (xlogy(y, y / p) - y + p) for s, p in found.items()}
         for name, measured in (("net JSD", net_jsd), ("net CCdCov", net_ccdcov)):
             # By part of the rows, then by strength: the measure and the mean deviance.
@@ -169,10 +182,10 @@ def compare_features(task, learner, summary):
             yield learner, name, strength, value, own, differences[0], paired, error, reached[0]
 
 
-def features_of_seed(seed, policies, learner, summary):
+def features_of_seed(seed, policies, *options):
     """The lines of one split, in a process of its own."""
     warnings.simplefilter("ignore")
-    return list(compare_features(load_task("pg15training", policies, seed), learner, summary))
+    return list(compare_features(load_task("pg15training", policies, seed), *options))
 
 
 def show_features(found):
@@ -277,6 +290,7 @@ def main():
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1], help="seeds of the split")
     parser.add_argument("--learners", nargs="+", default=["GLM", "LightGBM"], help="of the features")
     parser.add_argument("--processes", type=int, default=1, help="for the features")
+    parser.add_argument("--apart", action="store_true", help="penalise attributes as they are, not their combinations")
     parser.add_argument("--policies", type=int, help="a random part of the portfolio, to see it run")
     parser.add_argument("--parts", nargs="+", default=["features", "barycentre", "predict"])
     parser.add_argument("--summary", default="marginals", choices=["marginals", "profiles"])
@@ -286,7 +300,7 @@ def main():
     if "features" in options.parts:
         with ProcessPoolExecutor(options.processes) as pool:
             runs = [
-                pool.submit(features_of_seed, seed, options.policies, learner, options.summary)
+                pool.submit(features_of_seed, seed, options.policies, learner, options.summary, options.apart)
                 for learner in options.learners
                 for seed in options.seeds
             ]
