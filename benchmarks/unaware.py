@@ -22,6 +22,7 @@ import lightgbm
 import numpy as np
 from candidates import Settings, boosting_settings, frame_features, levels, load_task
 from comparison import ALPHA, print_table, tariff_columns
+from portfolios import columns_of
 from scipy.special import xlogy
 
 from fairdcov import (
@@ -46,10 +47,16 @@ def booster():
     return lightgbm.LGBMRegressor(objective="poisson", verbose=-1, **boosting_settings(Settings()))
 
 
-def teller():
+def teller(n_rows=80_000):
     """Small boosted classifier: the features hardly tell regions, and what few rows say of them is noise."""
     return lightgbm.LGBMClassifier(
-        n_estimators=20, learning_rate=0.1, num_leaves=6, min_child_samples=1000, n_jobs=1, verbose=-1, random_state=0
+        n_estimators=20,
+        learning_rate=0.1,
+        num_leaves=6,
+        min_child_samples=max(20, n_rows // 80),
+        n_jobs=1,
+        verbose=-1,
+        random_state=0,
     )
 
 
@@ -83,9 +90,9 @@ class TariffGLM(DCovPoissonRegressor):
     """The penalised GLM of all benchmarks, on its own splines and dummies, and appended columns as they are."""
 
     def strength_path(self, X, y, strengths, sample_weight=None, **given):
-        columns = tariff_columns().set_params(remainder="passthrough")
-        own = set(X.columns) - {name for name in X if name.startswith(("log_estimate", "estimate_", "probability_"))}
-        columns = columns.fit(X) if len(own) < X.shape[1] else tariff_columns().fit(X)
+        own = [name for name in X if not name.startswith(("log_estimate", "estimate_", "probability_"))]
+        columns = tariff_columns() if "Poldur" in own else columns_of(X[own])
+        columns = columns.set_params(remainder="passthrough" if len(own) < X.shape[1] else "drop").fit(X)
         for model in super().strength_path(columns.transform(X), y, strengths, sample_weight, **given):
             model.columns_ = columns
             yield model
