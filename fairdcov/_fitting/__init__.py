@@ -3,10 +3,12 @@
 from fairdcov._fitting._estimator import FIT_PARTS, PenalisedEstimator, check_strengths
 from fairdcov._fitting._families import FAMILIES, FAMILIES_BY_LOSS, Family, regression_family
 from fairdcov._fitting._guard import (
+    BesideChance,
     StrengthGuard,
-    beyond_chance,
+    beside_chance,
     largest_sensible_strength,
     looks_independent,
+    observed_groups,
     warn_of_dependence,
     warn_of_level,
     warn_of_strength,

@@ -17,14 +17,16 @@ from sklearn.utils.validation import check_consistent_length, column_or_1d, vali
 from fairdcov._checks import check_choice, check_positive_number, check_whole_number, fill_docstring, warn_user
 from fairdcov._fitting import (
     FIT_PARTS,
+    BesideChance,
     BinaryClassifier,
     ObjectiveRegressor,
     PenalisedEstimator,
     RawObjective,
     StrengthGuard,
     TrainingData,
-    beyond_chance,
+    beside_chance,
     looks_independent,
+    observed_groups,
     read_evaluation_data,
     read_training_data,
     warn_of_dependence,
@@ -56,6 +58,7 @@ _LARGEST_LEAF = 2.0
 
 # A second fit to part of so few rows would not tell anything.
 _LEAST_SPLIT_ROWS = 200
+_NO_SECOND_FIT = BesideChance(np.nan, np.nan, np.nan, np.nan, False)
 
 
 def as_features(X):
@@ -226,7 +229,7 @@ class BoostingProblem:
         estimator = self.estimator
         remedy = "take more n_penalised_rounds, or trees of more leaves"
         level = warn_of_dependence(estimator, self.objective, raw, strength, remedy)
-        found = {"penalty_null_level_": level, "unseen_penalty_": np.nan, "unseen_null_level_": np.nan}
+        unseen = _NO_SECOND_FIT
         said = False
         if strength > 0 and self.rounds.monitor is not None:
             watched = self.rounds.monitor.objective
@@ -237,24 +240,23 @@ class BoostingProblem:
             )
             said = watched.penalty_value(watched_raw) > of_watched
         if strength > 0 and not said and self._data is not None and looks_independent(self.objective, raw):
-            penalty, level = self._of_unseen_rows(strength)
-            found.update(unseen_penalty_=penalty, unseen_null_level_=level)
-            warn_of_unseen_rows(
-                estimator,
-                strength,
-                penalty,
-                level,
-                estimator.validation_fraction,
-                "Take larger leaves, fewer n_penalised_rounds or more rows, and measure it on rows of your own",
-            )
-        return found
+            unseen = self._of_unseen_rows(strength)
+            remedy = "Take larger leaves, fewer n_penalised_rounds or more rows, and measure it on rows of your own"
+            warn_of_unseen_rows(estimator, strength, unseen, estimator.validation_fraction, remedy)
+        return {
+            "penalty_null_level_": level,
+            "unseen_penalty_": unseen.penalty,
+            "unseen_null_level_": unseen.penalty_level,
+            "unseen_divergence_": unseen.divergence,
+            "unseen_divergence_level_": unseen.divergence_level,
+        }
 
     def _watched_raw(self, shift, refined):
         """Raw predictions of the rows of ``eval_set``."""
         return self.grower.monitored_raw() + shift if refined is None else self.rounds.refined_watched_raw(refined)
 
     def _of_unseen_rows(self, strength):
-        """Penalty, and its level under independence, of a second fit on the rows that it has not seen; NaN without one.
+        """Dependence of a second fit on the rows that it has not seen, beside chance; NaN without one.
 
         It is a fit from the beginning. The splits of the first one have seen all rows, as its unpenalised trees have:
         with these and other leaves much of the dependence that new rows show would be hidden.
@@ -262,7 +264,7 @@ class BoostingProblem:
         estimator, data = self.estimator, self._data
         n_held = round(estimator.validation_fraction * len(data.y))
         if self._n_penalised == 0 or not _LEAST_SPLIT_ROWS / 2 <= n_held <= len(data.y) - _LEAST_SPLIT_ROWS / 2:
-            return np.nan, np.nan
+            return _NO_SECOND_FIT
         held = np.zeros(len(data.y), dtype=bool)
         held[np.random.default_rng(0).permutation(len(data.y))[:n_held]] = True
         seen, unseen = data.part(~held), data.part(held)
@@ -292,8 +294,9 @@ class BoostingProblem:
                 shift, refined = problem.descend(strength)[:2]
         except ValueError:
             # A part has one class, or one level of an attribute.
-            return np.nan, np.nan
-        return beyond_chance(problem.rounds.monitor.objective, problem._watched_raw(shift, refined))
+            return _NO_SECOND_FIT
+        people = observed_groups(again.penalty, unseen)
+        return beside_chance(problem.rounds.monitor.objective, problem._watched_raw(shift, refined), people)
 
     def _admits(self, raw):
         """Whether raw predictions of the training rows are not worse than a constant."""
@@ -466,7 +469,7 @@ class PenalisedBooster(PenalisedEstimator):
             When a smaller strength was reached (``effective_strength_``), since what is left of the penalty would
             outweigh ten times what is left of the model; when the penalty of the training rows, or of ``eval_set``, is
             above its level under independence although a constant would have the lower objective; when training rows
-            show less dependence than chance would, and a second fit says that new ones do not
+            show no more dependence than chance would, and a second fit says that new ones do
             (``validation_fraction``).
         ConvergenceWarning
             When the learner's own rounds end worse than a constant.
