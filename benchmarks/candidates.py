@@ -16,6 +16,7 @@ from comparison import (
     split_policies,
     tariff_columns,
 )
+from portfolios import PORTFOLIOS, columns_of, split
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.preprocessing import OneHotEncoder, SplineTransformer
 
@@ -61,7 +62,7 @@ class Settings:
     few_strengths: tuple = (0, 12, 100)
     published_form: tuple = (300, 1200, 5000, 10000, 20000, 40000)
     published_form_binary: tuple = (3, 12, 50, 100, 200)
-    boosting_strengths: tuple = (0, 3, 10, 30, 100, 300, 1000)
+    boosting_strengths: tuple = (0, 3, 10, 30, 100, 300, 1000, 10000)
     network_strengths: tuple = (0, 10, 30, 100)
     decayed_strengths: tuple = (10, 30, 100)
     n_estimators: int = 200
@@ -107,7 +108,12 @@ class Task:
 
 
 def load_task(data, n_policies=None, seed=0):
-    """Claim frequencies on pg15training; on COMPAS the probability of a new charge, with characters as categories."""
+    """Claim frequencies on pg15training; on COMPAS the probability of a new charge, with characters as categories.
+
+    Or one of the other portfolios.
+    """
+    if data in PORTFOLIOS:
+        return Task(data, False, *split(PORTFOLIOS[data](), seed))
     if data == "pg15training":
         return Task("pg15training", False, *split_policies(load_policies(n_policies), seed))
     defendants = load_defendants()
@@ -171,6 +177,8 @@ def protected_columns():
 def linear_features(task, aware):
     """Numeric columns of the rows of the fit and of those held back, with the protected attributes or without."""
     columns = record_columns() if task.binary else tariff_columns()
+    if task.name in PORTFOLIOS:
+        columns = columns_of(task.fit.features)
     X = [columns.fit_transform(task.fit.features), columns.transform(task.held.features)]
     if aware:
         own = protected_columns()

@@ -1,12 +1,13 @@
 """Accuracy against fairness, compared where models are equally fair: own models, EquiPy, the discrimination-free price.
 
-    FAIRDCOV_DATA=folder python benchmarks/frontier.py [pg15training] [--seeds 0 1 2] [--policies N] [--others]
+    FAIRDCOV_DATA=folder python benchmarks/frontier.py [pg15training | compas | randhie | fair] [--seeds 0 1 2 3 4]
+        [--processes 16] [--policies N] [--others]
     python benchmarks/frontier.py --show
 
 Every model is fitted on the same rows and measured on the same rows held back, for several splits; rates, weighted by
 exposure. A divergence between groups is never 0 by chance, and what it is by chance differs between models: it is shown
 net of that as well as raw. Models are compared with each point of the reference, EquiPy's transport with the protected
-attributes, where their own path has the same measure (net and raw JSD, UF, CCdCov), by interpolation between two
+attributes, where their own path has the same measure (JSD and CCdCov, net and raw, UF), by interpolation between two
 strengths; differences in deviance are paired by row. Results are added to frontier.json beside this script, from
 which --show prints the tables and --picture FILE draws. Packages that are not installed are named and left out.
 """
@@ -15,6 +16,7 @@ import argparse
 import json
 import time
 import warnings
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -30,10 +32,11 @@ from candidates import (
     frame_features,
     levels,
     linear_candidates,
+    linear_features,
     load_task,
     network_candidates,
 )
-from comparison import ALPHA, print_table
+from comparison import AGE_GROUPS, ALPHA, print_table
 from competitors import (
     adversarial_candidates,
     constant_candidates,
@@ -42,15 +45,24 @@ from competitors import (
     remover_candidates,
     unpenalised_booster,
 )
+from portfolios import PORTFOLIOS
 from scipy.special import xlogy
 from unaware import TariffGLM, follow, teller
 
-from fairdcov import DCovLGBMRegressor, FairBarycentreRegressor, UnawareFairRegressor
+from fairdcov import (
+    DCovLGBMClassifier,
+    DCovLGBMRegressor,
+    DCovLogisticRegression,
+    FairBarycentreRegressor,
+    UnawareFairRegressor,
+    UnawareFeatures,
+)
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.metrics import ccdcov, divergence_summary, unfairness_ratio
 
 RESULTS = Path(__file__).with_suffix(".json")
-MEASURES = ("net JSD", "JSD", "UF", "CCdCov")
+MEASURES = ("net JSD", "JSD", "UF", "CCdCov", "net CCdCov")
+N_NULL = 20  # permutations for the mean CCdCov of groups that do not matter
 BARYCENTRES = (0.0, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, np.inf)
 REFERENCE = "EquiPy, LightGBM with S"
 
@@ -82,7 +94,8 @@ def glm_paths(task, settings):
     """The penalised GLM, on the features and on estimates and posteriors as well."""
     model = TariffGLM(alpha=ALPHA)
     yield from path_of(task, "GLM", "features", model, settings.strengths)
-    featured = UnawareFairRegressor(model, unpenalised_booster(task, settings), teller(), columns="all")
+    small = teller(len(task.fit))
+    featured = UnawareFairRegressor(model, unpenalised_booster(task, settings), small, columns="all")
     yield from path_of(task, "GLM", "UnawareFeatures", featured, settings.strengths)
 
 
@@ -91,15 +104,42 @@ def boosted_paths(task, settings):
     model, strengths = booster(task, settings), settings.boosting_strengths
     yield from path_of(task, "LightGBM", "features", model, strengths)
     yield from path_of(task, "LightGBM", "features and S", model, strengths, aware=True)
-    featured = UnawareFairRegressor(model, unpenalised_booster(task, settings), teller(), columns="probabilities")
+    small = teller(len(task.fit))
+    featured = UnawareFairRegressor(model, unpenalised_booster(task, settings), small, columns="probabilities")
     yield from path_of(task, "LightGBM", "UnawareFeatures", featured, strengths)
+
+
+def binary_features_paths(task, settings):
+    """Logistic regression and LightGBM of two classes on estimates and posteriors as well."""
+    people = levels(task, task.fit.protected)
+    for family, model, aware_frames, strengths, columns in (
+        ("GLM", DCovLogisticRegression(alpha=1.0), linear_features(task, False), settings.strengths, "all"),
+        (
+            "LightGBM",
+            DCovLGBMClassifier(n_penalised_rounds=settings.n_penalised_rounds, **boosting_settings(settings)),
+            [task.fit.features, task.held.features],
+            settings.boosting_strengths,
+            "probabilities",
+        ),
+    ):
+        X, X_held = aware_frames
+        features = UnawareFeatures(
+            unpenalised_booster(task, settings), teller(len(task.fit)), link="logit", columns=columns
+        )
+        table = features.fit_transform(X, task.fit.target, sensitive_features=people)
+        tables = list(features.tables_of_folds(X_held))
+        for fitted in model.strength_path(table, task.fit.target, strengths, sensitive_features=people):
+            prediction = np.mean([fitted.predict_proba(each)[:, 1] for each in tables], axis=0)
+            yield Candidate(family, "UnawareFeatures", float(fitted.strength), False, prediction)
 
 
 def barycentre_paths(task, settings):
     """Fair barycentres of LightGBM, with S at prediction and without."""
     given = {"sample_weight": task.fit.exposure, "sensitive_features": task.fit.protected}
     for aware in (True, False):
-        model = FairBarycentreRegressor(unpenalised_booster(task, settings), teller(), aware=aware)
+        of_kind = {"loss": "binomial", "bins": AGE_GROUPS} if task.binary else {}
+        learners = unpenalised_booster(task, settings), teller(len(task.fit))
+        model = FairBarycentreRegressor(*learners, aware=aware, **of_kind)
         seen = {"sensitive_features": task.held.protected} if aware else {}
         path = model.strength_path(task.fit.features, task.fit.target, BARYCENTRES, **given)
         for fitted in path:
@@ -126,6 +166,8 @@ OTHERS = {
 BINARY = {
     "constant": (constant_candidates, ()),
     "EquiPy": (equipy_candidates, ("equipy",)),
+    "barycentre": (barycentre_paths, ()),
+    "features": (binary_features_paths, ()),
     "GLM": (linear_candidates, ()),
     "LightGBM": (boosted_candidates, ()),
 }
@@ -175,9 +217,20 @@ def measure(task, prediction):
             "JSD": summary.divergence,
             "UF": unfairness_ratio(None, prediction, **given, **task.group_options),
             "CCdCov": ccdcov(None, prediction, **given),
+            "net CCdCov": net_ccdcov(prediction, given),
             "total": weights @ prediction / (weights @ task.held.target),
         }
     return {name: float(value) for name, value in row.items()}
+
+
+def net_ccdcov(prediction, given):
+    """CCdCov less its mean where attributes fall to the rows at random."""
+    rng, people = np.random.default_rng(0), given["sensitive_features"]
+    null = [
+        ccdcov(None, prediction, **given | {"sensitive_features": people.iloc[rng.permutation(len(people))]})
+        for _ in range(N_NULL)
+    ]
+    return ccdcov(None, prediction, **given) - np.mean(null)
 
 
 def at_measure(points, name, wanted):
@@ -228,18 +281,33 @@ def rounded(value):
 
 def run(task, settings, sources, report=progress):
     """Measures of every candidate of one split, comparisons, and the least and the most predicted / observed."""
-    paths, rows, weights = {}, [], task.held.exposure
+    return assembled(task, list(measured(task, settings, sources, report)))
+
+
+def measured(task, settings, sources, report=progress):
+    """Of every candidate its row of figures, and the deviances of the rows held back."""
+    weights = task.held.exposure
     groups = levels(task, task.held.protected).agg(" | ".join, axis=1)
     claims = pd.Series(weights * task.held.target).groupby(groups.to_numpy()).sum()
     for candidate in all_candidates(task, settings, sources, report):
-        measured = measure(task, candidate.prediction)
+        found = measure(task, candidate.prediction)
         expected = pd.Series(weights * candidate.prediction).groupby(groups.to_numpy()).sum()
         charged = (expected / claims)[claims > 0]
         row = {"path": candidate.path, "strength": candidate.strength, "aware": candidate.aware}
-        rows.append(row | measured | {"charged": [charged.min(), charged.max()]})
-        point = (candidate.strength, measured, deviances(task, candidate.prediction))
-        paths.setdefault(candidate.path, []).append(point)
-        report(f"  {candidate.label}: deviance {measured['deviance']:.5f}, net JSD {measured['net JSD']:.2e}")
+        report(f"  {candidate.label}: deviance {found['deviance']:.5f}, net JSD {found['net JSD']:.2e}")
+        yield (
+            row | found | {"charged": [charged.min(), charged.max()]},
+            found,
+            deviances(task, candidate.prediction),
+        )
+
+
+def assembled(task, found):
+    """What is stored of a split."""
+    paths, rows, weights = {}, [], task.held.exposure
+    for row, measures, of_rows in found:
+        rows.append(row)
+        paths.setdefault(row["path"], []).append((row["strength"], measures, of_rows))
     for points in paths.values():
         points.sort(key=lambda point: point[0] or 0)
     # Beside the reference at its end, for the error bars of the picture.
@@ -257,6 +325,35 @@ def run(task, settings, sources, report=progress):
         "comparisons": list(compare(task, paths)),
     }
     return rounded(found)
+
+
+def part_of_run(data, n_policies, seed, settings, name):
+    """One source on one split, in a process of its own."""
+    warnings.simplefilter("ignore")
+    task = load_task(data, n_policies, seed)
+    source = (SOURCES | OTHERS | (BINARY if task.binary else {}))[name]
+    return list(measured(task, settings, {name: source}, report=lambda line: None))
+
+
+def in_processes(options, settings, names):
+    """All splits, every source of each in a process of its own."""
+    with ProcessPoolExecutor(options.processes) as pool:
+        n_policies = options.policies or settings.n_policies
+        # The long ones first.
+        names = sorted(names, key=lambda name: name not in ("LightGBM", "GLM", "EquiPy"))
+        runs = {
+            seed: [pool.submit(part_of_run, options.data, n_policies, seed, settings, name) for name in names]
+            for seed in options.seeds
+        }
+        for seed, parts in runs.items():
+            found, seen = [], set()
+            for part in parts:
+                for entry in part.result():
+                    key = entry[0]["path"], entry[0]["strength"]
+                    if key not in seen:
+                        seen.add(key)
+                        found.append(entry)
+            yield seed, assembled(load_task(options.data, n_policies, seed), found)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -286,7 +383,7 @@ def show(splits):
     lines = []
     for (path, strength), entries in rows.items():
         means = [mean_and_error(entries, key)[0] for key in ("deviance", *MEASURES, "total")]
-        shown = [f"{means[0]:.5f}", *(f"{value:.2e}" for value in means[1:5]), f"{means[5]:.3f}"]
+        shown = [f"{means[0]:.5f}", *(f"{value:.2e}" for value in means[1:-1]), f"{means[-1]:.3f}"]
         charged = np.mean([entry["charged"] for entry in entries], axis=0)
         lines.append(
             [
@@ -355,12 +452,13 @@ def draw(splits, file):
 def main(arguments=None):
     """Run the benchmark, print its tables and draw its picture."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("data", nargs="?", default="pg15training", choices=["pg15training", "compas"])
+    parser.add_argument("data", nargs="?", default="pg15training", choices=["pg15training", "compas", *PORTFOLIOS])
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="seeds of the splits")
     parser.add_argument("--policies", type=int, help="a random part of the portfolio")
     parser.add_argument("--quick", action="store_true", help="few policies, strengths and rounds, to see it run")
     parser.add_argument("--others", action="store_true", help="networks and fairlearn's methods as well")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results")
+    parser.add_argument("--processes", type=int, default=1, help="each source of each split in one of its own")
     parser.add_argument("--show", action="store_true", help="fit nothing; print what is stored")
     parser.add_argument("--picture", metavar="FILE", help="draw what is stored")
     options = parser.parse_args(arguments)
@@ -368,7 +466,11 @@ def main(arguments=None):
     splits = stored.setdefault(options.data, {})
     if not options.show:
         settings = QUICK if options.quick else Settings()
-        for seed in options.seeds:
+        names = (BINARY if options.data == "compas" else SOURCES) | (OTHERS if options.others else {})
+        for seed, found in in_processes(options, settings, list(names)) if options.processes > 1 else ():
+            splits[str(seed)] = found
+            options.results.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+        for seed in options.seeds if options.processes == 1 else ():
             task = load_task(options.data, options.policies or settings.n_policies, seed)
             sources = (BINARY if task.binary else SOURCES) | (OTHERS if options.others else {})
             progress(f"split {seed}")

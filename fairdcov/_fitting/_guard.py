@@ -4,12 +4,26 @@ A scale-free penalty is also small for predictions that are constant but for a f
 differences outweigh the loss, and the optimum of the objective is a model that no one would use.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fairdcov._checks import warn_user
+from fairdcov.encoding import DEFAULT_GROUPS, Attributes
 from fairdcov.exceptions import StrengthWarning
 
-__all__ = ["StrengthGuard", "largest_sensible_strength", "warn_of_dependence", "warn_of_level", "warn_of_strength"]
+__all__ = [
+    "BesideChance",
+    "StrengthGuard",
+    "beside_chance",
+    "largest_sensible_strength",
+    "looks_independent",
+    "observed_groups",
+    "warn_of_dependence",
+    "warn_of_level",
+    "warn_of_strength",
+    "warn_of_unseen_rows",
+]
 
 # Losses that differ by this share are equal: they were summed in another order.
 _ROUNDING = 1e-9
@@ -20,6 +34,8 @@ _MOST_WEIGHT = 10.0
 _MOST_OFF_BALANCE = 2.0
 # The largest of so many values under independence is their 95 % level.
 _N_PERMUTATIONS = 19
+# Predictions are cut into so many bins of equal weight to compare their distributions between groups.
+_N_BINS = 24
 # The search goes down by decades, at most so many, and ends when its bounds are this factor apart.
 _MOST_DECADES = 10
 _CLOSE = 1.5
@@ -203,8 +219,150 @@ def warn_of_dependence(estimator, raw_objective, raw, strength, remedy, *, rows=
     return level
 
 
+def looks_independent(raw_objective, raw):
+    """Whether the penalty of raw predictions is within its 95 % level under independence.
+
+    Of training rows it says little. A flexible model takes the chance in them for dependence, and removes it as well.
+    """
+    penalty, prediction = raw_objective.penalty, raw_objective.prediction(raw)
+    return penalty.value(prediction) <= _null_level(penalty, prediction)
+
+
+def observed_groups(penalty, data):
+    """Protected attributes whose levels are groups to compare; None for strata, and for shares in several groups."""
+    encoder = getattr(penalty, "encoder", None)
+    if data.control_features is not None or getattr(encoder, "probabilities", None):
+        return None
+    return None if Attributes.read(data.sensitive_features).probabilities else data.sensitive_features
+
+
+class BesideChance(NamedTuple):
+    """What rows show of dependence, and what they show at most when predictions fall to them at random 19 times.
+
+    Attributes
+    ----------
+    penalty, penalty_level : float
+        The penalty that was bound to the rows.
+    divergence, divergence_level : float
+        Jensen-Shannon divergence of the predictions between groups in bits, by a histogram; NaN where rows have shares
+        in several groups, or are compared within strata.
+    beyond : bool
+        Whether one of both is further from its mean under independence, in standard deviations, than either of them is
+        in any of the 19. By chance that is so once in twenty.
+    """
+
+    penalty: float
+    penalty_level: float
+    divergence: float
+    divergence_level: float
+    beyond: bool
+
+
+def beside_chance(raw_objective, raw, sensitive_features=None):
+    """Dependence of raw predictions beside what attributes that do not matter show.
+
+    The penalty gives small groups and the ends of the distribution little weight; the divergence, by which prices are
+    compared, more.
+
+    Parameters
+    ----------
+    raw_objective : RawObjective
+        Penalty and weights of the rows.
+    raw : (n,) array
+        Raw predictions.
+    sensitive_features : DataFrame, Series or array, optional
+        What the groups are made of.
+
+    Returns
+    -------
+    BesideChance
+    """
+    penalty, prediction = raw_objective.penalty, raw_objective.prediction(raw)
+    multiplier = getattr(penalty, "multiplier", None)
+    compared = prediction if multiplier is None else prediction * multiplier
+    divergence = _histogram_divergence(raw_objective, raw, sensitive_features)
+    rng, order = np.random.default_rng(0), np.arange(len(prediction))
+    values = []
+    for _ in range(1 + _N_PERMUTATIONS):
+        permuted = compared[order]
+        value = penalty.value(permuted if multiplier is None else permuted / multiplier)
+        values.append((value, divergence(order)))
+        order = rng.permutation(len(prediction))
+    values = np.array(values)
+    # All twenty alike, so that each of them is the farthest equally often under independence.
+    spread = values.std(axis=0)
+    far = ((values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).max(axis=1)
+    (penalty, divergence), levels = values[0], values[1:].max(axis=0)
+    known = sensitive_features is not None
+    return BesideChance(
+        float(penalty),
+        float(levels[0]),
+        float(divergence) if known else float("nan"),
+        float(levels[1]) if known else float("nan"),
+        bool(far[0] > far[1:].max()),
+    )
+
+
+def _histogram_divergence(raw_objective, raw, sensitive_features):
+    """Function of the order of the predictions (n,): their divergence between groups."""
+    if sensitive_features is None:
+        return lambda order: 0.0
+    attributes, weights = Attributes.read(sensitive_features), raw_objective.probabilities
+    codes, labels, _ = attributes.groups(attributes.edges(DEFAULT_GROUPS, weights))
+    raw = raw_objective.whole(raw)
+    inner = np.linspace(0.0, 1.0, _N_BINS + 1)[1:-1]
+    edges = np.unique(np.quantile(raw, inner, weights=weights, method="inverted_cdf"))
+    bins, n_bins = np.searchsorted(edges, raw), len(edges) + 1
+
+    def divergence(order):
+        table = np.bincount(codes * n_bins + bins[order], weights, len(labels) * n_bins).reshape(len(labels), n_bins)
+        expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0)
+        held = table > 0
+        return float(table[held] @ np.log2(table[held] / expected[held]))
+
+    return divergence
+
+
+def warn_of_unseen_rows(estimator, strength, found, share, remedy):
+    """Warn when the independence of the training rows is not that of rows that a fit has not seen.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Named in the warning.
+    strength : float
+        Strength that was asked for.
+    found : BesideChance
+        Of the rows that a second fit has not seen.
+    share : float
+        Share of the rows that these are.
+    remedy : str
+        What to do, for the warning.
+    """
+    if not found.beyond:
+        return
+    divergence = ""
+    if np.isfinite(found.divergence):
+        divergence = (
+            f", and a divergence between groups of {found.divergence:.3g} bits where these show at most "
+            f"{found.divergence_level:.3g}"
+        )
+    warn_user(
+        f"{type(estimator).__name__} with strength={strength:g} shows no more dependence on its training rows than "
+        f"chance would, which does not carry over to new ones: fitted without {share:.0%} of the rows it leaves a "
+        f"penalty of {found.penalty:.3g} on them, where attributes that do not matter show at most "
+        f"{found.penalty_level:.3g} in 95 % of all cases{divergence}. {remedy}",
+        StrengthWarning,
+    )
+
+
 def _null_level(penalty, prediction):
     """95 % level of a bound penalty when predictions fall to the rows at random."""
+    return float(max(_null_values(penalty, prediction)))
+
+
+def _null_values(penalty, prediction):
+    """Values of a bound penalty when predictions fall to the rows at random."""
     multiplier = getattr(penalty, "multiplier", None)
     compared = prediction if multiplier is None else prediction * multiplier
     rng = np.random.default_rng(0)
@@ -212,4 +370,4 @@ def _null_level(penalty, prediction):
     for _ in range(_N_PERMUTATIONS):
         permuted = compared[rng.permutation(len(compared))]
         values.append(penalty.value(permuted if multiplier is None else permuted / multiplier))
-    return float(max(values))
+    return values

@@ -24,6 +24,12 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         What penalised rounds keep close to: the predictions of the unpenalised rounds, so that however many there are
         they fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go
         on fitting; that wants few unpenalised rounds or early stopping.
+    validation_fraction : float or None, default=0.5
+        Where the training rows show no more dependence than chance would, which flexible models come by easily, a fit
+        is made again without this share of the rows, drawn at random, and its penalty and the divergence between groups
+        are measured on them. A warning says where one of both is further out than chance takes either in 95 % of all
+        cases. The model has learnt from all rows. None, and paths, do without the second fit, as does a fit whose
+        ``eval_set`` already tells.
     <further>
     random_state : int, RandomState or None, default=None
         Seed of <learner>.
@@ -61,6 +67,12 @@ _ATTRIBUTES = """booster_ : <booster>
         Where a constant would have a lower objective than the model: what the penalty of the training rows is at most
         in 95 % of the cases when its predictions fall to the rows at random. The fit warns of a ``penalty_value_``
         above it. NaN elsewhere.
+    unseen_penalty_, unseen_null_level_ : float
+        Penalty of the second fit on the rows that it has not seen, and its 95 % level under independence; NaN where
+        there was no second fit, see ``validation_fraction``.
+    unseen_divergence_, unseen_divergence_level_ : float
+        The same of the Jensen-Shannon divergence between groups, in bits, by a histogram of 24 bins; NaN as well where
+        attributes are known as probabilities, or there are control features.
     loss_value_ : float
         Weighted mean loss (half deviance) on the training rows.
     penalty_value_ : float

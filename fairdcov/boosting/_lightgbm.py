@@ -252,6 +252,7 @@ class _LightGBMModel(PassThroughParameters):
         n_penalised_rounds=100,
         penalised_learning_rate=0.5,
         penalised_target="unpenalised",
+        validation_fraction=0.5,
         early_stopping_rounds=None,
         boosting_type="gbdt",
         num_leaves=31,
@@ -279,6 +280,7 @@ class _LightGBMModel(PassThroughParameters):
         self.n_penalised_rounds = n_penalised_rounds
         self.penalised_learning_rate = penalised_learning_rate
         self.penalised_target = penalised_target
+        self.validation_fraction = validation_fraction
         self.early_stopping_rounds = early_stopping_rounds
         self.boosting_type = boosting_type
         self.num_leaves = num_leaves
@@ -542,6 +544,7 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
         n_penalised_rounds=100,
         penalised_learning_rate=0.5,
         penalised_target="unpenalised",
+        validation_fraction=0.5,
         early_stopping_rounds=None,
         boosting_type="gbdt",
         num_leaves=31,
@@ -570,6 +573,7 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
             n_penalised_rounds=n_penalised_rounds,
             penalised_learning_rate=penalised_learning_rate,
             penalised_target=penalised_target,
+            validation_fraction=validation_fraction,
             early_stopping_rounds=early_stopping_rounds,
             boosting_type=boosting_type,
             num_leaves=num_leaves,

@@ -2,6 +2,7 @@
 
 import numbers
 import re
+import warnings
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -10,7 +11,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from sklearn.base import is_regressor
+from sklearn.base import clone, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
@@ -25,17 +26,22 @@ from fairdcov._checks import (
 )
 from fairdcov._fitting import (
     FIT_PARTS,
+    BesideChance,
     BinaryClassifier,
     ObjectiveRegressor,
     PenalisedEstimator,
     RawObjective,
     StrengthGuard,
     TrainingData,
+    beside_chance,
+    looks_independent,
+    observed_groups,
     read_evaluation_data,
     read_training_data,
     warn_of_dependence,
     warn_of_level,
     warn_of_strength,
+    warn_of_unseen_rows,
 )
 from fairdcov.boosting._objective import BalancedObjective, loss_missed_by_rounding
 from fairdcov.boosting._penalised_rounds import Monitor, PenalisedRounds
@@ -61,6 +67,10 @@ _LARGEST_LEAF = 2.0
 
 # Values of X for each thread of a learner, where the user does not say how many.
 _VALUES_OF_A_THREAD = 100_000
+
+# A second fit to part of so few rows would not tell anything.
+_LEAST_SPLIT_ROWS = 200
+_NO_SECOND_FIT = BesideChance(np.nan, np.nan, np.nan, np.nan, False)
 
 
 def as_features(X):
@@ -192,6 +202,10 @@ class BoostingProblem:
                 )
         check_choice(estimator.penalised_target, "penalised_target", ("unpenalised", "observed"))
         estimator._check_learner()
+        # Learners of others need not have it.
+        share = getattr(estimator, "validation_fraction", None)
+        if share is not None and not check_positive_number(share, "validation_fraction") < 1:
+            raise ValueError(f"validation_fraction must be below 1, or None; found {share!r}")
         penalised = any(strengths)
         if reduction is not None and (eval_set is not None or control_features is not None):
             raise ValueError("rows in several processes go without eval_set and control_features: leave them out")
@@ -263,24 +277,82 @@ class BoostingProblem:
             monitor,
         )
         self._n_penalised = 0
+        # Who follows a path compares its models on rows of their own; of rows in several processes nobody has all.
+        once = share is not None and len(strengths) == 1 and reduction is None
+        self._data = data if once else None
 
     def _warn_of_dependence(self, strength, raw, shift, refined):
         estimator = self.estimator
         remedy = "take more n_penalised_rounds, or trees of more leaves"
-        null_level = warn_of_dependence(estimator, self.objective, raw, strength, remedy)
+        level = warn_of_dependence(estimator, self.objective, raw, strength, remedy)
+        unseen = _NO_SECOND_FIT
+        said = False
         if strength > 0 and self.rounds.monitor is not None:
-            watched_raw = self.grower.monitored_raw() + shift
-            if refined is not None:
-                watched_raw = self.rounds.refined_watched_raw(refined)
-            warn_of_dependence(
-                estimator,
-                self.rounds.monitor.objective,
-                watched_raw,
-                strength,
-                "what was learnt of the attributes does not hold there: take larger leaves, or more rows",
-                rows="the rows of eval_set",
+            watched = self.rounds.monitor.objective
+            watched_raw = self._watched_raw(shift, refined)
+            remedy = "what was learnt of the attributes does not hold there: take larger leaves, or more rows"
+            of_watched = warn_of_dependence(
+                estimator, watched, watched_raw, strength, remedy, rows="the rows of eval_set"
             )
-        return null_level
+            said = watched.penalty_value(watched_raw) > of_watched
+        if strength > 0 and not said and self._data is not None and looks_independent(self.objective, raw):
+            unseen = self._of_unseen_rows(strength)
+            remedy = "Take larger leaves, fewer n_penalised_rounds or more rows, and measure it on rows of your own"
+            warn_of_unseen_rows(estimator, strength, unseen, estimator.validation_fraction, remedy)
+        return {
+            "penalty_null_level_": level,
+            "unseen_penalty_": unseen.penalty,
+            "unseen_null_level_": unseen.penalty_level,
+            "unseen_divergence_": unseen.divergence,
+            "unseen_divergence_level_": unseen.divergence_level,
+        }
+
+    def _watched_raw(self, shift, refined):
+        """Raw predictions of the rows of ``eval_set``."""
+        return self.grower.monitored_raw() + shift if refined is None else self.rounds.refined_watched_raw(refined)
+
+    def _of_unseen_rows(self, strength):
+        """Dependence of a second fit on the rows that it has not seen, beside chance; NaN without one.
+
+        It is a fit from the beginning. The splits of the first one have seen all rows, as its unpenalised trees have:
+        with these and other leaves much of the dependence that new rows show would be hidden.
+        """
+        estimator, data = self.estimator, self._data
+        n_held = round(estimator.validation_fraction * len(data.y))
+        if self._n_penalised == 0 or not _LEAST_SPLIT_ROWS / 2 <= n_held <= len(data.y) - _LEAST_SPLIT_ROWS / 2:
+            return _NO_SECOND_FIT
+        held = np.zeros(len(data.y), dtype=bool)
+        held[np.random.default_rng(0).permutation(len(data.y))[:n_held]] = True
+        seen, unseen = data.part(~held), data.part(held)
+        again = clone(estimator).set_params(
+            n_estimators=self.n_unpenalised,
+            n_penalised_rounds=self._n_penalised,
+            early_stopping_rounds=None,
+            validation_fraction=None,
+            # These columns have been read.
+            sensitive_columns=None,
+            verbose=0,
+        )
+        further = {
+            "eval_set": (unseen.X, unseen.y),
+            "eval_sample_weight": unseen.weights if data.weighted else None,
+            "eval_sensitive_features": unseen.sensitive_features,
+            "eval_control_features": unseen.control_features,
+            "eval_offset": unseen.offset,
+        }
+        weights = seen.weights if data.weighted else None
+        given = (again, seen.X, seen.y, weights, seen.sensitive_features, [strength])
+        seen = {"control_features": seen.control_features, "offset": seen.offset}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                problem = BoostingProblem(*given, **seen, **further)
+                shift, refined = problem.descend(strength)[:2]
+        except ValueError:
+            # A part has one class, or one level of an attribute.
+            return _NO_SECOND_FIT
+        people = observed_groups(again.penalty, unseen)
+        return beside_chance(problem.rounds.monitor.objective, problem._watched_raw(shift, refined), people)
 
     def _admits(self, raw):
         """Whether raw predictions of the training rows are not worse than a constant."""
@@ -308,21 +380,27 @@ class BoostingProblem:
                 ConvergenceWarning,
             )
 
+    def descend(self, strength):
+        """Penalised rounds on top of what is there; the shift of all raw predictions, moved leaves, the strength."""
+        estimator = self.estimator
+        if strength == 0:
+            return 0.0, None, 0.0
+        shift = 0.0
+        # Leaves that were moved are where a larger strength goes on from, not the trees as they were grown.
+        if self.rounds.refined is None:
+            n_rounds, shift = self.rounds.train(
+                strength,
+                estimator.n_penalised_rounds,
+                self.grower.after_round(self.callbacks, estimator.n_penalised_rounds),
+            )
+            self._n_penalised += n_rounds
+        refined = self.rounds.refine(strength, min(self._n_penalised, estimator.n_penalised_rounds), self._admits)
+        return shift, refined, self.rounds.effective_strength(strength)
+
     def solve(self, strength, start=None):
         """Fitted attributes at a strength: penalised rounds on top of what is there."""
         estimator = self.estimator
-        shift, effective, refined = 0.0, 0.0, None
-        if strength > 0:
-            # Leaves that were moved are where a larger strength goes on from, not the trees as they were grown.
-            if self.rounds.refined is None:
-                n_rounds, shift = self.rounds.train(
-                    strength,
-                    estimator.n_penalised_rounds,
-                    self.grower.after_round(self.callbacks, estimator.n_penalised_rounds),
-                )
-                self._n_penalised += n_rounds
-            effective = self.rounds.effective_strength(strength)
-            refined = self.rounds.refine(strength, min(self._n_penalised, estimator.n_penalised_rounds), self._admits)
+        shift, refined, effective = self.descend(strength)
         if refined is None:
             booster, raw = self.grower.snapshot(shift), self.grower.raw() + shift
         else:
@@ -339,7 +417,7 @@ class BoostingProblem:
             )
         warn_of_strength(estimator, strength, effective)
         warn_of_level(estimator, self.objective, lambda: self.objective.whole(raw), effective)
-        null_level = self._warn_of_dependence(strength, raw, shift, refined)
+        dependence = self._warn_of_dependence(strength, raw, shift, refined)
         if estimator.verbose:
             print(
                 f"strength {strength:g}: {self._n_penalised} penalised rounds, loss {loss:.8g}, penalty {penalty:.4g}",
@@ -350,7 +428,7 @@ class BoostingProblem:
             "n_unpenalised_rounds_": self.n_unpenalised,
             "n_penalised_rounds_": self._n_penalised,
             "effective_strength_": effective,
-            "penalty_null_level_": null_level,
+            **dependence,
             **self.objective.attributes(loss, penalty, loss + (effective * penalty if strength > 0 else 0.0)),
             "history_": {name: np.array(values) for name, values in self.rounds.history.items()},
         }
@@ -461,7 +539,9 @@ class PenalisedBooster(PenalisedEstimator):
         StrengthWarning
             When a smaller strength was reached (``effective_strength_``), since what is left of the penalty would
             outweigh ten times what is left of the model; when the penalty of the training rows, or of ``eval_set``, is
-            above its level under independence although a constant would have the lower objective.
+            above its level under independence although a constant would have the lower objective; when training rows
+            show no more dependence than chance would, and a second fit says that new ones do
+            (``validation_fraction``).
         ConvergenceWarning
             When the learner's own rounds end worse than a constant.
         """

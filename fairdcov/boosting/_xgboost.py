@@ -236,6 +236,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         n_penalised_rounds=100,
         penalised_learning_rate=0.5,
         penalised_target="unpenalised",
+        validation_fraction=0.5,
         early_stopping_rounds=None,
         max_depth=6,
         min_child_weight=1.0,
@@ -261,6 +262,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         self.n_penalised_rounds = n_penalised_rounds
         self.penalised_learning_rate = penalised_learning_rate
         self.penalised_target = penalised_target
+        self.validation_fraction = validation_fraction
         self.early_stopping_rounds = early_stopping_rounds
         self.max_depth = max_depth
         self.min_child_weight = min_child_weight

@@ -71,7 +71,7 @@ def test_rounds_with_gradients_made_elsewhere_grow_the_same_trees(book, monkeypa
                     self, gradient.numpy(), curvature.numpy(), rate
                 ),
             )
-        model = DCovXGBRegressor(strength=10.0, **ROUNDS)
+        model = DCovXGBRegressor(strength=10.0, validation_fraction=None, **ROUNDS)
         fits.append(model.fit(X, y, sample_weight=weights, sensitive_features=people))
     assert_allclose(fits[1].predict(X), fits[0].predict(X), rtol=1e-6)
 
