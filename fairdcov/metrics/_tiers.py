@@ -124,6 +124,7 @@ def tier_parity_gap(
     min_group_size=1,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Largest or mean difference between two groups' shares above a threshold of the premium.
 
@@ -173,6 +174,7 @@ def tier_parity_gap(
         sample_weight,
         control_features,
         control_bins,
+        given,
         bins=bins,
         min_group_size=min_group_size,
     )
@@ -200,6 +202,7 @@ def tier_parity_ratio(
     min_group_size=1,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Smallest or mean ratio of two groups' shares above a threshold of the premium, the smaller to the larger share.
 
@@ -245,6 +248,7 @@ def tier_parity_ratio(
         sample_weight,
         control_features,
         control_bins,
+        given,
         bins=bins,
         min_group_size=min_group_size,
     )
