@@ -266,8 +266,10 @@ def equivalence_test(
     hold; and exposures vary as prices do. The standard error is ``sqrt(sum psi_i^2)`` of the influence psi of each
     row: of a ratio of means ``w 1_g (u - m_g) / (sum(w 1_g) m_g)``, and the same of the rest; of a coefficient
     ``w g e / sum(w g^2)`` with g the indicator less what L predicts of it and e the residual (White 1980). It is scaled
-    up for groups of few rows, t-quantiles are taken with Satterthwaite's degrees of freedom, and the skewness of the
-    t-statistic is corrected to first order (Hall 1992), by which intervals are not quite symmetric. Rows that are not
+    up for groups of few rows, and the skewness of the t-statistic is corrected to first order (Hall 1992), by which
+    intervals are not quite symmetric. Quantiles are those of t with Satterthwaite's degrees of freedom, of which the
+    reciprocal is higher by the excess kurtosis ``sum psi_i^4 / (sum psi_i^2)^2`` of the influence, less that of normal
+    rows, since it says how well variance and skewness are known (not for shares, which say both). Rows that are not
     independent (several of one customer) need to be put together first.
 
     *Distance correlation.* R of the prices with the attributes as :class:`fairdcov.SensitiveEncoder` encodes them

@@ -17,8 +17,8 @@ from fairdcov.encoding import DEFAULT_FACTOR_BINS, missing_rows, read_factor
 
 __all__ = ["FactorRegression", "Gaps", "MeanGaps", "RegressionGaps", "correlations", "factor_design"]
 
-# Contributions, of rows to estimates, that are held at once.
-_BLOCK = 2**22
+# Contributions, of rows to estimates, that are held at once: several arrays of them stay in the cache.
+_BLOCK = 2**18
 # A group of which the factors leave less than this share of its spread is determined by them.
 _DETERMINED = 1e-8
 # The bend of a t-statistic that is more skewed than first-order corrections reach.
@@ -38,7 +38,7 @@ class Gaps:
     estimates, errors : (K,) arrays
         Logarithms of ratios and their standard errors; NaN where there is nothing to compare.
     degrees : (K,) array
-        Degrees of freedom of t-quantiles (Satterthwaite), which are for groups of few rows.
+        Degrees of freedom of t-quantiles (Satterthwaite), which are for groups of few rows and of prices far apart.
     skewness, bend : (K,) arrays
         Of the t-statistic, to first order: ``t + bend t^2 + skewness / 6`` has the quantiles of a t-distribution (Hall
         1992). Prices of small groups are skewed, and so are the errors of their means.
@@ -104,6 +104,19 @@ def _with_degrees(estimates, group, rest, group_rows, rest_rows, moments, bend, 
     return Gaps(estimates, np.sqrt(variances), np.maximum(degrees, 1.0), skewness, bend, values, references)
 
 
+def _moments(weights, values, total):
+    """For k = 2, 3 and 4 the totals of ``w^k u^q``, q = k, k - 1, ..., 0."""
+    found, power = {}, weights
+    for k in (2, 3, 4):
+        power = power * weights
+        # By products: powers of floats take many times as long.
+        products = [power]
+        for _ in range(k):
+            products.append(products[-1] * values)
+        found[k] = [total(product) for product in reversed(products)]
+    return found
+
+
 def _of_the_others(shifts, sums):
     """``sum_i w_i (u_i - r_k)^p`` over the rows of all groups but k, (K,).
 
@@ -161,7 +174,7 @@ class MeanGaps:
 
         centred = values - means[codes]
         # Sums of w^k (u - m)^q in each group, and from them about the mean of the rest.
-        sums = {k: [totals(weights**k * centred**q) for q in range(k, -1, -1)] for k in (2, 3, 4)}
+        sums = _moments(weights, centred, totals)
         shifts = means[None, :] - rest_means[:, None]
         spread, rest_spread = sums[2][0], _of_the_others(shifts, sums[2])
         if shares:
@@ -276,10 +289,10 @@ class SharedMeanGaps:
         (means, rest_means), (scale, rest_scale) = self._means, self._scale
         n_groups = len(means)
         centre = np.average(values, weights=weights)
-        centred, shifts = values - centre, centre - rest_means
+        moments, shifts = _moments(weights, values - centre, np.sum), centre - rest_means
 
         def about_rest(power, times):
-            sums = [np.sum(weights**power * centred**q) for q in range(times, -1, -1)]
+            sums = moments[power][power - times :]
             about = sum(math.comb(times, j) * shifts**j * sums[j] for j in range(times + 1))
             return about / rest_scale**times
 
@@ -298,15 +311,16 @@ class SharedMeanGaps:
             own = member * (price - means[codes]) / scale[codes]
             rest = (1.0 - shares) * without
             influence = own - rest
+            squared, squared_without = influence**2, without**2
             for k, entries in enumerate(
                 (
                     own**2,
-                    rest**2 - without**2,
-                    influence**2 - without**2,
-                    influence**3 + without**3,
-                    influence**4 - without**4,
+                    rest**2 - squared_without,
+                    squared - squared_without,
+                    squared * influence + squared_without * without,
+                    squared**2 - squared_without**2,
                     influence * own,
-                    influence * rest + without**2,
+                    influence * rest + squared_without,
                     influence * member,
                     influence * (weight - member) + without * weight,
                 )
