@@ -267,7 +267,9 @@ def tier_parity_ratio(
 
 def _spread(weights_squared_above, weights_squared, share):
     """Variance of the weight above a threshold, about its share of the weight."""
-    return weights_squared_above * (1 - share) ** 2 + (weights_squared - weights_squared_above) * share**2
+    # Where all weight is above, the two sums differ by rounding.
+    below = np.maximum(weights_squared - weights_squared_above, 0.0)
+    return weights_squared_above * (1 - share) ** 2 + below * share**2
 
 
 def _effective_rows(weights_squared_above, weights_squared, share, weight):
