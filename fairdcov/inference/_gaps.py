@@ -452,13 +452,17 @@ class RegressionGaps:
         own, total, cubes, fourths, pull = (np.zeros(n_groups) for _ in range(5))
         for rows in _blocks(n, n_groups):
             indicators = self._indicators(rows)
-            influence = self.influence(rows, indicators)
+            weighted = weights[rows, None] * indicators
+            # Before it is divided by the scale.
+            influence = weighted * self._residuals_of(rows, indicators)
             squared = influence**2
-            total += squared.sum(axis=0)
+            total += np.ones(len(squared)) @ squared
             own += memberships[rows].multiply(squared).sum(axis=0)
             cubes += np.einsum("ij,ij->j", squared, influence)
             fourths += np.einsum("ij,ij->j", squared, squared)
-            pull += np.einsum("ij,ij,ij,i->j", influence, indicators, indicators, weights[rows]) / scale
+            pull += np.einsum("ij,ij->j", influence, np.multiply(weighted, indicators, out=weighted))
+        own, total, pull = (found / scale**2 for found in (own, total, pull))
+        cubes, fourths = cubes / scale**3, fourths / scale**4
         correction = n / max(n - regression.rank - 1, 1)
         self.gaps = _with_degrees(
             estimates,
@@ -476,11 +480,14 @@ class RegressionGaps:
         _, memberships, design = (part[rows] for part in self._rows)
         return memberships.toarray() - design @ self._prediction
 
-    def influence(self, rows, indicators=None):
+    def _residuals_of(self, rows, indicators):
+        """Residuals of some rows in the regression of each group, (m, K)."""
+        return self._residuals[rows, None] - self._estimates * indicators
+
+    def influence(self, rows):
         """Contributions of some rows (a slice) to the estimates, (m, K); NaN for groups that the factors determine."""
-        indicators = self._indicators(rows) if indicators is None else indicators
-        residuals = self._residuals[rows, None] - self._estimates * indicators
-        return self._rows[0][rows, None] * indicators * residuals / self._scale
+        indicators = self._indicators(rows)
+        return self._rows[0][rows, None] * indicators * self._residuals_of(rows, indicators) / self._scale
 
 
 def correlations(parts, kept, n):
