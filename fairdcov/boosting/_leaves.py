@@ -172,7 +172,7 @@ def refine_leaves(objective, raw, leaves, strength, start, accepts):
     highest_loss, highest_penalty = max(current.loss, constant_loss), current.penalty
     curvature = leaves.sums(objective.terms_curvature(current.raw, current.strength)[-1])
     unit = 1.0 / np.sqrt(np.maximum(curvature, _LEAST_CURVATURE * curvature.max()))
-    ridge = _RIDGE * len(leaves.numbers) * leaves.sums(objective.curvature(current.raw) * objective.probabilities)
+    ridge = _RIDGE * len(leaves.numbers) * leaves.sums(objective.terms_curvature(current.raw)[-1])
     best = None
     for _ in range(_STAGES):
         passing = largest_sensible_strength(constant_loss, current.loss, current.penalty)

@@ -155,6 +155,8 @@ def run_audit(options):
     _check_gate(options)
     if options.seed < 0:
         raise ValueError(f"--seed must be at least 0; found {options.seed}")
+    if options.given is not None and options.target is None:
+        raise ValueError(f"--given {options.given} needs --target, the observed values within whose strata to compare")
     if options.predictions_are == "total" and options.exposure is None:
         raise ValueError("--predictions-are total needs --exposure, by which the predictions are divided")
     check_output_folder(options.output, force=options.force, inputs=[options.predictions])
@@ -203,6 +205,8 @@ def run_audit(options):
     given = {"probabilities": probabilities} if probabilities else {}
     if control is not None:
         given |= {"control_features": control, "control_bins": control_bins}
+    if options.given is not None:
+        given["given"] = options.given
     report = audit_predictions(
         experience.target,
         prediction,
@@ -225,6 +229,7 @@ def run_audit(options):
             "exposure": options.exposure,
             **({"probabilities": probabilities} if probabilities else {}),
             **({"control": options.control} if options.control else {}),
+            **({"given": options.given} if options.given else {}),
             "fairdcov": fairdcov.__version__,
         },
         options=options,

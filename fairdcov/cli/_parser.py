@@ -272,6 +272,12 @@ def _add_audit(commands):
         "judged; numbers of more than 20 values are cut into 5 quantiles",
     )
     audit.add_argument(
+        "--given",
+        choices=["target"],
+        help="compare predictions at equal claims (separation): strata of the --target are a control feature, alone or "
+        "beside those of --control",
+    )
+    audit.add_argument(
         "--features", nargs="+", default=[], metavar="COLUMN", help="rating factors, screened for proxies"
     )
     audit.add_argument(

@@ -35,6 +35,7 @@ from fairdcov.encoding._groups import (
 from fairdcov.encoding._rows import array_of_rows, warn_about_order, warn_of_attributes
 from fairdcov.encoding._sensitive_column import SensitiveColumn, column_named, sensitive_columns_of
 from fairdcov.encoding._soft_blocks import SoftBlocks, certain_shares
+from fairdcov.encoding._target import target_strata, with_target
 
 # What goes wrong with attributes, for those who import from here anyway.
 from fairdcov.exceptions import MissingSensitiveFeaturesError, SensitiveFeaturesWarning

@@ -48,6 +48,7 @@ class Attributes:
         self._rows = rows
         self._positions = positions
         self._groups = {}
+        self._memberships = {}
         self._selections = {}
 
     @classmethod
@@ -176,16 +177,29 @@ class Attributes:
             Levels of each group; columns of probabilities are levels by their name.
         names : list of str
             Names of the attributes, in the order in which their columns come.
+
+        Made once for the same edges: what comes back is not to be changed in place.
         """
+        for name, levels in self.probabilities.items():
+            ProbabilityCoder(name, levels).warn_of_levels_without_mass(self.columns)
+        edges = self.edges(bins, sample_weight)
+        cuts = self._cuts(edges)
+        if cuts not in self._memberships:
+            self._memberships[cuts] = self._make_memberships(edges)
+        return self._memberships[cuts]
+
+    def _cuts(self, edges):
+        """What groups are kept under: the edges of the columns that are cut."""
+        return tuple((name, edges[name].tobytes()) for name in self.columns if edges.get(name) is not None)
+
+    def _make_memberships(self, edges):
         observed = self._observed
         parts, levels_of = [], {}
         if observed:
-            codes, labels, _ = cross_columns(observed, self.edges(bins, sample_weight))
+            codes, labels, _ = cross_columns(observed, edges)
             parts.append(certain_shares(codes, len(labels)))
         for name, levels in self.probabilities.items():
-            coder = ProbabilityCoder(name, levels)
-            coder.warn_of_levels_without_mass(self.columns)
-            parts.append(coder.sparse_shares(self.columns))
+            parts.append(ProbabilityCoder(name, levels).sparse_shares(self.columns))
         shares, positions = joint_shares(parts)
         if observed:
             combined = positions.pop(0)
@@ -232,7 +246,7 @@ class Attributes:
         """
         self.require_observed("a group for each row")
         edges = self.edges(bins, sample_weight)
-        cuts = tuple((name, edges[name].tobytes()) for name in self.columns if edges.get(name) is not None)
+        cuts = self._cuts(edges)
         if cuts not in self._groups:
             self._groups[cuts] = cross_columns(self.columns, edges)
         return self._groups[cuts]

@@ -16,7 +16,9 @@ __all__ = [
     "MAX_NUMERIC_LEVELS",
     "Factor",
     "Groups",
+    "bin_edges",
     "cross_columns",
+    "cut",
     "describe_groups",
     "edges_of_columns",
     "interval_labels",
@@ -81,7 +83,7 @@ def interval_labels(edges):
     return [pd.Interval(edges[k], edges[k + 1], closed="both" if k == last else "left") for k in range(len(edges) - 1)]
 
 
-def _bin_edges(values, bins, name, weights):
+def bin_edges(values, bins, name, weights):
     """Edges of one column from quantiles or as given."""
     if isinstance(bins, numbers.Integral) and not isinstance(bins, bool):
         if bins < 1:
@@ -126,7 +128,7 @@ def level_text(level, digits=6):
     return str(level)
 
 
-def _cut(values, edges):
+def cut(values, edges):
     """Bin of each value: closed on the left, the last one on both sides; values beyond the edges in the nearest."""
     return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2).astype(np.int64)
 
@@ -134,7 +136,7 @@ def _cut(values, edges):
 def _column_levels(column, edges):
     """Codes of the rows of one attribute, and its levels in a natural order."""
     if edges is not None:
-        return _cut(np.asarray(column.values, dtype=np.float64), edges), interval_labels(edges)
+        return cut(np.asarray(column.values, dtype=np.float64), edges), interval_labels(edges)
     codes, levels = column.level_codes()
     if column.declared is not None:
         return codes, list(levels)
@@ -183,7 +185,7 @@ def edges_of_columns(columns, bins, sample_weight):
     for name, wanted in _bins_of_columns(bins, columns).items():
         edges[name] = None
         if wanted is not None:
-            edges[name] = _bin_edges(np.asarray(columns[name].values, dtype=np.float64), wanted, name, sample_weight)
+            edges[name] = bin_edges(np.asarray(columns[name].values, dtype=np.float64), wanted, name, sample_weight)
     return edges
 
 

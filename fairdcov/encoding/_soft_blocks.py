@@ -163,6 +163,12 @@ def row_products(left, right):
     Pair ``(k, l)`` is column ``k L + l``.
     """
     n_right = right.shape[1]
+    shape = left.shape[0], left.shape[1] * n_right
+    if left.nnz == left.shape[0] and (np.diff(left.indptr) == 1).all():
+        # Levels that are observed only say where the row on the right goes.
+        counts = np.diff(right.indptr)
+        columns = np.repeat(left.indices.astype(np.int64) * n_right, counts) + right.indices
+        return sp.csr_array((np.repeat(left.data, counts) * right.data, columns, right.indptr), shape=shape)
     left_counts, right_counts = np.diff(left.indptr).astype(np.int64), np.diff(right.indptr).astype(np.int64)
     counts = left_counts * right_counts
     starts = np.concatenate([[0], np.cumsum(counts)])
@@ -172,6 +178,4 @@ def row_products(left, right):
     of_left = left.indptr[row] + place // right_counts[row]
     of_right = right.indptr[row] + place % right_counts[row]
     columns = left.indices[of_left].astype(np.int64) * n_right + right.indices[of_right]
-    return sp.csr_array(
-        (left.data[of_left] * right.data[of_right], columns, starts), shape=(left.shape[0], left.shape[1] * n_right)
-    )
+    return sp.csr_array((left.data[of_left] * right.data[of_right], columns, starts), shape=shape)

@@ -17,12 +17,14 @@ from fairdcov._checks import (
     check_whole_number,
 )
 from fairdcov.encoding import (
+    DEFAULT_GROUPS,
     Attributes,
     MissingSensitiveFeaturesError,
     certain_shares,
     check_sensitive_features,
     read_frame,
     warn_about_order,
+    with_target,
 )
 from fairdcov.inference._decisions import decide
 from fairdcov.inference._distance_correlation import DistanceCorrelationGap
@@ -181,6 +183,8 @@ def equivalence_test(
     min_group_size=30,
     adjust="holm",
     random_state=0,
+    given=None,
+    y_true=None,
 ):
     """Test whether the price gaps between groups are within a tolerance: two one-sided tests of each gap.
 
@@ -226,6 +230,11 @@ def equivalence_test(
         None: each gap as if it were the only one.
     random_state : int, RandomState or None, default=0
         Seed of ``"max_t"``.
+    given : {"target"}, optional
+        Strata of the observed values, by :func:`fairdcov.metrics.target_strata`, are a factor for ``"given_factors"``,
+        alone or beside the ``legitimate_features``: gaps at equal claims, which is separation.
+    y_true : (n,) array, optional
+        Observed values per unit of ``sample_weight``, for ``given``.
 
     Returns
     -------
@@ -257,8 +266,10 @@ def equivalence_test(
     hold; and exposures vary as prices do. The standard error is ``sqrt(sum psi_i^2)`` of the influence psi of each
     row: of a ratio of means ``w 1_g (u - m_g) / (sum(w 1_g) m_g)``, and the same of the rest; of a coefficient
     ``w g e / sum(w g^2)`` with g the indicator less what L predicts of it and e the residual (White 1980). It is scaled
-    up for groups of few rows, t-quantiles are taken with Satterthwaite's degrees of freedom, and the skewness of the
-    t-statistic is corrected to first order (Hall 1992), by which intervals are not quite symmetric. Rows that are not
+    up for groups of few rows, and the skewness of the t-statistic is corrected to first order (Hall 1992), by which
+    intervals are not quite symmetric. Quantiles are those of t with Satterthwaite's degrees of freedom, of which the
+    reciprocal is higher by the excess kurtosis ``sum psi_i^4 / (sum psi_i^2)^2`` of the influence, less that of normal
+    rows, since it says how well variance and skewness are known (not for shares, which say both). Rows that are not
     independent (several of one customer) need to be put together first.
 
     *Distance correlation.* R of the prices with the attributes as :class:`fairdcov.SensitiveEncoder` encodes them
@@ -308,17 +319,23 @@ def equivalence_test(
         adjust=adjust if adjust is None else check_choice(adjust, "adjust", ADJUSTMENTS),
         threshold=_check_threshold(threshold, measure),
     )
-    if (measure == "given_factors") != (legitimate_features is not None):
+    named = "legitimate_features are" if given is None else f"given={given!r} is"
+    if (measure == "given_factors") != (legitimate_features is not None or given is not None):
         raise ValueError(
-            "measure='given_factors' needs legitimate_features; found None"
-            if legitimate_features is None
-            else f"legitimate_features are for measure='given_factors'; found measure={measure!r}, which ignores them"
+            "measure='given_factors' needs legitimate_features or given='target'; found neither"
+            if measure == "given_factors"
+            else f"{named} for measure='given_factors'; found measure={measure!r}, which ignores it"
         )
     prices, weights, attributes, keep = _read(
         y_pred, sensitive_features, sample_weight, legitimate_features, options.min_group_size
     )
     # Squares of exposures in any unit stay in the range of floats.
     scaled = weights / weights.mean()
+    if y_true is not None:
+        check_consistent_rows(len(keep), y_true, "y_true", reference="y_pred")
+    legitimate_features, _ = with_target(
+        given, legitimate_features, DEFAULT_GROUPS, y_true, sample_weight, argument="legitimate_features"
+    )
     regression, names = None, []
     if legitimate_features is not None:
         frame = read_frame(legitimate_features, "legitimate_features", len(keep))

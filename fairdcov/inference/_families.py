@@ -51,8 +51,10 @@ class Family:
             shares, labels, names = attributes.memberships(bins, quantile_weights)
             rows, exposure = shares.sum(axis=0), shares.T @ weights
             found = np.flatnonzero(rows > 0)
+            if len(found) < len(labels):
+                shares = shares[:, found]
             labels = [labels[k] for k in found]
-            return cls(kind, names, labels, rows[found], exposure[found], shares=shares[:, found])
+            return cls(kind, names, labels, rows[found], exposure[found], shares=shares)
         codes, labels, names = attributes.groups(bins, quantile_weights)
         rows, exposure = (np.bincount(codes, values, minlength=len(labels)) for values in (None, weights))
         return cls(kind, list(names), labels, rows, exposure, codes=codes)

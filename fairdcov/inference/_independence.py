@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from fairdcov._checks import (
     check_choice,
+    check_consistent_rows,
     check_finite_vector,
     check_positive_number,
     check_sample_weight,
@@ -30,6 +31,7 @@ from fairdcov.encoding import (
     encode_attributes,
     select_rows,
     warn_about_order,
+    with_target,
 )
 from fairdcov.metrics import NullDistribution
 
@@ -163,6 +165,8 @@ def independence_test(
     verbose=0,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
+    y_true=None,
 ):
     """Test whether predictions are independent of the protected attributes.
 
@@ -227,6 +231,12 @@ def independence_test(
     control_bins : int or dict, default=5
         How numbers among the control features are cut, as ``bins`` in :func:`fairdcov.metrics.js_divergence`. Within a
         stratum a number still varies: coarse bins leave dependence that a finer cut would explain.
+    given : {"target"}, optional
+        Strata of the observed values, by :func:`fairdcov.metrics.target_strata`, alone or crossed with the
+        ``control_features``: the hypothesis is then separation, that predictions and
+        attributes are independent at equal claims.
+    y_true : (n,) array, optional
+        Observed values per unit of ``sample_weight``, for ``given``.
 
     Returns
     -------
@@ -316,7 +326,7 @@ def independence_test(
         )
     n_threads = resolve_n_threads(n_threads)
     predictions, blocks, weights, strata = _read(
-        y_pred, sensitive_features, sample_weight, encoder, control_features, control_bins
+        y_pred, sensitive_features, sample_weight, encoder, control_features, control_bins, given, y_true
     )
     if test == "chi2":
         _check_chi2(measure, blocks, weights, strata)
@@ -386,13 +396,14 @@ def independence_test(
     )
 
 
-def _read(y_pred, sensitive_features, sample_weight, encoder, control_features, control_bins):
+def _read(y_pred, sensitive_features, sample_weight, encoder, control_features, control_bins, given, y_true):
     """Predictions, encoded attributes, weights (None where all are equal) and strata of the rows that count."""
     warn_about_order(
         y_pred=y_pred,
         sensitive_features=sensitive_features,
         sample_weight=sample_weight,
         control_features=control_features,
+        y_true=y_true,
     )
     predictions = check_finite_vector(y_pred, "y_pred")
     if sensitive_features is None:
@@ -401,6 +412,9 @@ def _read(y_pred, sensitive_features, sample_weight, encoder, control_features, 
     weights = strata = None
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, len(predictions), reference="y_pred")
+    if y_true is not None:
+        check_consistent_rows(len(predictions), y_true, "y_true", reference="y_pred")
+    control_features, control_bins = with_target(given, control_features, control_bins, y_true, weights)
     if control_features is not None:
         strata = Strata.read(control_features, len(predictions), control_bins, weights, reference="y_pred")
     if weights is not None:

@@ -5,7 +5,7 @@ columns of ``sensitive_features`` are crossed into intersectional groups. The sc
 and ``sample_weight`` by themselves under scikit-learn's metadata routing.
 """
 
-from fairdcov.encoding import sensitive_groups
+from fairdcov.encoding import sensitive_groups, target_strata
 from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import (
     DivergenceSummary,
@@ -124,6 +124,7 @@ __all__ = [
     "rps",
     "sensitive_groups",
     "sufficiency_gap",
+    "target_strata",
     "tier_parity_gap",
     "tier_parity_ratio",
     "tier_parity_ratio_scorer",

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from fairdcov.dependence import Strata
-from fairdcov.encoding import DEFAULT_GROUPS, describe_groups, warn_about_order, warn_of_attributes
+from fairdcov.encoding import DEFAULT_GROUPS, describe_groups, warn_about_order, warn_of_attributes, with_target
 from fairdcov.metrics._grouped import bind_or_equal, evaluate, group_predictions, of_shares
 
 __all__ = ["CONTROL_OPTIONS", "ComparedGroups", "ConditionalGroups", "compared_groups", "read_strata"]
@@ -15,7 +15,10 @@ CONTROL_OPTIONS = f"""control_features : DataFrame, Series, array or list, (n,) 
         Legitimate factors of any type; several are crossed. The measure is then that within their strata, in the mean
         by the shares of the weight: differences between strata do not count.
     control_bins : int or dict, default={DEFAULT_GROUPS}
-        How numbers among the control features are cut, as the ``bins`` of :func:`fairdcov.metrics.js_divergence`."""
+        How numbers among the control features are cut, as the ``bins`` of :func:`fairdcov.metrics.js_divergence`.
+    given : {{"target"}}, optional
+        Strata of the observed values ``y_true``, by :func:`fairdcov.metrics.target_strata`, alone or crossed with the
+        ``control_features``: the measure is then one of separation, of predictions at equal claims."""
 
 
 def read_strata(control_features, y_pred, control_bins, sample_weight=None):
@@ -184,7 +187,16 @@ def _part(sample, rows):
 
 
 def compared_groups(
-    y_true, y_pred, sensitive_features, sample_weight, control_features, control_bins, *, bins=None, min_group_size=1
+    y_true,
+    y_pred,
+    sensitive_features,
+    sample_weight,
+    control_features,
+    control_bins,
+    given=None,
+    *,
+    bins=None,
+    min_group_size=1,
 ):
     """Check the arguments of a group metric, and split predictions into groups, and strata if there are any.
 
@@ -192,7 +204,7 @@ def compared_groups(
     -------
     ComparedGroups
     """
-    if control_features is None:
+    if control_features is None and given is None:
         return ComparedGroups(
             group_predictions(
                 y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size
@@ -200,6 +212,7 @@ def compared_groups(
         )
     sample = group_predictions(y_true, y_pred, sensitive_features, sample_weight, bins=bins)
     weights = None if sample_weight is None else np.broadcast_to(sample_weight, (len(y_pred),))
+    control_features, control_bins = with_target(given, control_features, control_bins, y_true, weights)
     strata = read_strata(control_features, y_pred, control_bins, weights)
     keep = np.zeros(len(strata.codes), dtype=bool)
     keep[sample.rows] = True

@@ -19,6 +19,7 @@ from fairdcov.encoding import (
     select_rows,
     warn_about_order,
     warn_of_attributes,
+    with_target,
 )
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, read_strata
 
@@ -67,6 +68,7 @@ class DependenceSample:
         permuted=False,
         control_features=None,
         control_bins=DEFAULT_GROUPS,
+        given=None,
     ):
         warn_about_order(
             y_pred=y_pred, y_true=y_true, sensitive_features=sensitive_features, sample_weight=sample_weight
@@ -80,7 +82,8 @@ class DependenceSample:
         self._weights = None
         if sample_weight is not None:
             self._weights = check_sample_weight(sample_weight, n, reference="y_pred")
-        self._strata = read_strata(control_features, y_pred, control_bins, self._weights)
+        control = with_target(given, control_features, control_bins, y_true, self._weights)
+        self._strata = read_strata(control[0], y_pred, control[1], self._weights)
         if sample_weight is not None:
             keep = self._weights > 0
             if not keep.all() and sensitive_features is not None:
@@ -144,6 +147,7 @@ def dcov(
     method="auto",
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Squared distance covariance of the predictions with each protected attribute, summed over the attributes.
 
@@ -180,6 +184,7 @@ def dcov(
         method=method,
         control_features=control_features,
         control_bins=control_bins,
+        given=given,
     ).value()
 
 
@@ -196,6 +201,7 @@ def ccdcov(
     method="auto",
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Squared concatenated distance covariance: of the predictions with all protected attributes as one vector.
 
@@ -235,6 +241,7 @@ def ccdcov(
         method=method,
         control_features=control_features,
         control_bins=control_bins,
+        given=given,
     ).value()
 
 
@@ -253,6 +260,7 @@ def jdcov(
     method="auto",
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Squared joint distance covariance of the predictions and the protected attributes, net or raw.
 
@@ -296,4 +304,5 @@ def jdcov(
         method=method,
         control_features=control_features,
         control_bins=control_bins,
+        given=given,
     ).value()

@@ -258,6 +258,7 @@ def js_divergence(
     net=False,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Generalised Jensen-Shannon divergence of the predictions between intersectional groups, in bits.
 
@@ -366,6 +367,7 @@ def js_divergence(
         sample_weight,
         control_features,
         control_bins,
+        given,
         bins=bins,
         min_group_size=min_group_size,
     )

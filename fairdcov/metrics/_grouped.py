@@ -243,7 +243,8 @@ def group_predictions(
 def _soft_groups(predictions, weights, shares, labels, names, min_group_size, compare):
     """Rows that have a share in several groups, as one row for each of them."""
     keep = np.flatnonzero(weights > 0)
-    predictions, weights, shares = predictions[keep], weights[keep], shares[keep]
+    if len(keep) < len(weights):
+        predictions, weights, shares = predictions[keep], weights[keep], shares[keep]
     counts = shares.sum(axis=0)
     enough = np.ceil(counts) >= min_group_size
     kept = np.flatnonzero(enough)
@@ -261,7 +262,8 @@ def _soft_groups(predictions, weights, shares, labels, names, min_group_size, co
         )
     if compare and len(kept) < 2:
         warn_of_attributes("all rows are in one group: there is nothing to compare, the measure is 0")
-    shares = shares[:, kept]
+    if len(kept) < len(labels):
+        shares = shares[:, kept]
     if omitted:
         # Rows that are of omitted groups only are absent, as where it is observed that they are.
         held = np.flatnonzero(np.diff(shares.indptr))

@@ -8,7 +8,14 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import check_consistent_rows, check_sample_weight, check_whole_number, documented
-from fairdcov.encoding import DEFAULT_GROUPS, Attributes, MissingSensitiveFeaturesError, array_of_rows, as_given
+from fairdcov.encoding import (
+    DEFAULT_GROUPS,
+    Attributes,
+    MissingSensitiveFeaturesError,
+    array_of_rows,
+    as_given,
+    with_target,
+)
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups, read_strata
 from fairdcov.metrics._dependence import DependenceSample, ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import bind_js_divergence, js_divergence
@@ -126,6 +133,7 @@ def null_distribution(
     random_state=None,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
     **kwargs,
 ):
     """Distribution of a metric when the protected attributes do not matter.
@@ -175,6 +183,7 @@ def null_distribution(
         raise MissingSensitiveFeaturesError("sensitive_features is needed to permute it; found None")
     generator = check_random_state(random_state)
     data = (y_true, y_pred, sensitive_features, sample_weight)
+    control_features, control_bins = with_target(given, control_features, control_bins, y_true, sample_weight)
     control = {} if control_features is None else {"control_features": control_features, "control_bins": control_bins}
     if metric in _DEPENDENCE_METRICS:
         sample = DependenceSample(_DEPENDENCE_METRICS[metric], *data, permuted=True, **control, **kwargs)

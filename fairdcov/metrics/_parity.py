@@ -54,6 +54,7 @@ def demographic_parity_gap(
     min_group_size=1,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Largest difference between the mean predictions of two groups.
 
@@ -83,6 +84,7 @@ def demographic_parity_gap(
         sample_weight,
         control_features,
         control_bins,
+        given,
         bins=bins,
         min_group_size=min_group_size,
     )
@@ -119,6 +121,7 @@ def unfairness_ratio(
     min_group_size=1,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Variance of the group means over the variance of all predictions.
 
@@ -162,6 +165,7 @@ def unfairness_ratio(
         sample_weight,
         control_features,
         control_bins,
+        given,
         bins=bins,
         min_group_size=min_group_size,
     )
@@ -238,6 +242,7 @@ def ks_disparity(
     min_group_size=1,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Largest Kolmogorov-Smirnov distance between the predictions of two groups.
 
@@ -268,6 +273,7 @@ def ks_disparity(
         sample_weight,
         control_features,
         control_bins,
+        given,
         bins=bins,
         min_group_size=min_group_size,
     )
@@ -311,6 +317,7 @@ def wasserstein_disparity(
     min_group_size=1,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Largest or mean Wasserstein-1 distance between the predictions of two groups.
 
@@ -349,6 +356,7 @@ def wasserstein_disparity(
         sample_weight,
         control_features,
         control_bins,
+        given,
         bins=bins,
         min_group_size=min_group_size,
     )

@@ -9,7 +9,7 @@ from scipy.stats import norm
 from fairdcov._checks import check_choice, check_confidence, documented
 from fairdcov.encoding import DEFAULT_GROUPS
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups
-from fairdcov.metrics._grouped import GROUP_ARGUMENTS, group_predictions, reject_shares
+from fairdcov.metrics._grouped import GROUP_ARGUMENTS, group_predictions
 from fairdcov.metrics._parity import COMPARISONS
 
 __all__ = ["bind_tier_parity_gap", "tier_parity_gap", "tier_parity_ratio", "tier_summary"]
@@ -124,6 +124,7 @@ def tier_parity_gap(
     min_group_size=1,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Largest or mean difference between two groups' shares above a threshold of the premium.
 
@@ -173,6 +174,7 @@ def tier_parity_gap(
         sample_weight,
         control_features,
         control_bins,
+        given,
         bins=bins,
         min_group_size=min_group_size,
     )
@@ -200,6 +202,7 @@ def tier_parity_ratio(
     min_group_size=1,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
 ):
     """Smallest or mean ratio of two groups' shares above a threshold of the premium, the smaller to the larger share.
 
@@ -245,6 +248,7 @@ def tier_parity_ratio(
         sample_weight,
         control_features,
         control_bins,
+        given,
         bins=bins,
         min_group_size=min_group_size,
     )
@@ -261,9 +265,16 @@ def tier_parity_ratio(
 # --- table ---------------------------------------------------------------------------------------------------------
 
 
+def _spread(weights_squared_above, weights_squared, share):
+    """Variance of the weight above a threshold, about its share of the weight."""
+    # Where all weight is above, the two sums differ by rounding.
+    below = np.maximum(weights_squared - weights_squared_above, 0.0)
+    return weights_squared_above * (1 - share) ** 2 + below * share**2
+
+
 def _effective_rows(weights_squared_above, weights_squared, share, weight):
     """Rows of equal weight with as uncertain a share: p (1 - p) over the linearised variance of the weighted share."""
-    variance = weights_squared_above * (1 - share) ** 2 + (weights_squared - weights_squared_above) * share**2
+    variance = _spread(weights_squared_above, weights_squared, share)
     by_kish = np.broadcast_to(weight**2 / weights_squared, share.shape).copy()
     return np.divide(share * (1 - share) * weight**2, variance, out=by_kish, where=(share > 0) & (share < 1))
 
@@ -276,13 +287,29 @@ def _wilson(share, rows, z):
     return np.where(share <= 0, 0.0, centre - half), np.where(share >= 1, 1.0, centre + half)
 
 
-def _ratio_limits(first, second):
+def _added(first, second, correlation):
+    """Half width of a difference by those of its two parts (Zou and Donner 2008)."""
+    return np.sqrt(np.maximum(first**2 + second**2 - 2 * correlation * first * second, 0.0))
+
+
+def _correlation(share, rest, both_above, both, spreads):
+    """Correlation of the shares of a group and of the rest, of rows that are partly in either.
+
+    ``both`` is the sum of ``w^2 p (1 - p)`` over the rows, ``both_above`` over those above the threshold; the
+    ``spreads`` are the variances of the totals behind the two shares.
+    """
+    covariance = both_above * (1 - share) * (1 - rest) + (both - both_above) * share * rest
+    scale = np.sqrt(spreads[0] * spreads[1])
+    return np.clip(np.divide(covariance, scale, out=np.zeros_like(covariance), where=scale > 0), -1.0, 1.0)
+
+
+def _ratio_limits(first, second, correlation):
     """Interval of the ratio of two shares by their intervals, squared and added on the log scale."""
     (share, lower, upper), (other, other_lower, other_upper) = first, second
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = share / other
-        down = np.hypot(np.log(share / lower), np.log(other_upper / other))
-        up = np.hypot(np.log(upper / share), np.log(other / other_lower))
+        down = _added(np.log(share / lower), np.log(other_upper / other), correlation)
+        up = _added(np.log(upper / share), np.log(other / other_lower), correlation)
         # Where a share is 0 its logarithm says nothing: the ends of the two intervals against each other.
         plain = (share > 0) & (other > 0)
         low = np.where(plain, ratio * np.exp(-down), lower / other_upper)
@@ -334,7 +361,9 @@ def tier_summary(
     Predictions and thresholds are taken as given and the rows as an independent sample: what is uncertain is whom a
     group consists of. Intervals are Wilson's for the number of equally weighted rows that have the variance of the
     weighted share; of differences they are Newcombe's, which square and add the two intervals, and of ratios the same
-    on the log scale.
+    on the log scale. Of attributes known as probabilities a row counts in each group by its share p, so that squares
+    are of weight times p, and in the rest by 1 - p: the two shares go together, and their correlation is taken off
+    where intervals are added. ``rows`` are then expected numbers.
 
     References
     ----------
@@ -359,33 +388,44 @@ def tier_summary(
     sample = group_predictions(
         y_true, y_pred, sensitive_features, sample_weight, bins=bins, min_group_size=min_group_size, compare=False
     )
-    reject_shares(sample, "tier_summary", "tier_parity_gap")
     tiers = _Shares(sample, thresholds, quantiles)
     codes, squares = sample.codes, sample.weights**2
+    of_rows, counts = sample.weights, np.ones(len(codes))
+    if sample.shares is not None:
+        of_rows, counts = sample.weights_of_rows()[sample.share_rows()], sample.shares.data
     share, rest = tiers.of_groups(codes)
     weight = sample.totals(sample.weights)[:, None]
-    squared, squared_above = sample.totals(squares)[:, None], tiers.above(codes, squares)
+    # What rows add that are partly in the group and partly in the rest: 0 where groups are observed.
+    partly = sample.weights * (of_rows - sample.weights)
+    squared, both = sample.totals(squares)[:, None], sample.totals(partly)[:, None]
+    squared_above, both_above = tiers.above(codes, squares), tiers.above(codes, partly)
     z = norm.ppf(0.5 + confidence / 2)
     group = (share, *_wilson(share, _effective_rows(squared_above, squared, share, weight), z))
     others = (rest, np.full(rest.shape, np.nan), np.full(rest.shape, np.nan))
+    correlation = np.zeros(rest.shape)
     if sample.n_groups > 1:
-        rows = _effective_rows(
-            squared_above.sum(axis=0) - squared_above, squared.sum() - squared, rest, weight.sum() - weight
+        # (w - v)^2 = w^2 - v^2 - 2 v (w - v), and w^2 is the sum of v^2 + v (w - v) over the groups.
+        rest_squared, rest_squared_above = (
+            np.maximum((own + shared).sum(axis=0) - own - 2 * shared, 0.0)
+            for own, shared in ((squared, both), (squared_above, both_above))
         )
+        rows = _effective_rows(rest_squared_above, rest_squared, rest, weight.sum() - weight)
         others = (rest, *_wilson(rest, rows, z))
+        spreads = _spread(squared_above, squared, share), _spread(rest_squared_above, rest_squared, rest)
+        correlation = _correlation(share, rest, both_above, both, spreads)
     difference = share - rest
-    ratio, ratio_lower, ratio_upper = _ratio_limits(group, others)
+    ratio, ratio_lower, ratio_upper = _ratio_limits(group, others, correlation)
     columns = {
-        "rows": np.broadcast_to(np.bincount(codes, minlength=sample.n_groups)[:, None], share.shape),
+        "rows": np.broadcast_to(sample.row_counts()[:, None], share.shape),
         "weight": np.broadcast_to(weight, share.shape),
-        "rows_above": tiers.above(codes, np.ones(len(codes))).astype(np.int64),
+        "rows_above": tiers.above(codes, counts).astype(np.int64 if sample.shares is None else np.float64),
         "share": share,
         "share_lower": group[1],
         "share_upper": group[2],
         "rest": rest,
         "difference": difference,
-        "difference_lower": difference - np.hypot(share - group[1], others[2] - rest),
-        "difference_upper": difference + np.hypot(group[2] - share, rest - others[1]),
+        "difference_lower": difference - _added(share - group[1], others[2] - rest, correlation),
+        "difference_upper": difference + _added(group[2] - share, rest - others[1], correlation),
         "ratio": ratio,
         "ratio_lower": ratio_lower,
         "ratio_upper": ratio_upper,

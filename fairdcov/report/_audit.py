@@ -79,6 +79,7 @@ def audit(
     tier_thresholds=None,
     best_estimates=None,
     frontier=None,
+    given=None,
 ):
     """Audit predictions of any system for their dependence on protected attributes, intersections included.
 
@@ -172,6 +173,10 @@ def audit(
     frontier : FrontierGap, optional
         What :func:`fairdcov.frontier_gap` returned for the same rows and predictions: how far they are from the best
         that parity allows, and what not seeing the attributes costs. The audit fits no models.
+    given : {"target"}, optional
+        Strata of the observed values, by :func:`fairdcov.metrics.target_strata`, are a control feature called
+        ``"target"``, alone or beside the others: what depends on the attributes at equal claims is a lack of
+        separation. Needs ``y_true``.
 
     Returns
     -------
@@ -268,6 +273,7 @@ def audit(
         probabilities=probabilities,
         control_features=control_features,
         control_bins=control_bins,
+        given=given,
         best_estimates=best_estimates,
     )
     if tolerance is not None:

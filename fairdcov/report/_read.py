@@ -20,6 +20,7 @@ from fairdcov.encoding import (
     select_rows,
     warn_about_order,
     with_probabilities,
+    with_target,
 )
 from fairdcov.report._sample import AuditSample
 from fairdcov.report._tasks import TASKS, check_predictions, find_task
@@ -63,12 +64,13 @@ def _read_bins(attributes, bins, weights):
     return edges, asked
 
 
-def _read_strata(control_features, control_bins, book, weights):
+def _read_strata(control_features, control_bins, given, y_true, book, weights):
     """Strata of the control features of the rows that count, and these features of the same rows."""
-    if control_features is None:
-        return None, None
     if isinstance(control_features, dict):
         control_features = read_frame(control_features, "control_features", book.n_samples).to_native()
+    control_features, control_bins = with_target(given, control_features, control_bins, y_true, weights)
+    if control_features is None:
+        return None, None
     strata = Strata.read(control_features, book.n_samples, control_bins, weights, reference="y_pred")
     if len(book.rows) < book.n_samples:
         keep = np.zeros(book.n_samples, dtype=bool)
@@ -178,6 +180,7 @@ def read_sample(
     probabilities=None,
     control_features=None,
     control_bins=DEFAULT_GROUPS,
+    given=None,
     best_estimates=None,
 ):
     """Check the arguments of an audit.
@@ -185,7 +188,7 @@ def read_sample(
     Parameters
     ----------
     y_true, y_pred, sensitive_features, sample_weight, features, baseline, legitimate_features, task, bins, random_state
-    probabilities, control_features, control_bins, best_estimates
+    probabilities, control_features, control_bins, given, best_estimates
         See :func:`fairdcov.report.audit`.
 
     Returns
@@ -218,7 +221,7 @@ def read_sample(
     attributes = _read_attributes(sensitive_features, probabilities, book.n_samples, book.rows)
     edges, asked = _read_bins(attributes, bins, book.exposure if weighted else None)
     weights = None if sample_weight is None else check_sample_weight(sample_weight, book.n_samples, reference="y_pred")
-    strata, control = _read_strata(control_features, control_bins, book, weights)
+    strata, control = _read_strata(control_features, control_bins, given, y_true, book, weights)
     estimates = _read_best_estimates(best_estimates, features, book)
     features, legitimate = _read_features(features, legitimate_features, book.n_samples, book.rows)
     return AuditSample(

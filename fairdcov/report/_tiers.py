@@ -70,11 +70,7 @@ def tiers_section(sample, groupings, settings):
 
 
 def _tiers(sample, names, thresholds, settings):
-    if sample.is_soft(names):
-        sample.leave_out("tiers", names, "intervals of shares above a threshold")
-        figures = _by_shares(sample, names, thresholds)
-    else:
-        figures = _summary(sample, names, thresholds, settings["confidence"])
+    figures = _summary(sample, names, thresholds, settings["confidence"])
     places = [(levels, threshold) for levels in sample.groups(names).labels for threshold in thresholds]
     least = settings["min_group_size"]
     return [
@@ -97,26 +93,3 @@ def _summary(sample, names, thresholds, confidence):
             confidence=confidence,
             bins={name: sample.bins[name] for name in names if name in sample.bins},
         ).to_dict("records")
-
-
-def _by_shares(sample, names, thresholds):
-    """The shares alone: rows that are partly in a group and partly in the rest leave no two independent samples."""
-    groups, exposure = sample.groups(names), sample.book.exposure
-    totals, rows = groups.totals(exposure), groups.totals()
-    above = np.column_stack([groups.totals(exposure * (sample.predictions > threshold)) for threshold in thresholds])
-    share = above / totals[:, None]
-    others = totals.sum() - totals
-    rest = np.full(share.shape, np.nan)
-    np.divide(above.sum(axis=0) - above, others[:, None], out=rest, where=others[:, None] > 0)
-    ratio = np.divide(share, rest, out=np.full(share.shape, np.nan), where=rest > 0)
-    return [
-        {
-            "rows": rows[k],
-            "share": share[k, place],
-            "rest": rest[k, place],
-            "difference": share[k, place] - rest[k, place],
-            "ratio": ratio[k, place],
-        }
-        for k in range(groups.n_groups)
-        for place in range(len(thresholds))
-    ]

@@ -43,6 +43,23 @@ def test_audit(run, save, tmp_path):
     assert report["conditional"]["n_strata"] == strata
 
 
+def test_an_audit_at_equal_claims(run, save, tmp_path):
+    path, sensitive = save(imputed(), "book.csv"), ["--sensitive", "gender", "--tolerance", "0.1"]
+    result = run("audit", path, *AUDIT, *sensitive, "--given", "target", "--output", tmp_path / "out")
+    assert result.code == 0, result.err
+    report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert report["data"]["control_features"] == ["target"]
+    assert report["metadata"]["given"] == "target"
+    assert report["conditional"]["given"] == ["target"]
+    assert report["equivalence"]["decided_by"] == "given_factors"
+
+
+def test_given_target_needs_a_target(run, save, tmp_path):
+    given = ["--prediction", "rate", "--sensitive", "gender", "--given", "target"]
+    result = run("audit", save(imputed(), "book.csv"), *given, "--output", tmp_path / "out")
+    check_refused(result, "--given target needs --target")
+
+
 def test_an_audit_of_probabilities_alone(run, save, tmp_path):
     result = run("audit", save(imputed(), "book.csv"), *AUDIT, *RACE, "--output", tmp_path / "out")
     assert result.code == 0, result.err

@@ -6,13 +6,22 @@ import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import scipy.sparse as sp
 import sklearn
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import clone
 
-from fairdcov import CCDCovPenalty, DCovPenalty, DCovPoissonRegressor, JDCovPenalty, SensitiveEncoder
+from fairdcov import (
+    CCDCovPenalty,
+    DCovPenalty,
+    DCovPoissonRegressor,
+    JDCovPenalty,
+    SensitiveEncoder,
+    with_probabilities,
+)
 from fairdcov.encoding import SoftBlocks, select_rows
 from fairdcov.encoding._blocks import SensitiveBlocks
+from fairdcov.encoding._soft_blocks import certain_shares, row_products
 from fairdcov.exceptions import SensitiveFeaturesWarning
 from fairdcov.penalties import BoundPenalty, Penalty
 
@@ -272,3 +281,28 @@ def test_too_many_combinations(people, rng):
         pytest.raises(ValueError, match=r"combinations of the levels of .* merge levels of small probability"),
     ):
         encoder().fit_encode(people[LEVELS])
+
+
+@pytest.mark.parametrize("certain", [False, True])
+def test_shares_in_pairs_are_products(certain, rng):
+    """Of levels that are observed on the left, and of shares on both sides; few of them, and rows without any."""
+    n = 50
+    left = certain_shares(rng.integers(3, size=n), 3)
+    if not certain:
+        left = sp.csr_array(rng.dirichlet(np.ones(3), n) * (rng.uniform(size=(n, 3)) < 0.6))
+    right = sp.csr_array(rng.dirichlet(np.ones(4), n) * (rng.uniform(size=(n, 4)) < 0.6))
+    expected = (left.toarray()[:, :, None] * right.toarray()[:, None, :]).reshape(n, 12)
+    found = row_products(left, right)
+    assert found.shape == (n, 12)
+    assert_array_equal(found.toarray(), expected)
+
+
+def test_shares_in_groups_are_made_once_for_the_same_cuts(people):
+    attributes = with_probabilities(people, {"race": LEVELS})
+    shares, labels, names = attributes.memberships({"age": 2})
+    assert attributes.memberships({"age": 2})[0] is shares
+    assert attributes.memberships({"age": 3})[0] is not shares
+    assert shares.shape == (N, len(labels))
+    assert names == ["gender", "race", "age"]
+    other = attributes.rows(np.arange(N) < 100).memberships({"age": 2})[0]
+    assert other.shape[0] == 100

@@ -276,9 +276,47 @@ def test_the_net_divergence_is_less_the_mean_of_permuted_shares(people, rng):
 
 def test_errors_that_shares_do_not_have_are_refused(people, rng):
     u = rng.gamma(3.0, size=N)
-    for function in (tier_summary, divergence_summary):
-        with pytest.raises(TypeError, match=rf"{function.__name__} has errors for observed protected attributes"):
-            function(None, u, sensitive_features=declared(people))
+    with pytest.raises(TypeError, match=r"divergence_summary has errors for observed protected attributes"):
+        divergence_summary(None, u, sensitive_features=declared(people))
+
+
+def test_intervals_of_tiers_by_shares_have_the_errors_of_the_jackknife(rng):
+    n, level = 3_000, ["p_a", "p_b", "p_c"]
+    shares = rng.dirichlet([0.6, 0.4, 0.3], n)
+    premium, w = rng.gamma(3.0, size=n) * (1 + shares[:, 2]), rng.uniform(0.2, 2.0, n)
+    people = with_probabilities(pd.DataFrame(shares, columns=level), {"race": level})
+    given = {"sensitive_features": people, "sample_weight": w}
+    table = tier_summary(None, premium, thresholds=[3.0, 5.0], **given).reset_index()
+    above = premium[:, None] > [3.0, 5.0]
+    for k, name in enumerate(level):
+        rows = table[table["race"] == name].reset_index(drop=True)
+        # Without one row: means of the group and of the rest, (n, 2).
+        means = []
+        for member in (w * shares[:, k], w * (1 - shares[:, k])):
+            part = member[:, None] * above
+            means.append((part.sum(axis=0) - part) / (member.sum() - member)[:, None])
+        share, rest = means
+        assert_allclose(rows["share"], share.mean(axis=0), rtol=1e-3)
+        assert_allclose(rows["rest"], rest.mean(axis=0), rtol=1e-3)
+        assert_allclose(rows["rows"], shares[:, k].sum())
+        assert_allclose(rows["rows_above"], shares[:, k] @ above)
+        for figure, values in (("share", share), ("difference", share - rest)):
+            error = np.sqrt((n - 1) * values.var(axis=0))
+            width = rows[f"{figure}_upper"] - rows[f"{figure}_lower"]
+            assert_allclose(width, 2 * 1.96 * error, rtol=0.02)
+        error = np.sqrt((n - 1) * np.log(share / rest).var(axis=0))
+        assert_allclose(np.log(rows["ratio_upper"] / rows["ratio_lower"]), 2 * 1.96 * error, rtol=0.03)
+
+
+def test_intervals_of_tiers_of_certain_shares_are_those_of_the_observed_attribute(rng):
+    code, level = rng.integers(3, size=400), ["p_a", "p_b", "p_c"]
+    people = with_probabilities(pd.DataFrame(np.eye(3)[code], columns=level), {"race": level})
+    premium, w = rng.gamma(3.0, size=400), rng.uniform(0.2, 2.0, 400)
+    soft, hard = (
+        tier_summary(None, premium, sensitive_features=given, sample_weight=w).to_numpy()
+        for given in (people, np.array(level)[code])
+    )
+    assert_allclose(soft, hard, rtol=1e-12)
 
 
 # --- within strata ----------------------------------------------------------------------------------------------------

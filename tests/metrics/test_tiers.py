@@ -221,3 +221,16 @@ def test_small_groups_are_named(book):
     with pytest.warns(UserWarning, match="islands"):
         table = tier_summary(None, np.append(prediction, 1.0), sensitive_features=people, min_group_size=5)
     assert "islands" not in table.index.get_level_values("region")
+
+
+def test_a_threshold_below_all_predictions_and_one_above_all(rng):
+    """Sums of the same weights in another order differ by rounding, which is no negative variance."""
+    premium, weights = rng.uniform(1.0, 2.0, 999), rng.uniform(0.1, 1.0, 999)
+    group = rng.choice(list("abcdefg"), 999)
+    table = tier_summary(
+        None, premium, sensitive_features=group, sample_weight=weights, thresholds=[0.5, 3.0]
+    ).reset_index()
+    shares = table.groupby("above")["share"]
+    assert (shares.get_group(0.5) == 1.0).all()
+    assert (shares.get_group(3.0) == 0.0).all()
+    assert (table["difference_upper"] >= 0).all()

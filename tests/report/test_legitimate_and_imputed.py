@@ -116,22 +116,24 @@ def test_probabilities_0_and_1_give_the_figures_of_the_observed_attribute(book):
         for a, b in zip(one["groups"], other["groups"], strict=True):
             assert a["gap_adjusted"] == pytest.approx(b["gap_adjusted"])
     for one, other in zip(first["tiers"]["groups"], second["tiers"]["groups"], strict=True):
-        assert [row["share"] for row in one["tiers"]] == pytest.approx([row["share"] for row in other["tiers"]])
+        for name in ("rows", "share", "share_lower", "rest", "difference_upper", "ratio_lower"):
+            assert [row[name] for row in one["tiers"]] == pytest.approx([row[name] for row in other["tiers"]]), name
     for one, other in zip(first["pairs"], second["pairs"], strict=True):
         for a, b in zip(one["pairs"], other["pairs"], strict=True):
             assert a["by_chance"] == pytest.approx(b["by_chance"])
 
 
 def test_what_is_not_there_for_probabilities_is_said(soft, soft_data):
-    assert {entry["section"] for entry in soft_data["left_out"]} >= {"groups", "tiers", "proxies"}
+    assert {entry["section"] for entry in soft_data["left_out"]} >= {"groups", "proxies"}
+    assert "tiers" not in {entry["section"] for entry in soft_data["left_out"]}
     text = soft.to_markdown()
     for words in ("no screening of the features for race", "no bootstrap intervals of actual to expected for race"):
         assert words in text
     assert "known as probabilities. Every row counts in each group" in text
     assert "race" in page_of(soft)
     row = next(row for row in soft.to_frame("tiers").to_dict("records") if row["label"] == "p_black")
-    assert np.isnan(row["share_lower"])
-    assert row["share"] > 0
+    assert 0 < row["share_lower"] < row["share"] < row["share_upper"]
+    assert row["difference_lower"] < row["difference"] < row["difference_upper"]
 
 
 def test_gaps_of_probabilities_are_judged(book, soft_data):
