@@ -7,6 +7,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
+# Where the pages are, by pyproject.toml; what it serves from there is made of docs/.
+PAGES = "https://fairdcov.readthedocs.io/en/latest/"
 FIGURES = re.compile(r"^\| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", flags=re.MULTILINE)
 
 
@@ -35,9 +37,20 @@ def test_it_is_short_and_its_files_are_there():
     assert len(text.split()) < 700
     if not (REPOSITORY / "docs").exists():
         pytest.skip("the tests run away from the repository, without docs/ and examples/")
-    linked = [target for target in re.findall(r"\]\(([^)]+)\)", text) if not target.startswith("http")]
-    assert len(linked) >= 4
-    assert [target for target in linked if not (REPOSITORY / target).exists()] == []
+    linked = re.findall(r"\]\(([^)]+)\)", text)
+    beside = [target for target in linked if not target.startswith("http")]
+    assert [target for target in beside if not (REPOSITORY / target).exists()] == []
+    # An index of packages shows the README without the files beside it: pictures and pages are at their address.
+    assert f'Documentation = "{PAGES.removesuffix("/en/latest/")}"' in (REPOSITORY / "pyproject.toml").read_text()
+    served = [target.removeprefix(PAGES) for target in linked if target.startswith(PAGES)]
+    assert len(served) >= 5
+    assert any(target.endswith(".png") for target in served)
+    made = {"auto_examples/index.html": "../examples/GALLERY_HEADER.txt"}
+    for target in served:
+        sources = (
+            [made[target]] if target in made else [target, *(target.replace(".html", end) for end in (".rst", ".md"))]
+        )
+        assert any((REPOSITORY / "docs" / source).exists() for source in sources), target
 
 
 @pytest.mark.skipif(not README.exists(), reason="the README is not beside the tests")
