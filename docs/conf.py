@@ -29,7 +29,12 @@ extensions = [
     "sphinx_gallery.gen_gallery",
     "myst_parser",
 ]
-exclude_patterns = ["_build", "auto_examples/*.ipynb", "auto_examples/sg_execution_times.rst"]
+exclude_patterns = [
+    "_build",
+    "api/generated/backreferences",
+    "auto_examples/*.ipynb",
+    "auto_examples/sg_execution_times.rst",
+]
 html_math_renderer = "mathml"
 templates_path = ["_templates"]
 default_role = "literal"
@@ -65,6 +70,7 @@ RUN = (
     "plot_lightgbm",
     "plot_conditional_parity",
     "plot_unaware_features",
+    "plot_reference_prices",
     "plot_certificate",
     "plot_rating_table",
     "plot_displays",
@@ -78,6 +84,8 @@ sphinx_gallery_conf = {
     "filename_pattern": rf"[\\/]({'|'.join(RUN)})\.py$",
     "within_subsection_order": "gallery.Order",
     "copyfile_regex": "",
+    "backreferences_dir": "api/generated/backreferences",
+    "doc_module": ("fairdcov",),
     "plot_gallery": True,
     "abort_on_example_error": True,
     "only_warn_on_example_error": False,

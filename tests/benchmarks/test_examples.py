@@ -24,6 +24,7 @@ PICTURES = {
     "plot_certificate": 1,
     "plot_rating_table": 1,
     "plot_displays": 8,
+    "plot_reference_prices": 1,
 }
 
 
