@@ -1,6 +1,7 @@
 """The code in the README runs as it stands, block after block, and prints the figures that the README states."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -84,3 +85,15 @@ def test_totals_are_as_stated():
     assert total(severity, book.cost[claimed], book.claims[claimed], claimed) == pytest.approx(gamma, abs=6e-4)
     pure_premium = DCovTweedieRegressor(power=1.5, alpha=1e-4)
     assert total(pure_premium, book.cost, book.exposure) == pytest.approx(tweedie, abs=6e-4)
+
+
+@pytest.mark.skipif(not README.exists(), reason="the README is not beside the tests")
+def test_commands_are_ones_that_the_program_knows():
+    from fairdcov.cli._parser import make_parser
+
+    text = README.read_text(encoding="utf-8")
+    commands = [line for line in text.splitlines() if line.startswith("fairdcov ")]
+    assert [command.split()[1] for command in commands] == ["fit", "audit", "predict"]
+    for command in commands:
+        _, *arguments = shlex.split(command)
+        assert make_parser().parse_args(arguments).command == arguments[0]

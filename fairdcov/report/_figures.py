@@ -62,6 +62,14 @@ def _name_levels(rows, axes, narrow):
         rows.label(part)
 
 
+def _wrap_label(ax, narrow):
+    """The name of the horizontal axis on two lines where it is narrow."""
+    if narrow:
+        ax.set_xlabel(
+            ax.get_xlabel().replace("bins of equal exposure", "bins of equal exposure\n", 1).replace("\n,", ",\n")
+        )
+
+
 def _short(text):
     return cell_label([text], _LONGEST_NAME)
 
@@ -141,7 +149,7 @@ def _draw_experience(ax, groups, places):
 def _limit_ratios(ax, ratios):
     """Room for all ratios; intervals of tiny groups may be many times as wide."""
     if np.isfinite(ratios).any():
-        far = max(0.15, 1.6 * np.nanmax(np.abs(ratios - 1.0)))
+        far = max(0.15, 2.0 * np.nanmax(np.abs(ratios - 1.0)))
         ax.set_xlim(max(1.0 - far, -0.05), 1.0 + far)
 
 
@@ -192,8 +200,9 @@ def _distributions(data, narrow):
             ax.plot(column["grid"], density, color=style["color"], linestyle=style["linestyle"], label=_short(label))
         ax.plot(column["grid"], column["pooled"], color="black", linewidth=1.6, label="all compared")
         ax.set_title(title, fontsize="medium")
-        ax.set_xlabel("prediction")
         light_grid(ax)
+    for ax in axes[-1:] if narrow else axes:
+        ax.set_xlabel("prediction")
     # The axes share their limits, which are known when everything is drawn.
     axes[0].set_ylim(bottom=0)
     axes[0].set_ylabel("density")
@@ -212,6 +221,7 @@ def _lift(data, narrow):
     lorenz = data["lift"]["lorenz"]
     figure, axes = _figure(3.6, 2 if lorenz else 1, narrow=narrow)
     LiftDisplay(table=_table(data["lift"]["table"])).plot(axes[0])
+    _wrap_label(axes[0], narrow)
     if lorenz:
         curves = {"predictions": (lorenz["exposure_share"], lorenz["observed_share"])}
         gini = {"predictions": data["balance"]["gini"]}
@@ -288,6 +298,7 @@ def _double_lift(data, narrow):
     table = _table(data["change"]["double_lift"])
     display = DoubleLiftDisplay(table=table, names=("predictions", "baseline"))
     display.plot(axes[0], legend=not narrow)
+    _wrap_label(axes[0], narrow)
     if narrow:
         figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure
