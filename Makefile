@@ -22,7 +22,7 @@ TOOLS := $(VENV)/.tools
 # A copy to build from: no object file of another build is taken for up to date, and builds can run side by side.
 copy_sources = rm -rf $(1) && mkdir -p $(1) && cp -R setup.py pyproject.toml README.md LICENSE fairdcov $(1)/ && rm -f $(1)/fairdcov/_kernels/*.so
 
-.PHONY: help demo test quick-tests lanes lint docs debug-test asan-test wheel-test benchmark clean
+.PHONY: help demo test quick-tests lanes lint docs linkcheck debug-test asan-test wheel-test benchmark clean
 
 help:
 	@echo "make demo        claim frequencies with a calibrated penalty on a synthetic book; results in demo-output/"
@@ -30,6 +30,7 @@ help:
 	@echo "make lanes       the same on Python 3.12, 3.13 and 3.14, on the lowest versions, and without extras"
 	@echo "make lint        ruff, cython-lint and mypy"
 	@echo "make docs        build the documentation into docs/_build/html and run its examples"
+	@echo "make linkcheck   follow the links of the documentation to other sites"
 	@echo "make debug-test  run the kernel tests against a build with bounds checks"
 	@echo "make asan-test   run the kernel tests against a build with gcc's sanitizers of addresses and undefined behaviour"
 	@echo "make wheel-test  build a wheel, install it apart and run tests of what could be missing from it"
@@ -80,8 +81,13 @@ lint: $(TOOLS)
 docs: export OMP_NUM_THREADS = 1
 docs: $(TOOLS)
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python docs/check_links.py docs/_build/html
 	$(BIN)/python -m sphinx -W --keep-going -q -b doctest docs docs/_build/doctest $(wildcard docs/*.rst)
 	$(BIN)/python -m pytest -q tests/test_docstrings.py -k numpydoc
+
+# Links to other sites; needs them. Those within the pages are followed by `make docs`.
+linkcheck: $(TOOLS)
+	$(BIN)/python -m sphinx -q -b linkcheck -D plot_gallery=0 docs docs/_build/linkcheck
 
 # Both run copies of the tests away from the source tree; tests/conftest.py refuses to run on any other build than the
 # one that FAIRDCOV_TEST_LOCATION names.

@@ -75,10 +75,21 @@ def measure(u):
 
 
 if __name__ == "__main__":
-    rows = {}
-    for name, make in (("joint", joint), ("apart", apart), ("tweedie", tweedie)):
+    import matplotlib.pyplot as plt
+
+    rows, figure = {}, plt.figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    models = (("joint", joint, "o"), ("apart", apart, "s"), ("tweedie", tweedie, "^"))
+    for name, make, marker in models:
         measured = [measure(u) for u in make()]
+        path = pd.DataFrame(measured)
+        axes.plot(path["dependence"], path["deviance"], marker=marker, markersize=4, label=name)
         target = 0.3 * measured[0]["dependence"]
         rows[f"{name}, no penalty"] = measured[0]
         rows[f"{name}, penalised"] = min(measured, key=lambda row: abs(np.log(row["dependence"] / target)))
     print(pd.DataFrame(rows).T.to_string(float_format="{:.4f}".format))
+    axes.set_xlabel("dependence of the premium on gender, region and age")
+    axes.set_ylabel("Tweedie deviance, held out")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(["one penalty on the product", "a penalty each", "Tweedie model"], frameon=False)
+    plt.show()

@@ -106,7 +106,10 @@ def compare(hidden, *, n=40_000, strength=30.0, n_bootstrap=100):
 
 # %%
 if __name__ == "__main__":
-    for hidden in (0.0, 0.5):
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 2, figsize=(9, 3), sharey=True, layout="constrained")
+    for hidden, axes in zip((0.0, 0.5), panels, strict=True):
         means, (reduction, interval) = compare(hidden)
         print(f"\na feature differs by {hidden:g} standard deviations between races of one surname and area")
         for name, table in means.items():
@@ -115,3 +118,14 @@ if __name__ == "__main__":
             print(f"{name}: mean predictions\n{table.to_string(float_format='%.4f')}")
             print(f"b over a: {', '.join(f'{way} {gap}' for way, gap in gaps.items())}")
         print(f"dependence on the true race: {reduction:.0%} less (95 %: {interval[0]:.0%} to {interval[1]:.0%})")
+        for name, marker in (("unpenalised", "o"), ("penalised", "D")):
+            gaps = 100 * (means[name].loc["b"] / means[name].loc["a"] - 1)
+            axes.plot(gaps, range(len(gaps)), linestyle="", marker=marker, label=name)
+        axes.axvline(0, color="0.8", zorder=0)
+        axes.set_title("nothing hidden" if hidden == 0 else "a feature knows more", loc="left")
+        axes.set_xlabel("mean prediction of b over a, %")
+        axes.spines[["top", "right"]].set_visible(False)
+    panels[0].set_yticks(range(len(gaps)), gaps.index)
+    panels[0].set_ylim(len(gaps) - 0.5, -0.5)
+    panels[1].legend(frameon=False)
+    plt.show()

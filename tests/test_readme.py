@@ -1,12 +1,15 @@
 """The code in the README runs as it stands, block after block, and prints the figures that the README states."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 
 REPOSITORY = Path(__file__).parent.parent
 README = REPOSITORY / "README.md"
+# Where the pages are, by pyproject.toml; what it serves from there is made of docs/.
+PAGES = "https://fairdcov.readthedocs.io/en/latest/"
 FIGURES = re.compile(r"^\| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", flags=re.MULTILINE)
 
 
@@ -35,9 +38,20 @@ def test_it_is_short_and_its_files_are_there():
     assert len(text.split()) < 700
     if not (REPOSITORY / "docs").exists():
         pytest.skip("the tests run away from the repository, without docs/ and examples/")
-    linked = [target for target in re.findall(r"\]\(([^)]+)\)", text) if not target.startswith("http")]
-    assert len(linked) >= 4
-    assert [target for target in linked if not (REPOSITORY / target).exists()] == []
+    linked = re.findall(r"\]\(([^)]+)\)", text)
+    beside = [target for target in linked if not target.startswith("http")]
+    assert [target for target in beside if not (REPOSITORY / target).exists()] == []
+    # An index of packages shows the README without the files beside it: pictures and pages are at their address.
+    assert f'Documentation = "{PAGES.removesuffix("/en/latest/")}"' in (REPOSITORY / "pyproject.toml").read_text()
+    served = [target.removeprefix(PAGES) for target in linked if target.startswith(PAGES)]
+    assert len(served) >= 5
+    assert any(target.endswith(".png") for target in served)
+    made = {"auto_examples/index.html": "../examples/GALLERY_HEADER.txt"}
+    for target in served:
+        sources = (
+            [made[target]] if target in made else [target, *(target.replace(".html", end) for end in (".rst", ".md"))]
+        )
+        assert any((REPOSITORY / "docs" / source).exists() for source in sources), target
 
 
 @pytest.mark.skipif(not README.exists(), reason="the README is not beside the tests")
@@ -71,3 +85,15 @@ def test_totals_are_as_stated():
     assert total(severity, book.cost[claimed], book.claims[claimed], claimed) == pytest.approx(gamma, abs=6e-4)
     pure_premium = DCovTweedieRegressor(power=1.5, alpha=1e-4)
     assert total(pure_premium, book.cost, book.exposure) == pytest.approx(tweedie, abs=6e-4)
+
+
+@pytest.mark.skipif(not README.exists(), reason="the README is not beside the tests")
+def test_commands_are_ones_that_the_program_knows():
+    from fairdcov.cli._parser import make_parser
+
+    text = README.read_text(encoding="utf-8")
+    commands = [line for line in text.splitlines() if line.startswith("fairdcov ")]
+    assert [command.split()[1] for command in commands] == ["fit", "audit", "predict"]
+    for command in commands:
+        _, *arguments = shlex.split(command)
+        assert make_parser().parse_args(arguments).command == arguments[0]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import is_classifier
 
-from fairdcov.encoding import Attributes, SensitiveFeaturesWarning
+from fairdcov.encoding import Attributes, SensitiveFeaturesWarning, level_text
 from fairdcov.metrics import densities_of_groups, group_predictions, js_divergence, null_distribution, predictions_of
 from fairdcov.plots._style import (
     axes_to_draw_on,
@@ -426,10 +426,13 @@ def _groups_to_show(wanted, labels, part):
         chosen = np.argsort(-part.distances, kind="stable")[:wanted]
     else:
         names = [group_label(label) for label in labels]
+        # As tables write them, with bins such as "[18, 25)".
+        in_tables = [" × ".join(map(level_text, label)) for label in labels]
         chosen = []
         for group in wanted:
-            if group not in labels and group not in names:
+            found = next((known for known in (labels, names, in_tables) if group in known), None)
+            if found is None:
                 raise ValueError(f"groups_shown names {group!r}; the groups are {names}")
-            chosen.append(labels.index(group) if group in labels else names.index(group))
+            chosen.append(found.index(group))
         chosen = np.unique(np.array(chosen, dtype=np.int64))
     return chosen[np.argsort(part.means[chosen], kind="stable")]

@@ -440,13 +440,15 @@ class FrontierDisplay:
 
     def _draw_chosen(self, chosen_kw):
         self.chosen_markers_ = {}
-        style = {"marker": "o", "markersize": 14, "markerfacecolor": "none", "markeredgecolor": "black"}
-        style = merge_style(style | {"markeredgewidth": 1.6, "linestyle": "none", "zorder": 4}, chosen_kw)
-        for name, path, _, _ in self._paths():
+        style = {"marker": "o", "markerfacecolor": "none", "markeredgewidth": 1.6, "linestyle": "none", "zorder": 4}
+        for name, path, _, series in self._paths():
             rings = path[path["chosen"]]
             if not len(rings):
                 continue
-            (self.chosen_markers_[name],) = self.ax_.plot(rings["divergence"], rings["score"], **style)
+            # One around the other where the choices of several paths are close.
+            own = {"markersize": 13 + 5 * len(self.chosen_markers_), "markeredgecolor": series["color"]}
+            style_of_path = merge_style(style | own, chosen_kw)
+            (self.chosen_markers_[name],) = self.ax_.plot(rings["divergence"], rings["score"], **style_of_path)
             strengths = [plain_number(strength) for strength in rings["strength"].dropna()]
             if strengths:
                 self.lines_[name].set_label(f"{name}, chosen strength: {', '.join(strengths)}")
@@ -458,14 +460,16 @@ class FrontierDisplay:
             return
         quantile = "" if self.null_quantile is None else f" ({100 * self.null_quantile:g} %)"
         low, high = levels.min(), levels.max()
-        style = {"color": "0.85", "linewidth": 0, "zorder": 0.5, "label": f"up to the null level{quantile}"} | null_kw
+        several = high > 1.1 * low
+        label = f"up to the null level{' of every point' if several else ''}{quantile}"
+        style = {"color": "0.85", "linewidth": 0, "zorder": 0.5, "label": label} | null_kw
         linear = self.ax_.get_xscale() == "linear"
         # A nearly constant prediction has hardly any null level: a band that nobody sees needs no place in the legend.
-        if not linear or low > _NARROWEST * self.ax_.get_xlim()[1] or high <= 1.1 * low:
+        if not linear or low > _NARROWEST * self.ax_.get_xlim()[1] or not several:
             self.null_bands_.append(self.ax_.axvspan(0 if linear else 1e-300, low, **style))
         # The level depends a little on the predictions: one band unless that can be seen.
-        if high > 1.1 * low:
-            style |= {"color": "0.93", "label": "null level of some of the points"}
+        if several:
+            style |= {"color": "0.93", "label": f"up to the null level of some points{quantile}"}
             self.null_bands_.append(self.ax_.axvspan(low, high, **style))
 
     def _handles(self):
@@ -482,7 +486,7 @@ class FrontierDisplay:
             handles.append(line([], [], **shape, label="filled: Pareto-optimal"))
             handles.append(line([], [], **shape, markerfacecolor="white", label="hollow: another point is better"))
         if self.chosen_markers_:
-            ring = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "markeredgecolor": "black"}
+            ring = {"marker": "o", "markersize": 12, "markerfacecolor": "none", "markeredgecolor": "0.3"}
             handles.append(line([], [], **ring, markeredgewidth=1.6, linestyle="none", label="chosen"))
         return handles + self.null_bands_
 

@@ -3,6 +3,7 @@
 import re
 
 import numpy as np
+import pandas as pd
 from sklearn.exceptions import NotFittedError
 
 from fairdcov._checks import import_optional
@@ -163,9 +164,19 @@ def set_ticks(axis, ticks, labels=True):
     axis.set_ticks([], minor=True)
 
 
+def _as_said(level):
+    """Name of a level; of bins as people say them, since the last one has no upper end but that of the data."""
+    if not isinstance(level, pd.Interval):
+        return level_text(level)
+    low, high = level_text(float(level.left)), level_text(float(level.right))
+    if np.isneginf(level.left):
+        return f"under {high}"
+    return f"{low} and over" if level.closed == "both" or np.isposinf(level.right) else f"{low} to under {high}"
+
+
 def group_label(levels, longest=_LONGEST_LABEL):
-    """Name of a group, such as ``"f × North × [18, 25)"``."""
-    label = " × ".join(level_text(level) for level in levels)
+    """Name of a group, such as ``"f × North × 18 to under 25"``."""
+    label = " × ".join(map(_as_said, levels))
     return label if len(label) <= longest else label[: longest - 1] + "…"
 
 

@@ -27,6 +27,7 @@ from fairdcov.report._estimates import proxy_discrimination_section
 from fairdcov.report._plain import plain
 from fairdcov.report._proxies import proxies_section
 from fairdcov.report._read import read_sample
+from fairdcov.report._readable import with_readable_bins
 from fairdcov.report._report import SCHEMA, SCHEMA_VERSION, AuditReport
 from fairdcov.report._summary import summarise
 from fairdcov.report._tasks import TASKS
@@ -379,7 +380,7 @@ def _report(sample, settings, metadata, alternatives, frontier, verbose):
             ],
         }
     )
-    data["summary"] = summarise(data)
+    data["summary"] = with_readable_bins(summarise(data), data["settings"]["bins"])
     return data
 
 

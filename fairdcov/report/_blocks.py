@@ -11,11 +11,13 @@ __all__ = [
     "GROUP",
     "INTERVAL",
     "MOST_ROWS",
+    "Boxes",
     "Items",
     "Picture",
     "Section",
     "Table",
     "Text",
+    "ends",
     "interval_text",
     "left_out_texts",
     "table_of",
@@ -38,6 +40,13 @@ class Items:
     """A list; each item a text or a (term, text) pair."""
 
     items: list
+
+
+@dataclass
+class Boxes:
+    """Figures or outcomes that stand out: (what, of what, tone), where the tone is "good", "bad", "unsure" or empty."""
+
+    boxes: list
 
 
 @dataclass
@@ -78,6 +87,13 @@ def title_of(attributes):
 def interval_text(entry, kind=""):
     low, high = entry[f"{kind}lower"], entry[f"{kind}upper"]
     return "–" if low is None or high is None else f"{ratio(low)} to {ratio(high)}"
+
+
+def ends(low, high, *, digits):
+    """An interval of shares in percent."""
+    return (
+        "–" if low is None or high is None else f"{percent(low, digits).removesuffix(' %')} to {percent(high, digits)}"
+    )
 
 
 def _label(group):

@@ -106,6 +106,9 @@ def lift_section(sample, settings):
         exposure, observed = lorenz_curve(book.observed, sample.predictions, sample_weight=book.exposure)
         shares = np.linspace(0.0, 1.0, _LORENZ_POINTS)
         section["lorenz"] = {"exposure_share": shares, "observed_share": np.interp(shares, exposure, observed)}
+        if sample.baseline is not None:
+            before = lorenz_curve(book.observed, sample.baseline, sample_weight=book.exposure)
+            section["lorenz"]["observed_share_of_the_baseline"] = np.interp(shares, *before)
     return section
 
 

@@ -4,12 +4,13 @@ from functools import cache
 from importlib.resources import files
 
 from fairdcov._checks import import_optional
-from fairdcov.report._blocks import Items, Picture, Table, Text
+from fairdcov.report._blocks import Boxes, Items, Picture, Table, Text
+from fairdcov.report._readable import with_readable_bins
 from fairdcov.report._view import view
 
 __all__ = ["render_html"]
 
-_KINDS = {Items: "items", Picture: "picture", Table: "table", Text: "text"}
+_KINDS = {Boxes: "boxes", Items: "items", Picture: "picture", Table: "table", Text: "text"}
 
 
 @cache
@@ -42,10 +43,11 @@ def render_html(data):
 
     from fairdcov.report._figures import draw
 
+    data = with_readable_bins(data, data["settings"]["bins"])
     sections = view(data)
     pictures = {}
     for section in sections:
         for block in section.blocks:
             if isinstance(block, Picture):
-                pictures[block.name] = Markup(draw(data, block))
+                pictures[block.name] = [Markup(draw(data, block, narrow=narrow)) for narrow in (False, True)]
     return template.render(data=data, sections=sections, pictures=pictures, kind=lambda block: _KINDS[type(block)])

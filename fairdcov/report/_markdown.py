@@ -2,7 +2,8 @@
 
 import re
 
-from fairdcov.report._blocks import Items, Picture, Table, Text
+from fairdcov.report._blocks import Boxes, Items, Picture, Table, Text
+from fairdcov.report._readable import with_readable_bins
 from fairdcov.report._view import view
 
 __all__ = ["render_markdown"]
@@ -40,6 +41,9 @@ def _block(block):
     elif isinstance(block, Items):
         for item in block.items:
             yield f"- **{_escape(item[0])}**: {_escape(item[1])}" if isinstance(item, tuple) else f"- {_escape(item)}"
+    elif isinstance(block, Boxes):
+        for what, of_what, _ in block.boxes:
+            yield f"- **{_escape(what)}**: {_escape(of_what)}"
     elif isinstance(block, Picture):
         yield f"{_escape(block.caption)}: {_escape(block.description)}"
 
@@ -57,7 +61,7 @@ def render_markdown(data):
     str
     """
     lines = ["# Audit of predictions", ""]
-    for section in view(data):
+    for section in view(with_readable_bins(data, data["settings"]["bins"])):
         lines += [f"{'#' * section.level} {_escape(section.title)}", ""]
         for block in section.blocks:
             lines += [*_block(block), ""]

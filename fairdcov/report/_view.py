@@ -12,6 +12,7 @@ from fairdcov.report._view_dependence import (
     proxies_part,
     proxy_discrimination_part,
 )
+from fairdcov.report._view_glance import glance_part
 from fairdcov.report._view_groups import (
     balance_part,
     binning_part,
@@ -38,8 +39,9 @@ def view(data):
     list of Section
     """
     sections = [
-        tolerance_part(data),
+        glance_part(data),
         summary_part(data),
+        tolerance_part(data),
         cost_part(data),
         scope_part(data),
         balance_part(data),

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from fairdcov.report._blocks import GROUP, INTERVAL, MOST_ROWS, Items, Section, Table, Text, table_of, title_of
+from fairdcov.report._blocks import GROUP, INTERVAL, MOST_ROWS, Items, Section, Table, Text, ends, table_of, title_of
 from fairdcov.report._summary import number, percent
 
 __all__ = ["cost_part"]
@@ -86,5 +86,4 @@ def _cross_subsidies(data, sections):
 
 
 def _interval(group):
-    low, high = group["lower"], group["upper"]
-    return "–" if low is None or high is None else f"{percent(low, 0)} to {percent(high, 0)}"
+    return ends(group["lower"], group["upper"], digits=0)

@@ -66,7 +66,7 @@ def conditional_part(data):
     )
     entries = [(entry["test"] or _UNTESTED) | entry for entry in found["results"]]
     columns = (
-        *("attributes", ("without", "without", number), ("by chance", "without_by_chance", number)),
+        *("attributes", "measure", ("without", "without", number), ("by chance", "without_by_chance", number)),
         *(("given the factors", "normalized", number), ("by chance", "by_chance", number)),
         ("effect size, net", None, _net_effect),
         ("p-value", None, lambda entry: p_value(entry["p_value"], entry["n_permutations"])),
@@ -78,6 +78,7 @@ def conditional_part(data):
         "Dependence and divergence within strata",
         columns,
         entries,
+        n_words=2,
         note=" ".join(f"{title_of(entry['attributes'])}: {entry['reason']}." for entry in entries if entry["reason"]),
     )
     blocks = [Text(words), *left_out_texts(data, "conditional"), table]

@@ -11,6 +11,7 @@ from fairdcov.report._blocks import (
     Section,
     Table,
     Text,
+    ends,
     interval_text,
     left_out_texts,
     table_of,
@@ -58,36 +59,40 @@ def tolerance_part(data):
 def _tolerance_test(test, found):
     given = f" given {', '.join(test['legitimate_features'])}" if test["legitimate_features"] else ""
     if test["reason"] is not None:
-        return [Text(f"Gaps{given}: {test['outcome']}. {test['reason'].capitalize()}.")]
+        yield Text(f"Gaps{given}: {test['outcome']}. {test['reason'].capitalize()}.")
+        return
     columns = (
         *("attributes", ("outcome", "outcome", str), ("groups", "n_groups", number), ("within", "n_within", number)),
         *(("not enough evidence", "n_unsure", number), ("outside", "n_outside", number)),
     )
-    attributes = table_of(f"Gaps of mean predictions{given}", columns, test["attributes"], n_words=2)
-    rows = test["groups"]
-    shown = sorted(range(len(rows)), key=lambda k: _OUTCOMES.index(rows[k]["outcome"]))[:MOST_ROWS]
+    gaps = "1 gap" if test["n_compared"] == 1 else f"{test['n_compared']} gaps"
+    note = (
+        f"Intervals at {100 * (1 - 2 * found['alpha']):.3g} % for each gap alone; outcomes are adjusted for "
+        f"{gaps}. Rows needed: of a whole book like this one, if the gap stays where it is."
+    )
+    yield table_of(f"Gaps of mean predictions{given}", columns, test["attributes"], n_words=2, note=note)
     means = () if given else (("mean", "value", number), ("mean of the rest", "reference", number))
     columns = (
-        *("attributes", ("group", "group", str), ("outcome", None, _outcome), "rows"),
+        *(("group", "group", str), ("outcome", None, _outcome), "rows"),
         *(*means, ("gap", "gap", partial(percent, digits=2)), ("interval", None, _gap_interval)),
         ("rows needed", "rows_needed", number),
     )
-    gaps = "1 gap" if test["n_compared"] == 1 else f"{test['n_compared']} gaps"
-    note = (
-        f"Intervals at {100 * (1 - 2 * found['alpha']):.3g} % for each gap alone; outcomes are adjusted for {gaps}. "
-        "Rows needed: of a whole book like this one, if the gap stays where it is."
-    )
-    if len(shown) < len(rows):
-        note += f" {len(shown)} of {len(rows)} groups; the JSON has all."
-    return [attributes, table_of(f"Groups{given}", columns, [rows[k] for k in sorted(shown)], n_words=3, note=note)]
+    for part in test["attributes"]:
+        rows = [row for row in test["groups"] if row["attributes"] == part["attributes"]]
+        shown = sorted(range(len(rows)), key=lambda k: _OUTCOMES.index(rows[k]["outcome"]))[:MOST_ROWS]
+        caption = f"Gaps of {title_of(part['attributes'])}{given}: {part['outcome']}"
+        note = f"{len(shown)} of {len(rows)} groups; the JSON has all." if len(shown) < len(rows) else ""
+        yield table_of(caption, columns, [rows[k] for k in sorted(shown)], n_words=2, note=note)
 
 
 def _outcome(row):
+    if row["too_small"]:
+        return f"{row['outcome']} (too few rows)"
     return f"{row['outcome']}: {row['note']}" if row["note"] else row["outcome"]
 
 
 def _gap_interval(row):
-    return "–" if row["lower"] is None else f"{percent(row['lower'], 2)} to {percent(row['upper'], 2)}"
+    return ends(row["lower"], row["upper"], digits=2)
 
 
 _SCORES = (
@@ -263,20 +268,16 @@ def tiers_part(data):
 
 
 def _share_interval(row):
-    return _ends(row, "share", percent)
+    return ends(row["share_lower"], row["share_upper"], digits=1)
 
 
 def _difference_interval(row):
-    return _ends(row, "difference", percent)
+    return ends(row["difference_lower"], row["difference_upper"], digits=1)
 
 
 def _ratio_interval(row):
-    return _ends(row, "ratio", ratio)
-
-
-def _ends(row, name, write):
-    low, high = row[f"{name}_lower"], row[f"{name}_upper"]
-    return "–" if low is None or high is None else f"{write(low)} to {write(high)}"
+    low, high = row["ratio_lower"], row["ratio_upper"]
+    return "–" if low is None or high is None else f"{ratio(low)} to {ratio(high)}"
 
 
 def binning_part(data):

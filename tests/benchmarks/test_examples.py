@@ -18,6 +18,13 @@ PICTURES = {
     "plot_unaware_features": 1,
     "plot_quickstart": 1,
     "plot_choosing_a_strength": 1,
+    "plot_how_it_works": 5,
+    "plot_gerrymandering": 1,
+    "plot_lightgbm": 2,
+    "plot_certificate": 1,
+    "plot_rating_table": 1,
+    "plot_displays": 8,
+    "plot_reference_prices": 1,
 }
 
 

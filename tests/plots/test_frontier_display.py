@@ -66,7 +66,11 @@ def test_chosen_points_have_rings(results, fake_calibrator, legend_texts):
         assert_allclose(display.chosen_markers_[name].get_ydata(), found["mean_score"][best])
     texts = legend_texts(display)
     assert texts[:2] == ["one, chosen strength: 3.16", "two, chosen strength: 0.316"]
-    assert "up to the null level (90 %)" in texts
+    assert {"up to the null level of every point (90 %)", "up to the null level of some points (90 %)"} < set(texts)
+    # Rings of choices that are close are around each other, in the colours of their paths.
+    rings = [display.chosen_markers_[name] for name in calibrators]
+    assert rings[0].get_markersize() < rings[1].get_markersize()
+    assert [ring.get_markeredgecolor() for ring in rings] == [display.lines_[name].get_color() for name in calibrators]
     assert display.ax_.get_ylabel() == "r2 (higher is better)"
 
 
@@ -88,8 +92,8 @@ def test_a_null_level_that_cannot_be_seen_has_no_place_in_the_legend(results, fa
     display = FrontierDisplay.from_calibrators({"one": calibrator}, divergence_scale="linear")
     (band,) = display.null_bands_
     assert_allclose(band.get_x() + band.get_width(), results["null_level"].max())
-    assert "null level of some of the points" in legend_texts(display)
-    assert not [text for text in legend_texts(display) if text.startswith("up to the null level")]
+    bands = [text.split(" (")[0] for text in legend_texts(display) if "null level" in text]
+    assert bands == ["up to the null level of some points"]
 
 
 def test_null_band_covers_the_left_of_a_log_axis():

@@ -139,10 +139,10 @@ def test_groups_shown_by_label_or_name_in_the_order_of_their_means(grouped):
 @pytest.mark.parametrize(
     ("levels", "label"),
     [
-        (("f", "North", pd.Interval(18, 25, closed="left")), "f × North × [18, 25)"),
-        ((pd.Interval(60.0, 90.5, closed="both"),), "[60, 90.5]"),
-        ((pd.Interval(-np.inf, 25.0, closed="left"), 1.0), "< 25 × 1"),
-        ((pd.Interval(60.0, np.inf, closed="both"), True), "≥ 60 × True"),
+        (("f", "North", pd.Interval(18, 25, closed="left")), "f × North × 18 to under 25"),
+        ((pd.Interval(60.0, 90.5, closed="both"),), "60 and over"),
+        ((pd.Interval(-np.inf, 25.0, closed="left"), 1.0), "under 25 × 1"),
+        ((pd.Interval(60.0, np.inf, closed="both"), True), "60 and over × True"),
         (("a" * 60,), "a" * 43 + "…"),
     ],
 )
@@ -158,9 +158,17 @@ def test_bins_as_in_the_metrics(grouped, legend_texts):
     display = GroupDistributionDisplay.from_predictions(
         prediction, sensitive_features=sensitive, bins={"age": [18, 40, 100]}, n_permutations=0
     )
-    assert sorted(legend_texts(display)) == sorted(
-        ["f × [18, 40)", "f × [40, 100]", "m × [18, 40)", "m × [40, 100]", "all rows"]
-    )
+    groups = [f"{gender} × {age}" for gender in "fm" for age in ("18 to under 40", "40 and over")]
+    assert sorted(legend_texts(display)) == sorted([*groups, "all rows"])
+    for name in ("f × 40 and over", "f × [40, 100]"):  # as in the legend, and as in tables
+        display = GroupDistributionDisplay.from_predictions(
+            prediction,
+            sensitive_features=sensitive,
+            bins={"age": [18, 40, 100]},
+            n_permutations=0,
+            groups_shown=[name],
+        )
+        assert legend_texts(display)[0] == "f × 40 and over"
 
 
 def test_small_groups_are_named_once(grouped):

@@ -10,6 +10,8 @@ import pandas as pd
 import pytest
 
 from fairdcov.report import AuditReport, audit
+from fairdcov.report._readable import with_readable_bins
+from fairdcov.report._view_glance import groups_at_a_glance
 
 from .conftest import page_of
 
@@ -104,8 +106,8 @@ def test_the_page_is_well_formed_and_its_contents_lead_somewhere(page):
 
 def test_every_section_is_there(page):
     titles = re.findall(r"<h[23]>(.*?)</h[23]>", page)
+    assert titles[1:4] == ["At a glance", "Summary", "Within tolerance?"]
     for title in (
-        "Summary",
         "What was audited",
         "Balance and order",
         "Groups",
@@ -132,14 +134,16 @@ def test_figures_of_the_data_are_on_the_page(page, data):
         row = re.search(
             rf'<th scope="row"[^>]*>{group["label"]}</th>(.*?)</tr>', page[page.index('id="groups-1"') :], re.DOTALL
         )
-        assert f"<td>{group['rows']:,}</td>" in row[1]
-        assert f"<td>{group['actual_to_expected']:.3f}</td>" in row[1]
+        # On a phone a figure stands beside the name of its column.
+        assert f'<td data-label="rows">{group["rows"]:,}</td>' in row[1]
+        assert f'<td data-label="actual / expected">{group["actual_to_expected"]:.3f}</td>' in row[1]
 
 
 def test_pictures_and_tables_say_what_they_are(page):
     parsed = _Parser(page)
     pictures = [attributes for tag, attributes in parsed.tags if tag == "svg"]
-    assert len(pictures) == 7
+    # Each for a screen and for a phone.
+    assert len(pictures) == 2 * 8
     ids = parsed.ids()
     for attributes in pictures:
         assert attributes["role"] == "img"
@@ -150,7 +154,7 @@ def test_pictures_and_tables_say_what_they_are(page):
         tag: sum(found == tag for found, _ in parsed.tags) for tag in ("table", "caption", "figure", "figcaption")
     }
     assert counts["table"] == counts["caption"] > 15
-    assert counts["figure"] == counts["figcaption"] == 7
+    assert counts["figure"] == counts["figcaption"] == 8
 
 
 def test_pictures_show_the_figures_of_the_data(data):
@@ -163,7 +167,10 @@ def test_pictures_show_the_figures_of_the_data(data):
     (double,) = draw(data, "double_lift").axes
     for line, name in zip(double.lines, ("predicted", "baseline", "observed"), strict=True):
         assert line.get_ydata() == pytest.approx([row[name] for row in data["change"]["double_lift"]])
-    _, changes, shares = draw(data, "changes").axes
+    baseline = data["lift"]["lorenz"]["observed_share_of_the_baseline"]
+    assert lorenz.lines[2].get_ydata() == pytest.approx(baseline)
+    assert f"Gini {data['change']['before']['gini']:.3f}" in lorenz.get_legend().get_texts()[1].get_text()
+    changes, shares = draw(data, "changes").axes
     levels = [row["level"] for row in data["change"]["by_attribute"]]
     assert [text.get_text() for text in changes.get_yticklabels()] == levels
     assert [bar.get_width() for bar in shares.containers[1]] == pytest.approx(
@@ -174,6 +181,73 @@ def test_pictures_show_the_figures_of_the_data(data):
     assert [text.get_text() for text in means.get_yticklabels()] == [group["label"] for group in singles]
     assert means.lines[1].get_xdata() == pytest.approx([group["observed"] for group in singles])
     assert [text.get_text() for text in means.texts] == ["gender", "region", "age"]
+
+
+def test_the_opening_picture_shows_gaps_and_experience(data):
+    pytest.importorskip("matplotlib")
+    draw = pytest.importorskip("fairdcov.report._figures").draw_figure
+    gaps, experience = draw(data, "glance").axes
+    tested = {(tuple(row["attributes"]), row["group"]): row for row in data["equivalence"]["tests"][-1]["groups"]}
+    marked = {line.get_label(): line.get_xdata() for line in gaps.lines}
+    singles = [
+        (group, tested[tuple(part["attributes"]), group["label"]])
+        for part in data["groups"][:3]
+        for group in part["groups"]
+    ]
+    for group, row in singles:
+        assert np.isclose(marked[row["outcome"]], 100 * row["gap"]).any(), group["label"]
+        assert np.isclose(experience.lines[1].get_xdata(), group["actual_to_expected"]).any(), group["label"]
+    before = {row["label"]: row["before"] for row in data["cost"]["cross_subsidies"][0]["groups"]}
+    assert experience.lines[2].get_xdata()[:2] == pytest.approx(
+        [1 / before[group["label"]] for group in data["groups"][0]["groups"]]
+    )
+    (band,) = gaps.patches
+    tolerance = data["equivalence"]["tolerance"]
+    assert band.get_x() == pytest.approx(-100 * tolerance / (1 + tolerance))
+    assert band.get_x() + band.get_width() == pytest.approx(100 * tolerance)
+    # On a phone one panel stands below the other, each with its names.
+    for name in ("glance", "attributes", "changes"):
+        panels = draw(data, name, narrow=True).axes[-2:]
+        names = [[text.get_text() for text in ax.get_yticklabels()] for ax in panels]
+        assert names[0] == names[1]
+        assert names[0][0]
+
+
+def test_groups_furthest_from_the_rest_are_those_shown(data):
+    found = groups_at_a_glance(data)
+    assert [part["attributes"] for part in found] == [["gender"], ["region"], ["age"], ["gender", "region", "age"]]
+    crossed = found[-1]
+    assert len(crossed["rows"]) == 10 < crossed["n_compared"]
+    gaps = {
+        row["group"]: row["gap"]
+        for row in data["equivalence"]["tests"][-1]["groups"]
+        if row["kind"] == "intersection" and not row["too_small"]
+    }
+    furthest = sorted(gaps, key=lambda label: -abs(gaps[label]))[:10]
+    assert {row["label"] for row in crossed["rows"]} == set(furthest)
+    untested = groups_at_a_glance(data | {"equivalence": None})[0]["rows"]
+    first, second = data["groups"][0]["groups"]
+    assert untested[0]["gap"] == pytest.approx(first["predicted"] / second["predicted"] - 1)
+    assert untested[0]["outcome"] is None
+
+
+def test_bins_are_written_as_people_say_them(report, page, data):
+    assert "45 and over" in page
+    assert "30 to under 45" in page
+    for text in (page, report.to_markdown(), report.summary):
+        assert "[45, 100]" not in text
+        assert r"\[45, 100\]" not in text
+    # Programs go by the labels.
+    assert "[45, 100]" in {group["label"] for group in data["groups"][2]["groups"]}
+
+
+def test_labels_that_mean_different_bins_stay_as_they_are():
+    bins = {"age": {"edges": ["-inf", 25.0, 60.0, "inf"]}, "years": {"edges": [25.0, 60.0, 90.0]}, "other": None}
+    text = "f × [25, 60), < 25, ≥ 60, [60, 90]"
+    assert with_readable_bins([text], bins) == ["f × [25, 60), under 25, 60 and over, 60 and over"]
+    given = {"label": "[60, 90]", "metadata": {"scope": "[60, 90]"}, "rows": 3}
+    assert with_readable_bins(given, bins) == given | {"label": "60 and over"}
+    assert with_readable_bins(given, {"all": {"edges": [60.0, 90.0]}}) == given
 
 
 def test_nothing_is_loaded_from_elsewhere(page):
@@ -290,9 +364,9 @@ def test_in_a_browser_the_page_fits_and_asks_for_nothing(request, tmp_path, widt
     assert scroll <= inner, "the page scrolls sideways"
     assert too_wide == 0
     assert resources == 0
-    assert pictures == 7 if which == "page" else pictures >= 4
+    assert pictures == 8 if which == "page" else pictures >= 4
     if width == 400:
-        assert scrolling > 5  # tables scroll in containers of their own
+        assert scrolling == 0  # rows of tables and pictures take the width that there is
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium or Chrome")

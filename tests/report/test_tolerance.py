@@ -1,4 +1,4 @@
-"""The first section: are the gaps within the tolerance?"""
+"""Are the gaps within the tolerance? What the page opens with, and the section."""
 
 import json
 
@@ -47,9 +47,13 @@ def test_the_section_is_the_equivalence_test(book, prediction, data):
     assert found["decided_by"] == "given_factors"
 
 
-def test_the_section_comes_first_and_the_summary_says_it(report):
+def test_the_page_opens_with_it_and_the_summary_says_it(report, data):
     text = report.to_markdown()
-    assert text.index("## Within tolerance?") < text.index("## Summary")
+    opening = text.partition("## Summary")[0]
+    for part in data["equivalence"]["tests"][-1]["attributes"]:
+        name = " × ".join(part["attributes"])
+        assert f"- **{name}: {part['outcome']}**: of {part['n_groups']} groups {part['n_within']} within" in opening
+    assert text.index("## Summary") < text.index("## Within tolerance?") < text.index("## What was audited")
     assert "from -9.09 % to 10.00 %" in text
     assert "Legitimate factors were named: the gaps given these factors decide." in text
     sentences = [sentence for sentence in report.summary.splitlines() if sentence.startswith("Gaps of mean pred")]
