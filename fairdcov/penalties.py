@@ -190,7 +190,7 @@ class BoundDependence(BoundPenalty):
     scale, scale_free, shift_free, method, error_bound
         As in :class:`BoundPenalty`; for the methods see :func:`fairdcov.distance_covariance`, and the bound is that of
         the normalised value, 0 for exact methods. With nodes of the predictions it is that of the predictions evaluated
-        last, infinity before.
+        last, by whichever thread, infinity before.
     multiplier : (n,) array or None
         What predictions are multiplied by before they are compared: the weights for ``scale="total"``.
     n_profiles : int
