@@ -1,14 +1,18 @@
 """What every penalised estimator does with its raw predictions, whatever gives them."""
 
+from __future__ import annotations
+
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import FloatArray, Table, check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov._fitting._families import FAMILIES, regression_family
 from fairdcov._fitting._training_data import check_offset, encode_binary_target
 
@@ -84,7 +88,7 @@ class DevianceRegressor(_OffsetPrediction, RegressorMixin):
     Subclasses provide ``_loss()`` and ``_raw_predict(X)``.
     """
 
-    def predict(self, X, offset=None):
+    def predict(self, X: Table, offset: ArrayLike | None = None) -> FloatArray:
         """Predict the mean of ``y``; no protected attribute is needed.
 
         Parameters
@@ -108,7 +112,9 @@ class DevianceRegressor(_OffsetPrediction, RegressorMixin):
         raw = self._whole_raw(X, offset)
         return _check_finite(raw, self._loss().response(raw), "predictions")
 
-    def score(self, X, y, sample_weight=None, offset=None):
+    def score(
+        self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+    ) -> float:
         """Share of the deviance that the model explains, D^2; R^2 for the squared error.
 
         Parameters
@@ -176,7 +182,7 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
             raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
         return (y == self.classes_[1]).astype(np.float64)
 
-    def decision_function(self, X, offset=None):
+    def decision_function(self, X: Table, offset: ArrayLike | None = None) -> FloatArray:
         """Log odds of the second class.
 
         Parameters
@@ -193,7 +199,7 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         raw = self._whole_raw(X, offset)
         return _check_finite(raw, raw, "log odds")
 
-    def predict_proba(self, X, offset=None):
+    def predict_proba(self, X: Table, offset: ArrayLike | None = None) -> FloatArray:
         """Probability of each class; no protected attribute is needed.
 
         Parameters
@@ -212,7 +218,7 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         loss = self._loss()
         return np.column_stack([loss.response(-raw), loss.response(raw)])
 
-    def predict_log_proba(self, X, offset=None):
+    def predict_log_proba(self, X: Table, offset: ArrayLike | None = None) -> FloatArray:
         """Logarithm of :meth:`predict_proba`.
 
         Parameters
@@ -229,7 +235,7 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         raw = self.decision_function(X, **given_offset(offset))
         return np.column_stack([-np.logaddexp(0.0, raw), -np.logaddexp(0.0, -raw)])
 
-    def predict(self, X, offset=None):
+    def predict(self, X: Table, offset: ArrayLike | None = None) -> NDArray[Any]:
         """Predict the more probable class.
 
         Parameters
@@ -246,7 +252,9 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         raw = self.decision_function(X, **given_offset(offset))
         return self.classes_[(raw > 0).astype(int)]
 
-    def score(self, X, y, sample_weight=None, offset=None):
+    def score(
+        self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+    ) -> float:
         """Share of the rows whose class is predicted.
 
         Parameters
