@@ -25,6 +25,8 @@ MODULES = (
     "fairdcov.reference_prices",
     "fairdcov.report",
 )
+# Names that begin like this have no types yet: the list may become shorter only.
+NOT_YET: tuple[str, ...] = ()
 
 
 def function_of(member):
@@ -53,7 +55,11 @@ def public_functions():
                 # The former name of an attribute is a property that a function makes, and dataclasses write their own.
                 if function is not None and "<locals>" not in function.__qualname__:
                     found[f"{function.__module__}.{function.__qualname__}"] = function
-    return {name: function for name, function in found.items() if name.startswith("fairdcov.")}
+    return {
+        name: function
+        for name, function in found.items()
+        if name.startswith("fairdcov.") and not name.startswith(NOT_YET)
+    }
 
 
 FUNCTIONS = public_functions()

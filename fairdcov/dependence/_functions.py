@@ -398,7 +398,7 @@ def joint_distance_covariance(
     return _result(value + form.constant, gradient, return_gradient)
 
 
-def _empirical_cdf(values, sample_weight):
+def _empirical_cdf(values: FloatArray, sample_weight: FloatArray | None) -> FloatArray:
     """Share of the weight at or below each value."""
     distinct, positions = np.unique(values, return_inverse=True)
     weights = np.bincount(positions, weights=sample_weight, minlength=len(distinct))
