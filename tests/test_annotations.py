@@ -44,7 +44,10 @@ def public_functions():
     found = {}
     for module in MODULES:
         for name in importlib.import_module(module).__all__:
-            thing = getattr(importlib.import_module(module), name)
+            try:
+                thing = getattr(importlib.import_module(module), name)
+            except ImportError:  # DependenceLoss is a class of PyTorch's, which few have
+                continue
             members = [thing]
             if inspect.isclass(thing):
                 ours = [base for base in thing.__mro__ if base.__module__.startswith("fairdcov.")]
