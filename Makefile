@@ -73,7 +73,9 @@ lint: $(TOOLS)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	PATH="$(abspath $(BIN)):$$PATH" $(BIN)/cython-lint fairdcov
+	$(BIN)/python .ci/kernel_stubs.py --check
 	$(BIN)/mypy
+	$(BIN)/mypy --strict --config-file= --ignore-missing-imports --follow-imports=silent tests/typing
 
 # The gallery runs its quick scripts. The examples of the pages are run; those of the docstrings are run by the tests, and
 # what numpydoc says of docstrings is checked here, where it is installed.

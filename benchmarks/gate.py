@@ -24,28 +24,10 @@ MOST_SHARE, MOST_SECONDS = 0.15, 0.05
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def make_book(n, seed=0):
-    """Features that carry region and gender, claim frequencies, weights and 20 profiles."""
-    import numpy as np
-    import pandas as pd
-
-    rng = np.random.default_rng(seed)
-    region, gender = rng.integers(0, 10, n), rng.integers(0, 2, n)
-    people = pd.DataFrame(
-        {
-            "region": pd.Categorical.from_codes(region, list("ABCDEFGHIJ")),
-            "gender": pd.Categorical.from_codes(gender, ["f", "m"]),
-        }
-    )
-    X = rng.normal(size=(n, 8))
-    X[:, 0] += 0.1 * region + 0.3 * gender
-    weight = rng.uniform(0.25, 1.0, n)
-    rate = 0.15 * np.exp(0.3 * X[:, 0] + 0.2 * X[:, 1])
-    return X, rng.poisson(weight * rate) / weight, weight, people
-
-
 def kernel_profiles():
     """CCdCov value and gradient of 200,000 rows in 20 profiles."""
+    from suite.book import make_book
+
     from fairdcov import CCDCovPenalty
 
     X, _, weight, people = make_book(200_000)
@@ -55,6 +37,8 @@ def kernel_profiles():
 
 def kernel_continuous():
     """CCdCov value and gradient of 200,000 rows with a continuous attribute."""
+    from suite.book import make_book
+
     from fairdcov import CCDCovPenalty
 
     X, _, weight, _ = make_book(200_000)
@@ -64,6 +48,8 @@ def kernel_continuous():
 
 def glm():
     """Penalised Poisson GLM of 20,000 rows."""
+    from suite.book import make_book
+
     from fairdcov import DCovPoissonRegressor
 
     X, y, weight, people = make_book(20_000)
@@ -73,6 +59,8 @@ def glm():
 
 def calibration():
     """Calibration of 3 strengths in 2 folds of 5,000 rows."""
+    from suite.book import make_book
+
     from fairdcov import DCovPoissonRegressor, JSDivergenceCalibrator
 
     X, y, weight, people = make_book(5_000)
@@ -90,6 +78,8 @@ def calibration():
 
 def boosting():
     """Penalised LightGBM of 10,000 rows."""
+    from suite.book import make_book
+
     from fairdcov import DCovLGBMRegressor
 
     X, y, weight, people = make_book(10_000)

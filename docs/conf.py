@@ -25,6 +25,7 @@ extensions = [
     "sphinx.ext.autosummary",
     "sphinx.ext.doctest",
     "mathml",
+    "stored_results",
     "numpydoc",
     "sphinx_gallery.gen_gallery",
     "myst_parser",
@@ -44,6 +45,7 @@ autosummary_generate = True
 autosummary_ignore_module_all = False
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = True
+autodoc_typehints = "none"  # the docstrings have them, with shapes and units
 # One class of the reference derives from a class of PyTorch's, which few need to build these pages.
 has_torch = find_spec("torch") is not None
 autodoc_mock_imports = [] if has_torch else ["torch"]

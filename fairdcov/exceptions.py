@@ -1,5 +1,10 @@
 """Errors and warnings of fairdcov that callers may want to catch by name."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 from sklearn.exceptions import ConvergenceWarning
 
 __all__ = [
@@ -49,7 +54,9 @@ class CalibrationError(ValueError):
         Index of the strength that comes closest.
     """
 
-    def __init__(self, message, calibration_results=None, best_index=None):
+    def __init__(
+        self, message: str, calibration_results: Mapping[str, Any] | None = None, best_index: int | None = None
+    ) -> None:
         super().__init__(message)
         self.calibration_results = calibration_results
         self.best_index = best_index

@@ -4,15 +4,24 @@ To the learners a penalty is this: :class:`Penalty` is bound to protected attrib
 :class:`BoundPenalty` that comes out gives value and gradient of a prediction. All else has defaults.
 """
 
+from __future__ import annotations
+
 import inspect
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone
 
 from fairdcov._checks import (
+    Bins,
+    FloatArray,
+    PenaltyLike,
+    RandomState,
+    Table,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -27,6 +36,7 @@ from fairdcov._checks import (
 from fairdcov.dependence import (
     GRID_SIZE,
     GridForm,
+    Reduction,
     Strata,
     ascending_order,
     bind_dependence,
@@ -111,7 +121,7 @@ class BoundPenalty(ABC):
     error_bound = 0.0
 
     @abstractmethod
-    def value_gradient(self, u):
+    def value_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
         """Penalty of the predictions ``u`` (n,), finite float64, and its gradient (n,).
 
         Parameters
@@ -127,7 +137,7 @@ class BoundPenalty(ABC):
             Its derivatives by the predictions.
         """
 
-    def value(self, u):
+    def value(self, u: FloatArray) -> float:
         """Penalty of the predictions ``u`` (n,).
 
         Parameters
@@ -142,7 +152,7 @@ class BoundPenalty(ABC):
         """
         return self.value_gradient(u)[0]
 
-    def value_gradient_curvature(self, u):
+    def value_gradient_curvature(self, u: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Penalty of the predictions ``u`` (n,), its gradient, and a curvature for each row, not negative (n,).
 
         Boosting divides gradients by the curvature, of which it takes a quarter since the rows of a leaf move together,
@@ -192,7 +202,7 @@ class BoundDependence(BoundPenalty):
     scale, scale_free, shift_free, method, error_bound
         As in :class:`BoundPenalty`; for the methods see :func:`fairdcov.distance_covariance`, and the bound is that of
         the normalised value, 0 for exact methods. With nodes of the predictions it is that of the predictions evaluated
-        last, infinity before.
+        last, by whichever thread, infinity before.
     multiplier : (n,) array or None
         What predictions are multiplied by before they are compared: the weights for ``scale="total"``.
     n_profiles : int
@@ -207,8 +217,18 @@ class BoundDependence(BoundPenalty):
     """
 
     def __init__(
-        self, form, *, scale, normalize, statistic, probabilities, n_profiles, encoder, multiplier=None, n_strata=1
-    ):
+        self,
+        form: Any,
+        *,
+        scale: Literal["response", "link", "total"],
+        normalize: bool,
+        statistic: Literal["v", "u"],
+        probabilities: FloatArray | None,
+        n_profiles: int,
+        encoder: SensitiveEncoder,
+        multiplier: FloatArray | None = None,
+        n_strata: int = 1,
+    ) -> None:
         self.scale = scale
         self.multiplier = multiplier
         self.method = form.method
@@ -224,11 +244,11 @@ class BoundDependence(BoundPenalty):
         self._counted = None if probabilities is None or probabilities.all() else probabilities > 0
 
     @property
-    def error_bound(self):  # type: ignore[override]
+    def error_bound(self) -> float:  # type: ignore[override]
         """See above."""
         return self._form.error_bound
 
-    def value(self, u):
+    def value(self, u: FloatArray) -> float:
         """Penalty of the predictions ``u`` (n,), net of :attr:`constant`.
 
         Parameters
@@ -245,7 +265,7 @@ class BoundDependence(BoundPenalty):
         with np.errstate(over="ignore"):
             return self._evaluate(u)[0]
 
-    def value_gradient(self, u):
+    def value_gradient(self, u: FloatArray) -> tuple[float, FloatArray]:
         """Penalty of the predictions ``u`` (n,) and its gradient (n,).
 
         Parameters
@@ -262,7 +282,7 @@ class BoundDependence(BoundPenalty):
         """
         return self._evaluate(u)[:2]
 
-    def value_gradient_curvature(self, u):
+    def value_gradient_curvature(self, u: FloatArray) -> tuple[float, FloatArray, FloatArray]:
         """Penalty of the predictions ``u`` (n,), its gradient, and a positive curvature for each row, all but one (n,).
 
         The penalty is piecewise linear and has no second derivative, but its gradient turns as rows pass each other. At
@@ -300,7 +320,7 @@ class BoundDependence(BoundPenalty):
             curvature = np.ldexp(curvature, -2 * exponent if self.scale_free else -exponent)
         return value, gradient, curvature if self.multiplier is None else curvature * self.multiplier**2
 
-    def smoothed(self, width):
+    def smoothed(self, width: float) -> BoundPenalty | None:
         """The same penalty without the kinks that predictions constant within a stratum are, a BoundPenalty.
 
         Where the value within a stratum (over the spread of all predictions, if normalised) is below ``width`` a
@@ -319,7 +339,7 @@ class BoundDependence(BoundPenalty):
         """
         return _SmoothedDependence(self, width) if self._has_kinks() else None
 
-    def values_within(self, u):
+    def values_within(self, u: FloatArray) -> FloatArray | None:
         """Penalty of each stratum before its share; None where :meth:`smoothed` is.
 
         Parameters
@@ -393,7 +413,7 @@ class BoundDependence(BoundPenalty):
             gradient = gradient * self.multiplier
         return value, gradient, u, spread, order, exponent
 
-    def profile_terms(self):
+    def profile_terms(self) -> ProfileTerms | None:
         """What value and gradient are made of where M is one of profiles, for code that sums on another device.
 
         Returns
@@ -534,12 +554,19 @@ class Penalty(BaseEstimator):
 
     _scales: tuple = ("response", "link")
 
-    def __init__(self, scale="response", weighted=True, encoder=None):
+    def __init__(
+        self,
+        scale: Literal["response", "link"] = "response",
+        weighted: bool = True,
+        encoder: SensitiveEncoder | None = None,
+    ) -> None:
         self.scale = scale
         self.weighted = weighted
         self.encoder = encoder
 
-    def bind(self, sensitive_features, sample_weight=None, *, n_threads=None):
+    def bind(
+        self, sensitive_features: Table, sample_weight: ArrayLike | None = None, *, n_threads: int | None = None
+    ) -> BoundPenalty:
         """Compute once all that depends on the protected attributes.
 
         Parameters
@@ -584,7 +611,7 @@ class Penalty(BaseEstimator):
         bound.scale = self.scale
         return bound
 
-    def bind_attributes(self, attributes, probabilities):
+    def bind_attributes(self, attributes: Any, probabilities: FloatArray) -> BoundPenalty:
         """The penalty bound to checked and encoded attributes; what subclasses provide.
 
         Parameters
@@ -650,23 +677,23 @@ class DependencePenalty(Penalty):
 
     _scales = (*Penalty._scales, "total")
     # Of penalties in models that were saved before there were control features and grids.
-    control_bins = DEFAULT_GROUPS
+    control_bins: Bins = DEFAULT_GROUPS
     grid_size = GRID_SIZE
 
     def __init__(
         self,
-        statistic="v",
-        normalize=True,
-        weighted=True,
-        scale="response",
-        method="auto",
-        encoder=None,
-        n_components=256,
-        random_state=0,
-        control_bins=DEFAULT_GROUPS,
-        grid_size=GRID_SIZE,
-    ):
-        super().__init__(scale, weighted, encoder)
+        statistic: Literal["v", "u"] = "v",
+        normalize: bool = True,
+        weighted: bool = True,
+        scale: Literal["response", "link", "total"] = "response",
+        method: str = "auto",
+        encoder: SensitiveEncoder | None = None,
+        n_components: int = 256,
+        random_state: RandomState = 0,
+        control_bins: Bins = DEFAULT_GROUPS,
+        grid_size: int = GRID_SIZE,
+    ) -> None:
+        super().__init__(scale, weighted, encoder)  # type: ignore[arg-type]  # one scale more
         self.statistic = statistic
         self.normalize = normalize
         self.method = method
@@ -675,7 +702,15 @@ class DependencePenalty(Penalty):
         self.control_bins = control_bins
         self.grid_size = grid_size
 
-    def bind(self, sensitive_features, sample_weight=None, *, control_features=None, n_threads=None, reduction=None):
+    def bind(
+        self,
+        sensitive_features: Table,
+        sample_weight: ArrayLike | None = None,
+        *,
+        control_features: Table | None = None,
+        n_threads: int | None = None,
+        reduction: Reduction | None = None,
+    ) -> BoundDependence:
         """Compute once all that depends on the protected attributes.
 
         Parameters
@@ -893,18 +928,18 @@ class JDCovPenalty(DependencePenalty):
 
     def __init__(
         self,
-        statistic="v",
-        normalize=True,
-        weighted=True,
-        scale="response",
-        method="auto",
-        encoder=None,
-        n_components=256,
-        random_state=0,
-        c=1.0,
-        control_bins=DEFAULT_GROUPS,
-        grid_size=GRID_SIZE,
-    ):
+        statistic: Literal["v", "u"] = "v",
+        normalize: bool = True,
+        weighted: bool = True,
+        scale: Literal["response", "link", "total"] = "response",
+        method: Literal["auto", "profiles", "univariate", "tiles", "approximate", "nodes", "grid"] = "auto",
+        encoder: SensitiveEncoder | None = None,
+        n_components: int = 256,
+        random_state: RandomState = 0,
+        c: float = 1.0,
+        control_bins: Bins = DEFAULT_GROUPS,
+        grid_size: int = GRID_SIZE,
+    ) -> None:
         super().__init__(
             statistic, normalize, weighted, scale, method, encoder, n_components, random_state, control_bins, grid_size
         )
@@ -917,7 +952,7 @@ class JDCovPenalty(DependencePenalty):
 _PENALTIES = {"ccdcov": CCDCovPenalty, "dcov": DCovPenalty, "jdcov": JDCovPenalty}
 
 
-def resolve_penalty(penalty):
+def resolve_penalty(penalty: PenaltyLike) -> Any:
     """The penalty object that a parameter value stands for.
 
     Parameters

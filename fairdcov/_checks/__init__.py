@@ -11,6 +11,18 @@ from fairdcov._checks._range import (
     within_range,
     without_exponent,
 )
+from fairdcov._checks._types import (
+    Bins,
+    Estimator,
+    FloatArray,
+    GroupWeights,
+    Interval,
+    MetricFunction,
+    Options,
+    PenaltyLike,
+    RandomState,
+    Table,
+)
 from fairdcov._checks._validation import (
     check_choice,
     check_confidence,

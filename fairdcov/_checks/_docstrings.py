@@ -1,9 +1,14 @@
 """Parts that several docstrings share: written once, put in where a docstring names them."""
 
+from collections.abc import Callable
+from typing import Any, TypeVar
+
 __all__ = ["documented", "fill_docstring"]
 
+_Documented = TypeVar("_Documented", bound=Any)
 
-def documented(**parts):
+
+def documented(**parts: str) -> Callable[[_Documented], _Documented]:
     """Decorator that puts texts where the docstring of a function or class says ``<name>``.
 
     Parameters
@@ -18,7 +23,7 @@ def documented(**parts):
     return lambda thing: fill_docstring(thing, **parts)
 
 
-def fill_docstring(thing, **parts):
+def fill_docstring(thing: _Documented, **parts: str) -> _Documented:
     r"""Put texts where the docstring of a function or class says ``<name>``.
 
     Parameters

@@ -8,6 +8,9 @@ import math
 import sys
 
 import numpy as np
+from numpy.typing import NDArray
+
+from fairdcov._checks._types import FloatArray
 
 __all__ = [
     "is_constant",
@@ -22,7 +25,7 @@ __all__ = [
 _SMALL, _LARGE = 2.0**-200, 2.0**200
 
 
-def is_constant(values):
+def is_constant(values: FloatArray) -> bool:
     """Whether all values are equal up to rounding, so that nothing can differ between groups.
 
     Spreads of some units in the last place come from the arithmetic of the model; a scale-free measure would blow
@@ -32,24 +35,24 @@ def is_constant(values):
     return high - low <= 64 * sys.float_info.epsilon * max(abs(low), abs(high))
 
 
-def _power_of_two(largest):
+def _power_of_two(largest: float) -> int:
     """Exponent of the power of two to divide by where the largest of some numbers is this; 0 where there is no need."""
     return 0 if largest == 0 or _SMALL < largest < _LARGE else math.frexp(largest)[1] - 1
 
 
-def without_exponent(values):
+def without_exponent(values: FloatArray) -> tuple[FloatArray, int]:
     """Values divided by ``2 ** exponent``, the same array where there is no need; that exponent."""
     exponent = _power_of_two(max(-float(values.min(initial=0.0)), float(values.max(initial=0.0))))
     return (np.ldexp(values, -exponent) if exponent else values), exponent
 
 
-def within_counted(values, counted):
+def within_counted(values: FloatArray, counted: NDArray[np.bool_]) -> FloatArray:
     """Values with those not in the mask ``counted`` brought within the range of the others."""
     kept = values[counted]
     return np.clip(values, kept.min(), kept.max())
 
 
-def product_about_mean(u, gradient):
+def product_about_mean(u: FloatArray, gradient: FloatArray) -> float:
     """``u . gradient`` for a gradient of sum 0, about a mean of ``u`` to lose no digits.
 
     Rows without gradient, such as those of no weight, have no part in the mean: one far off would cost all digits of
@@ -65,7 +68,7 @@ def product_about_mean(u, gradient):
         return float(np.ldexp((u - u.mean()) @ gradient, exponent))
 
 
-def within_range(*blocks):
+def within_range(*blocks: FloatArray) -> tuple[tuple[FloatArray, ...], int]:
     """Points (K, q) of which only distances matter, about their centre and divided by ``2 ** exponent``; the exponent.
 
     All blocks by the same power of two. They are the same arrays, and the exponent 0, where there is no need.
@@ -80,7 +83,7 @@ def within_range(*blocks):
     return blocks, exponent
 
 
-def row_probabilities(weights):
+def row_probabilities(weights: FloatArray) -> FloatArray:
     """Row weights divided by their sum, be that beyond the range of floats."""
     weights, _ = without_exponent(weights)
     return weights / weights.sum()

@@ -2,8 +2,12 @@
 
 import numbers
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
+
+from fairdcov._checks._types import FloatArray
 
 __all__ = [
     "check_choice",
@@ -27,7 +31,7 @@ _LARGEST_SQUARABLE = 1e150
 _MOST_THREADS = 1024
 
 
-def check_choice(value, name, choices):
+def check_choice(value: Any, name: str, choices: Iterable[str]) -> str:
     """Return ``value`` if it is one of ``choices``, or raise a ValueError that lists them."""
     if not isinstance(value, str) or value not in choices:
         listed = ", ".join(repr(choice) for choice in choices)
@@ -35,21 +39,21 @@ def check_choice(value, name, choices):
     return value
 
 
-def check_flag(value, name):
+def check_flag(value: Any, name: str) -> bool:
     """Return ``value`` as a bool if it is one; anything else may well mean its opposite (``"no"``) and raises."""
     if not isinstance(value, bool | np.bool_):
         raise ValueError(f"{name} must be True or False; found {value!r}")
     return bool(value)
 
 
-def check_confidence(confidence):
+def check_confidence(confidence: Any) -> float:
     """Return a confidence level between 0 and 1, or raise."""
-    if isinstance(confidence, bool) or not isinstance(confidence, numbers.Real) or not 0 < confidence < 1:
+    if isinstance(confidence, bool) or not isinstance(confidence, numbers.Real) or not 0 < float(confidence) < 1:
         raise ValueError(f"confidence must be between 0 and 1, such as 0.95; found {confidence!r}")
     return float(confidence)
 
 
-def check_positive_number(value, name, *, allow_zero=False):
+def check_positive_number(value: Any, name: str, *, allow_zero: bool = False) -> float:
     """Return ``value`` as a finite float above (or at) zero, or raise an error that names the argument."""
     if isinstance(value, bool | np.bool_) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number; found {value!r} of type {type(value).__name__}")
@@ -60,14 +64,14 @@ def check_positive_number(value, name, *, allow_zero=False):
     return value
 
 
-def check_whole_number(value, name, least=1):
+def check_whole_number(value: Any, name: str, least: int = 1) -> int:
     """Return ``value`` as an int if it is a whole number of at least ``least``, or raise a ValueError."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name} must be a whole number >= {least}; found {value!r}")
     return int(value)
 
 
-def _as_floats(values, name, advice):
+def _as_floats(values: Any, name: str, advice: str) -> FloatArray:
     """Return ``values`` as float64; text, dates and complex numbers are no numbers, even where NumPy would convert."""
     try:
         if np.ma.is_masked(values):
@@ -82,7 +86,7 @@ def _as_floats(values, name, advice):
         raise ValueError(f"{name} must be numeric; {advice}: {error}") from error
 
 
-def check_finite_vector(values, name):
+def check_finite_vector(values: Any, name: str) -> FloatArray:
     """Return ``values`` as a contiguous float64 vector (n,) without NaN and infinity."""
     array = _as_floats(values, name, "it could not be converted to floats")
     if array.ndim == 2 and array.shape[1] == 1:
@@ -93,7 +97,7 @@ def check_finite_vector(values, name):
     return np.ascontiguousarray(array)
 
 
-def check_finite_matrix(values, name):
+def check_finite_matrix(values: Any, name: str) -> FloatArray:
     """Return ``values``, (n,) or (n, q), as a float64 matrix (n, q) without NaN and infinity."""
     array = _as_floats(values, name, "encode categories first, for example with fairdcov.SensitiveEncoder")
     if array.ndim == 1:
@@ -104,7 +108,7 @@ def check_finite_matrix(values, name):
     return array
 
 
-def _check_finite(array, name):
+def _check_finite(array: FloatArray, name: str) -> None:
     if not np.isfinite(array).all():
         n_nan = int(np.isnan(array).sum())
         n_infinite = int(np.isinf(array).sum())
@@ -114,7 +118,7 @@ def _check_finite(array, name):
         raise ValueError(f"{name} must be finite; found {found}")
 
 
-def check_squarable(X, name="X"):
+def check_squarable(X: Any, name: str = "X") -> None:
     """Raise unless the columns of ``X``, an array or sparse matrix, have sums of squares within the range of floats."""
     values = X.data if hasattr(X, "tocsr") else X
     if values.size and max(abs(values.max()), abs(values.min())) > _LARGEST_SQUARABLE:
@@ -127,13 +131,15 @@ def check_squarable(X, name="X"):
         )
 
 
-def check_consistent_rows(n_samples, other, name, *, reference="X"):
+def check_consistent_rows(n_samples: int, other: Any, name: str, *, reference: str = "X") -> None:
     """Raise unless ``other`` has ``n_samples`` rows."""
     if len(other) != n_samples:
         raise ValueError(f"{name} must have as many rows as {reference}: found {len(other)} instead of {n_samples}")
 
 
-def check_sample_weight(sample_weight, n_samples, *, name="sample_weight", reference="X"):
+def check_sample_weight(
+    sample_weight: Any, n_samples: int, *, name: str = "sample_weight", reference: str = "X"
+) -> FloatArray:
     """Return the weights as float64 (n,), all ones for None; negative, non-finite or all-zero weights raise.
 
     A single number stands for that weight on every row, as in scikit-learn. Weights whose sum has no square among
@@ -163,7 +169,7 @@ def check_sample_weight(sample_weight, n_samples, *, name="sample_weight", refer
     return weights
 
 
-def resolve_n_threads(n_threads):
+def resolve_n_threads(n_threads: Any) -> int:
     """Return the number of threads to use: all processors this process may use for None, counted back for < 0.
 
     More than 1024 count as 1024; no result depends on the number.
@@ -175,4 +181,4 @@ def resolve_n_threads(n_threads):
         return min(int(wanted), _MOST_THREADS) if wanted.isdecimal() and int(wanted) > 0 else available
     if isinstance(n_threads, bool) or not isinstance(n_threads, numbers.Integral) or n_threads == 0:
         raise ValueError(f"n_threads must be None or a whole number other than 0; found {n_threads!r}")
-    return min(int(n_threads), _MOST_THREADS) if n_threads > 0 else max(1, available + 1 + int(n_threads))
+    return min(int(n_threads), _MOST_THREADS) if int(n_threads) > 0 else max(1, available + 1 + int(n_threads))

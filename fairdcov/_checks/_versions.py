@@ -1,5 +1,7 @@
 """What is installed, for reports of errors."""
 
+from __future__ import annotations
+
 import platform
 import sys
 from importlib import metadata
@@ -27,7 +29,7 @@ def _version(package):
         return None
 
 
-def show_versions():
+def show_versions() -> None:
     """Print the versions of fairdcov, Python and the packages around it, and the threads of the native libraries.
 
     Paste it into a report of an error. Nothing is imported for it that is not loaded anyway.

@@ -9,7 +9,7 @@ __all__ = ["warn_user"]
 _OURS = ("fairdcov", "sklearn", "joblib")
 
 
-def warn_user(message, category):
+def warn_user(message: str, category: type[Warning]) -> None:
     """Issue a warning at the user's line, so that the same remark of many fits is shown once."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] in _OURS:

@@ -1,13 +1,18 @@
 """What every penalised estimator is: fit, the path over strengths, what it requests, and what it predicts from."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from inspect import Parameter, signature
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from fairdcov._checks import check_positive_number, fill_docstring
+from fairdcov._checks import Table, check_positive_number, fill_docstring
 from fairdcov._fitting._device import refuse_dispatched
 from fairdcov.encoding import drop_sensitive_columns
 
@@ -127,7 +132,16 @@ class PenalisedEstimator(BaseEstimator):
 
     # -- fit -----------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, control_features=None, offset=None):
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        sensitive_features: Table | None = None,
+        control_features: Table | None = None,
+        offset: ArrayLike | None = None,
+    ) -> Self:
         """Fit the model.
 
         Parameters
@@ -155,7 +169,16 @@ class PenalisedEstimator(BaseEstimator):
             self.__dict__.update(attributes)
         return self
 
-    def strength_path(self, X, y, strengths, sample_weight=None, *, sensitive_features=None, **fit_params):
+    def strength_path(
+        self,
+        X: Table,
+        y: ArrayLike,
+        strengths: Iterable[float],
+        sample_weight: ArrayLike | None = None,
+        *,
+        sensitive_features: Table | None = None,
+        **fit_params: Any,
+    ) -> Iterator[Self]:
         """Fit a model for each strength, each started from the one before.
 
         Input is validated, the penalty bound and the unpenalised model fitted once for the whole path.

@@ -1,14 +1,18 @@
 """What every penalised estimator does with its raw predictions, whatever gives them."""
 
+from __future__ import annotations
+
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import FloatArray, Table, check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov._fitting._device import as_given, as_tensor, on_host
 from fairdcov._fitting._families import FAMILIES, regression_family
 from fairdcov._fitting._functions import functions_of, is_tensor
@@ -89,7 +93,7 @@ class DevianceRegressor(_OffsetPrediction, RegressorMixin):
     Subclasses provide ``_loss()`` and ``_raw_predict(X)``.
     """
 
-    def predict(self, X, offset=None):
+    def predict(self, X: Table, offset: ArrayLike | None = None) -> FloatArray:
         """Predict the mean of ``y``; no protected attribute is needed.
 
         Parameters
@@ -113,7 +117,9 @@ class DevianceRegressor(_OffsetPrediction, RegressorMixin):
         raw = self._whole_raw(X, offset)
         return as_given(_check_finite(raw, self._loss().response(raw), "predictions"), X)
 
-    def score(self, X, y, sample_weight=None, offset=None):
+    def score(
+        self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+    ) -> float:
         """Share of the deviance that the model explains, D^2; R^2 for the squared error.
 
         Parameters
@@ -184,7 +190,7 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
             raise ValueError(f"y has the label {unknown.tolist()[0]!r}, which is none of {self.classes_.tolist()}")
         return (y == self.classes_[1]).astype(np.float64)
 
-    def decision_function(self, X, offset=None):
+    def decision_function(self, X: Table, offset: ArrayLike | None = None) -> FloatArray:
         """Log odds of the second class.
 
         Parameters
@@ -201,7 +207,7 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         raw = self._whole_raw(X, offset)
         return as_given(_check_finite(raw, raw, "log odds"), X)
 
-    def predict_proba(self, X, offset=None):
+    def predict_proba(self, X: Table, offset: ArrayLike | None = None) -> FloatArray:
         """Probability of each class; no protected attribute is needed.
 
         Parameters
@@ -221,7 +227,7 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         probabilities = functions_of(raw).column_stack([loss.response(-raw), loss.response(raw)])
         return as_given(probabilities, X)
 
-    def predict_log_proba(self, X, offset=None):
+    def predict_log_proba(self, X: Table, offset: ArrayLike | None = None) -> FloatArray:
         """Logarithm of :meth:`predict_proba`.
 
         Parameters
@@ -240,7 +246,7 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
         functions = functions_of(raw)
         return as_given(functions.column_stack([-functions.log1pexp(raw), -functions.log1pexp(-raw)]), X)
 
-    def predict(self, X, offset=None):
+    def predict(self, X: Table, offset: ArrayLike | None = None) -> NDArray[Any]:
         """Predict the more probable class.
 
         Parameters
@@ -260,7 +266,9 @@ class BinaryClassifier(_OffsetPrediction, ClassifierMixin):
             return as_given(raw.new_tensor(self.classes_, dtype=None)[(raw > 0).long()], X)
         return self.classes_[(on_host(raw) > 0).astype(int)]
 
-    def score(self, X, y, sample_weight=None, offset=None):
+    def score(
+        self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, offset: ArrayLike | None = None
+    ) -> float:
         """Share of the rows whose class is predicted.
 
         Parameters

@@ -1,13 +1,18 @@
 """Who pays more and who pays less after a change of tariff."""
 
+from __future__ import annotations
+
 import warnings
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
+from typing import Any, Literal
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_choice, check_positive_number, check_whole_number, documented
+from fairdcov._checks import Bins, Table, check_choice, check_positive_number, check_whole_number, documented
 from fairdcov.actuarial._experience import level_tables
 from fairdcov.actuarial._policies import check_positive_baseline, read_policies
 from fairdcov.encoding import DEFAULT_FACTOR_BINS, Attributes, read_frame, warn_about_order
@@ -115,8 +120,14 @@ def _summary(book, change, thresholds):
     index="``factor`` and ``level`` (the first row is the whole book), ",
 )
 def premium_changes(
-    y_pred, baseline, sensitive_features=None, *, sample_weight=None, bins=DEFAULT_FACTOR_BINS, thresholds=THRESHOLDS
-):
+    y_pred: ArrayLike,
+    baseline: ArrayLike,
+    sensitive_features: Table | Mapping[Any, Any] | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    bins: Bins = DEFAULT_FACTOR_BINS,
+    thresholds: Iterable[float] = THRESHOLDS,
+) -> pd.DataFrame:
     """Distribution of the change from one tariff to another, of all rows and by the levels of each attribute.
 
     Parameters
@@ -154,8 +165,14 @@ def premium_changes(
     index="Indexed by the attributes' levels: ",
 )
 def premium_change_by_group(
-    y_pred, baseline, sensitive_features, *, sample_weight=None, bins=None, thresholds=THRESHOLDS
-):
+    y_pred: ArrayLike,
+    baseline: ArrayLike,
+    sensitive_features: Table | Mapping[Any, Any],
+    *,
+    sample_weight: ArrayLike | None = None,
+    bins: Bins | None = None,
+    thresholds: Iterable[float] = THRESHOLDS,
+) -> pd.DataFrame:
     """Distribution of the change from one tariff to another in every intersectional group.
 
     Parameters
@@ -191,7 +208,16 @@ def premium_change_by_group(
     return pd.DataFrame(columns, index=pd.MultiIndex.from_tuples(groups.labels, names=groups.names))
 
 
-def largest_dislocations(y_pred, baseline, features=None, *, sample_weight=None, n=20, by="relative", direction="both"):
+def largest_dislocations(
+    y_pred: ArrayLike,
+    baseline: ArrayLike,
+    features: Table | Mapping[Any, Any] | None = None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n: int = 20,
+    by: Literal["relative", "absolute"] = "relative",
+    direction: Literal["both", "up", "down"] = "both",
+) -> pd.DataFrame:
     """Rows whose premium changes most.
 
     Parameters

@@ -3,12 +3,15 @@
 Of a rating table and its model, and of a tariff and the one that it replaces.
 """
 
+from __future__ import annotations
+
 from functools import partial
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import Bins, Table, check_consistent_rows, check_finite_vector, check_sample_weight
 from fairdcov.actuarial._experience import ALL, balance_table
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes, given_to, level_text, select_rows, warn_about_order
 from fairdcov.metrics import ccdcov, divergence_summary, gini, js_divergence, mean_deviance
@@ -20,16 +23,16 @@ _LARGE_CHANGE = 0.1
 
 
 def comparison_table(
-    y_true,
-    y_pred,
-    baseline,
-    sensitive_features=None,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    baseline: ArrayLike,
+    sensitive_features: Table | None = None,
     *,
-    control_features=None,
-    sample_weight=None,
-    bins=None,
-    power=1.0,
-):
+    control_features: Table | None = None,
+    sample_weight: ArrayLike | None = None,
+    bins: Bins | None = None,
+    power: float = 1.0,
+) -> pd.DataFrame:
     """What a tariff costs beside another one: how much it still explains, who pays for whom, how many premiums change.
 
     Beside a model without penalty it is what fairness costs. Look at it on policies that were held back.

@@ -1,9 +1,15 @@
 """Observed against predicted: by factor, by group, and by bins of the prediction."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_whole_number
+from fairdcov._checks import Bins, Interval, Table, check_whole_number
 from fairdcov.actuarial._factors import factors_of
 from fairdcov.actuarial._policies import check_positive_baseline, experience, exposure_bins, read_policies
 from fairdcov.encoding import DEFAULT_FACTOR_BINS
@@ -29,16 +35,16 @@ def level_tables(book, columns_of, data, argument, bins, *, whole=False):
 
 
 def one_way(
-    y_true,
-    y_pred,
-    features,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    features: Table | Mapping[Any, Any],
     *,
-    sample_weight=None,
-    baseline=None,
-    bins=DEFAULT_FACTOR_BINS,
-    confidence=0.95,
-    interval="auto",
-):
+    sample_weight: ArrayLike | None = None,
+    baseline: ArrayLike | None = None,
+    bins: Bins | None = DEFAULT_FACTOR_BINS,
+    confidence: float = 0.95,
+    interval: Interval = "auto",
+) -> pd.DataFrame:
     """Observed and predicted values by the levels of each factor, whether or not it is in the model.
 
     Parameters
@@ -123,15 +129,15 @@ def one_way(
 
 
 def balance_table(
-    y_true,
-    y_pred,
-    sensitive_features=None,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    sensitive_features: Table | Mapping[Any, Any] | None = None,
     *,
-    sample_weight=None,
-    bins=DEFAULT_FACTOR_BINS,
-    confidence=0.95,
-    interval="auto",
-):
+    sample_weight: ArrayLike | None = None,
+    bins: Bins | None = DEFAULT_FACTOR_BINS,
+    confidence: float = 0.95,
+    interval: Interval = "auto",
+) -> pd.DataFrame:
     """Observed and predicted totals, of all rows and by the levels of each protected attribute.
 
     Parameters
@@ -183,7 +189,15 @@ def _extremes(values, codes, n_levels):
     return lowest, highest
 
 
-def lift_table(y_true, y_pred, *, sample_weight=None, n_bins=10, confidence=0.95, interval="auto"):
+def lift_table(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_bins: int = 10,
+    confidence: float = 0.95,
+    interval: Interval = "auto",
+) -> pd.DataFrame:
     """Observed and predicted values by bins of the prediction, from the lowest to the highest.
 
     Parameters
@@ -241,7 +255,16 @@ def lift_table(y_true, y_pred, *, sample_weight=None, n_bins=10, confidence=0.95
     return table
 
 
-def double_lift_table(y_true, y_pred, baseline, *, sample_weight=None, n_bins=10, confidence=0.95, interval="auto"):
+def double_lift_table(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    baseline: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_bins: int = 10,
+    confidence: float = 0.95,
+    interval: Interval = "auto",
+) -> pd.DataFrame:
     """Two tariffs against the observed values, by bins of their ratio.
 
     Rows are sorted by ``y_pred / baseline``: at both ends the tariffs disagree most, and the observed values say which

@@ -1,5 +1,7 @@
 """Tables to files that a spreadsheet opens without running what is in them."""
 
+from __future__ import annotations
+
 import csv
 import numbers
 import secrets
@@ -76,7 +78,7 @@ def _as_pandas(table):
     return pd.DataFrame(frame.to_dict(as_series=False))
 
 
-def excel_safe(frame):
+def excel_safe(frame: pd.DataFrame) -> pd.DataFrame:
     """Table whose text cannot be taken for formulas by a spreadsheet.
 
     Parameters
@@ -120,7 +122,7 @@ def excel_safe(frame):
     return result
 
 
-def write_csv(table, path):
+def write_csv(table: pd.DataFrame, path: str | Path) -> Path:
     """Write a table as CSV for Excel: formulas disarmed, UTF-8 with the mark that Excel looks for, whole or not at all.
 
     Parameters

@@ -1,15 +1,25 @@
 """The rating table that is filed: a base premium times relativities, from any model, to and from a spreadsheet."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 
 from fairdcov._checks import (
+    Bins,
+    Estimator,
+    FloatArray,
+    PenaltyLike,
+    Table,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -120,7 +130,16 @@ class RatingTable:
     True
     """
 
-    def __init__(self, base_premium, factors, *, off_balance=float("nan"), strength=0.0, comparison=None, power=1.0):
+    def __init__(
+        self,
+        base_premium: float,
+        factors: Iterable[RatingFactor],
+        *,
+        off_balance: float = float("nan"),
+        strength: float = 0.0,
+        comparison: pd.DataFrame | None = None,
+        power: float = 1.0,
+    ) -> None:
         self.base_premium = check_positive_number(base_premium, "base_premium")
         self._factors = tuple(factors)
         self.off_balance = off_balance
@@ -133,22 +152,22 @@ class RatingTable:
     @classmethod
     def from_model(
         cls,
-        model,
-        X,
-        y=None,
+        model: Estimator,
+        X: Table,
+        y: ArrayLike | None = None,
         *,
-        sample_weight=None,
-        sensitive_features=None,
-        control_features=None,
-        factors=None,
-        bins=None,
-        max_relativities=120,
-        pairs="auto",
-        penalty=None,
-        strength="auto",
-        power=1.0,
-        max_levels=1000,
-    ):
+        sample_weight: ArrayLike | None = None,
+        sensitive_features: Table | None = None,
+        control_features: Table | None = None,
+        factors: Sequence[str] | None = None,
+        bins: Bins | None = None,
+        max_relativities: int = 120,
+        pairs: Any = "auto",
+        penalty: PenaltyLike | None = None,
+        strength: float | Literal["auto"] = "auto",
+        power: float = 1.0,
+        max_levels: int = 1000,
+    ) -> RatingTable:
         """A table distilled from the predictions of a model, such as boosted trees or a network, with its penalty kept.
 
         Parameters
@@ -312,7 +331,7 @@ class RatingTable:
         )
 
     @classmethod
-    def from_relativities(cls, table):
+    def from_relativities(cls, table: pd.DataFrame) -> RatingTable:
         """The table of :func:`relativities` as one that predicts.
 
         Parameters
@@ -373,7 +392,7 @@ class RatingTable:
         return cls(table.attrs["base_premium"], parts, off_balance=table.attrs["off_balance_before"])
 
     @classmethod
-    def from_csv(cls, path):
+    def from_csv(cls, path: str | Path) -> RatingTable:
         """A table from a file that :meth:`to_csv` has written, edited or not.
 
         Relativities and the base premium (``premium`` of the first row) are those of the file; what is derived of them
@@ -415,22 +434,22 @@ class RatingTable:
     # -- what it says -------------------------------------------------------------------------------------------------
 
     @property
-    def factors(self):
+    def factors(self) -> tuple[str, ...]:
         """Names of the factors."""
         return tuple(part.name for part in self._factors)
 
     @property
-    def n_relativities(self):
+    def n_relativities(self) -> int:
         """Rows of the table, base levels included."""
         return sum(part.relativities.size for part in self._factors)
 
     @property
-    def columns(self):
+    def columns(self) -> list[str]:
         """Columns that predictions need."""
         return list(dict.fromkeys(column.name for part in self._factors for column in part.columns))
 
     @property
-    def frame(self):
+    def frame(self) -> pd.DataFrame:
         """The table as a DataFrame, made when it is asked for."""
         rows = [row for part in self._factors for row in part.frame(self.base_premium)]
         paired = any(len(part.columns) > 1 for part in self._factors)
@@ -447,7 +466,7 @@ class RatingTable:
             f"{self.base_premium:.5g}>"
         )
 
-    def predict(self, X, *, unknown="error"):
+    def predict(self, X: Table, *, unknown: Literal["error", "base", "nearest"] = "error") -> FloatArray:
         """Premium of each row.
 
         Parameters
@@ -482,17 +501,17 @@ class RatingTable:
 
     def compare(
         self,
-        model,
-        X,
-        y=None,
+        model: Estimator,
+        X: Table,
+        y: ArrayLike | None = None,
         *,
-        sample_weight=None,
-        sensitive_features=None,
-        control_features=None,
-        bins=None,
-        power=None,
-        unknown="error",
-    ):
+        sample_weight: ArrayLike | None = None,
+        sensitive_features: Table | None = None,
+        control_features: Table | None = None,
+        bins: Bins | None = None,
+        power: float | None = None,
+        unknown: Literal["error", "base", "nearest"] = "error",
+    ) -> pd.DataFrame:
         """The table beside its model, such as on policies that were held back: adequacy, order and independence.
 
         Parameters
@@ -564,7 +583,7 @@ class RatingTable:
             fidelity=True,
         )
 
-    def summary(self):
+    def summary(self) -> str:
         """What the table is and what it keeps of the model, in words.
 
         Returns
@@ -587,16 +606,16 @@ class RatingTable:
 
     def adjusted(
         self,
-        X,
+        X: Table,
         *,
-        sample_weight=None,
-        decimals=None,
-        lower=None,
-        upper=None,
-        factors=None,
-        total=None,
-        unknown="error",
-    ):
+        sample_weight: ArrayLike | None = None,
+        decimals: int | None = None,
+        lower: float | None = None,
+        upper: float | None = None,
+        factors: Sequence[str] | None = None,
+        total: float | None = None,
+        unknown: Literal["error", "base", "nearest"] = "error",
+    ) -> RatingTable:
         """The table with relativities rounded and capped, back in balance.
 
         Parameters
@@ -677,7 +696,7 @@ class RatingTable:
         )
         return pd.concat([base, frame], ignore_index=True)[frame.columns]
 
-    def to_csv(self, path):
+    def to_csv(self, path: str | Path) -> Path:
         """Write the table for a spreadsheet; :meth:`from_csv` reads it back, the same to the last digit.
 
         Parameters
@@ -693,7 +712,7 @@ class RatingTable:
         """
         return write_csv(self._cells(), path)
 
-    def to_excel(self, path):
+    def to_excel(self, path: str | Path) -> Path:
         """Write the table as an Excel workbook; needs the package openpyxl.
 
         Parameters
@@ -712,7 +731,7 @@ class RatingTable:
         return path
 
     @classmethod
-    def from_excel(cls, path):
+    def from_excel(cls, path: str | Path) -> RatingTable:
         """A table from a workbook that :meth:`to_excel` has written, as :meth:`from_csv` reads one; needs openpyxl.
 
         Parameters

@@ -1,17 +1,21 @@
 """Restore the balance of a model: the total predicted is the total observed."""
 
+from __future__ import annotations
+
 import inspect
 from dataclasses import replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import sklearn
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
 from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter
 
-from fairdcov._checks import check_choice, check_finite_vector, check_sample_weight
+from fairdcov._checks import Estimator, FloatArray, Table, check_choice, check_finite_vector, check_sample_weight
 from fairdcov.encoding import warn_about_order
 
 __all__ = ["Rebalancer", "balance_correction", "metadata_for_fit"]
@@ -127,11 +131,13 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     __metadata_request__fit = {"sample_weight": True}  # noqa: RUF012  (scikit-learn's convention)
 
-    def __init__(self, estimator, *, method="multiplicative"):
+    def __init__(
+        self, estimator: Estimator, *, method: Literal["multiplicative", "additive"] = "multiplicative"
+    ) -> None:
         self.estimator = estimator
         self.method = method
 
-    def fit(self, X, y, sample_weight=None, **fit_params):
+    def fit(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, **fit_params: Any) -> Self:
         """Fit the estimator, and find the factor on the same rows.
 
         Parameters
@@ -186,7 +192,7 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 delattr(self, name)
         return self
 
-    def predict(self, X, **params):
+    def predict(self, X: Table, **params: Any) -> FloatArray:
         """Prediction of the estimator, in balance.
 
         Parameters
@@ -205,7 +211,7 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             params = process_routing(self, "predict", **params).estimator.predict
         return self.factor_ * np.asarray(self.estimator_.predict(X, **params)) + self.shift_
 
-    def score(self, X, y, **params):
+    def score(self, X: Table, y: ArrayLike, **params: Any) -> float:
         """Score of the balanced predictions, as the estimator scores: such as D^2 of a Poisson model.
 
         Parameters
@@ -233,7 +239,7 @@ class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             params = process_routing(self, "score", **params).estimator.score if params else {}
         return self.estimator_.score(X, (check_finite_vector(y, "y") - self.shift_) / self.factor_, **params)
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata that the rebalancer consumes and hands on.
 
         Returns

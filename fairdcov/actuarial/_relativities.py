@@ -4,17 +4,21 @@ The table is read off the predictions, one original column at a time, so that it
 encoded inside the model; that the model is multiplicative is checked the same way.
 """
 
+from __future__ import annotations
+
 import math
 import numbers
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 
-from fairdcov._checks import check_finite_vector, check_sample_weight
+from fairdcov._checks import Bins, Estimator, Table, check_finite_vector, check_sample_weight
 from fairdcov.encoding import (
     MAX_NUMERIC_LEVELS,
     MISSING,
@@ -164,7 +168,15 @@ def _with_empty_bins(codes, levels, edges):
     return position[codes], every
 
 
-def relativities(model, X, *, sample_weight=None, factors=None, bins=None, max_levels=1000):
+def relativities(
+    model: Estimator,
+    X: Table,
+    *,
+    sample_weight: ArrayLike | None = None,
+    factors: Sequence[str] | None = None,
+    bins: Bins | None = None,
+    max_levels: int | None = 1000,
+) -> pd.DataFrame:
     """Rating table of a multiplicative model: its prediction as a base premium times one relativity for each factor.
 
     Every factor is varied with the others held at their base level, so that the table is in terms of the columns of X,
@@ -260,7 +272,7 @@ def relativities(model, X, *, sample_weight=None, factors=None, bins=None, max_l
         raise ValueError("X must have at least one row; found 0")
     shown = _shown(factors, names)
     chosen = bins_of(bins, names)
-    asked = set(names) if isinstance(bins, numbers.Integral) else {str(name) for name in bins or ()}
+    asked = set(names) if isinstance(bins, int | numbers.Integral) else {str(name) for name in bins or ()}
     weights = check_sample_weight(sample_weight, n_samples)
     rows = np.flatnonzero(weights > 0)
     exposure = weights[rows]

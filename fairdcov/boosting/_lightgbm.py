@@ -1,11 +1,16 @@
 """LightGBM: how it grows trees on a given gradient, and the two estimators."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from contextlib import contextmanager
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import import_optional, resolve_n_threads
+from fairdcov._checks import PenaltyLike, RandomState, Table, import_optional, resolve_n_threads
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._model_text import check_model_text
@@ -241,38 +246,40 @@ class _LightGBMModel(PassThroughParameters):
     """What the regressor and the classifier share."""
 
     _takes_offset = True
+    booster_: Any
+    _features: Any
 
     def __init__(
         self,
-        penalty="ccdcov",
-        strength=1.0,
+        penalty: PenaltyLike = "ccdcov",
+        strength: float = 1.0,
         *,
-        n_estimators=100,
-        learning_rate=0.1,
-        n_penalised_rounds=100,
-        penalised_learning_rate=0.5,
-        penalised_target="unpenalised",
-        validation_fraction=0.5,
-        early_stopping_rounds=None,
-        boosting_type="gbdt",
-        num_leaves=31,
-        max_depth=-1,
-        min_split_gain=0.0,
-        min_child_weight=1e-3,
-        min_child_samples=20,
-        subsample=1.0,
-        subsample_freq=0,
-        colsample_bytree=1.0,
-        reg_alpha=0.0,
-        reg_lambda=0.0,
-        random_state=None,
-        n_jobs=None,
-        importance_type="split",
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        verbose=0,
-        **lightgbm_parameters,
-    ):
+        n_estimators: int = 100,
+        learning_rate: float = 0.1,
+        n_penalised_rounds: int = 100,
+        penalised_learning_rate: float = 0.5,
+        penalised_target: str = "unpenalised",
+        validation_fraction: float = 0.5,
+        early_stopping_rounds: int | None = None,
+        boosting_type: str = "gbdt",
+        num_leaves: int = 31,
+        max_depth: int = -1,
+        min_split_gain: float = 0.0,
+        min_child_weight: float = 1e-3,
+        min_child_samples: int = 20,
+        subsample: float = 1.0,
+        subsample_freq: int = 0,
+        colsample_bytree: float = 1.0,
+        reg_alpha: float = 0.0,
+        reg_lambda: float = 0.0,
+        random_state: RandomState | None = None,
+        n_jobs: int | None = None,
+        importance_type: str = "split",
+        sensitive_columns: Sequence[str | int] | None = None,
+        drop_sensitive_columns: bool = True,
+        verbose: int = 0,
+        **lightgbm_parameters: Any,
+    ) -> None:
         self.penalty = penalty
         self.strength = strength
         self.n_estimators = n_estimators
@@ -434,12 +441,12 @@ class _LightGBMModel(PassThroughParameters):
         return self.booster_.predict(X, raw_score=True, num_threads=resolve_n_threads(self.n_jobs))
 
     @property
-    def feature_importances_(self):
+    def feature_importances_(self) -> Any:
         """Importance of each feature over the trees of all rounds, (p,); see ``importance_type``."""
         check_is_fitted(self, "booster_")
         return self.booster_.feature_importance(importance_type=self.importance_type)
 
-    def shap_values(self, X):
+    def shap_values(self, X: Table) -> NDArray[Any]:
         """Contribution of each feature to each raw prediction (SHAP values of the trees).
 
         Parameters
@@ -533,38 +540,38 @@ class DCovLGBMRegressor(_LightGBMModel, BoostedRegressor):
 
     def __init__(
         self,
-        penalty="ccdcov",
-        strength=1.0,
+        penalty: PenaltyLike = "ccdcov",
+        strength: float = 1.0,
         *,
-        objective="squared_error",
-        tweedie_power=1.5,
-        dispersion=1.0,
-        n_estimators=100,
-        learning_rate=0.1,
-        n_penalised_rounds=100,
-        penalised_learning_rate=0.5,
-        penalised_target="unpenalised",
-        validation_fraction=0.5,
-        early_stopping_rounds=None,
-        boosting_type="gbdt",
-        num_leaves=31,
-        max_depth=-1,
-        min_split_gain=0.0,
-        min_child_weight=1e-3,
-        min_child_samples=20,
-        subsample=1.0,
-        subsample_freq=0,
-        colsample_bytree=1.0,
-        reg_alpha=0.0,
-        reg_lambda=0.0,
-        random_state=None,
-        n_jobs=None,
-        importance_type="split",
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        verbose=0,
-        **lightgbm_parameters,
-    ):
+        objective: Literal["squared_error", "poisson", "negative_binomial", "gamma", "tweedie"] = "squared_error",
+        tweedie_power: float = 1.5,
+        dispersion: float = 1.0,
+        n_estimators: int = 100,
+        learning_rate: float = 0.1,
+        n_penalised_rounds: int = 100,
+        penalised_learning_rate: float = 0.5,
+        penalised_target: Literal["unpenalised", "observed"] = "unpenalised",
+        validation_fraction: float = 0.5,
+        early_stopping_rounds: int | None = None,
+        boosting_type: Literal["gbdt", "goss"] = "gbdt",
+        num_leaves: int = 31,
+        max_depth: int = -1,
+        min_split_gain: float = 0.0,
+        min_child_weight: float = 1e-3,
+        min_child_samples: int = 20,
+        subsample: float = 1.0,
+        subsample_freq: int = 0,
+        colsample_bytree: float = 1.0,
+        reg_alpha: float = 0.0,
+        reg_lambda: float = 0.0,
+        random_state: RandomState | None = None,
+        n_jobs: int | None = None,
+        importance_type: Literal["split", "gain"] = "split",
+        sensitive_columns: Sequence[str | int] | None = None,
+        drop_sensitive_columns: bool = True,
+        verbose: int = 0,
+        **lightgbm_parameters: Any,
+    ) -> None:
         super().__init__(
             penalty,
             strength,

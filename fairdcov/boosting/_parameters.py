@@ -1,7 +1,10 @@
 """Further parameters of a learner, passed through as keywords and kept as attributes like all others."""
 
+from __future__ import annotations
+
 import difflib
 import inspect
+from typing import Any, Self
 
 from fairdcov._checks import renamed_attribute, renamed_parameters, renamed_state
 
@@ -58,7 +61,7 @@ class PassThroughParameters:
             if name in refused:
                 raise ValueError(f"{name} cannot be passed to {type(self).__name__}: {refused[name]}")
 
-    def get_params(self, deep=True):
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Parameters, those for the learner included.
 
         Parameters
@@ -70,9 +73,9 @@ class PassThroughParameters:
         -------
         dict
         """
-        return {**super().get_params(deep=deep), **self._further_parameters()}
+        return {**super().get_params(deep=deep), **self._further_parameters()}  # type: ignore[misc]
 
-    def set_params(self, **parameters):
+    def set_params(self, **parameters: Any) -> Self:
         """Set parameters, also those for the learner that have not been set before.
 
         Parameters
@@ -89,7 +92,7 @@ class PassThroughParameters:
         for name in parameters:
             if name not in known and "__" not in name:
                 setattr(self, name, None)
-        return super().set_params(**parameters)
+        return super().set_params(**parameters)  # type: ignore[misc]
 
     def __setstate__(self, state):
         """Restore a state, also one of a version with the former names."""

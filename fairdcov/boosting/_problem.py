@@ -1,22 +1,28 @@
 """What the penalised boosters share: the fit in numbered stages, and the features that they take."""
 
+from __future__ import annotations
+
 import numbers
 import re
 import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
+from typing import Any, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 from sklearn.base import clone, is_regressor
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_consistent_length, column_or_1d, validate_data
 
 from fairdcov._checks import (
+    Table,
     check_choice,
     check_positive_number,
     check_whole_number,
@@ -504,20 +510,20 @@ class PenalisedBooster(PenalisedEstimator):
 
     def fit(
         self,
-        X,
-        y,
-        sample_weight=None,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        sensitive_features=None,
-        control_features=None,
-        eval_set=None,
-        eval_sample_weight=None,
-        eval_sensitive_features=None,
-        eval_control_features=None,
-        offset=None,
-        eval_offset=None,
-        callbacks=None,
-    ):
+        sensitive_features: Table | None = None,
+        control_features: Table | None = None,
+        eval_set: Any = None,
+        eval_sample_weight: Any = None,
+        eval_sensitive_features: Any = None,
+        eval_control_features: Any = None,
+        offset: ArrayLike | None = None,
+        eval_offset: Any = None,
+        callbacks: Sequence[Callable[..., Any]] | None = None,
+    ) -> Self:
         """Fit the unpenalised booster and, for ``strength > 0``, the penalised rounds.
 
         Parameters

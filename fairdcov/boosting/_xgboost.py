@@ -1,12 +1,17 @@
 """XGBoost: how it grows trees on a given gradient, and the estimator."""
 
+from __future__ import annotations
+
 import importlib.util
 import json
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import import_optional, resolve_n_threads
+from fairdcov._checks import PenaltyLike, RandomState, Table, import_optional, resolve_n_threads
 from fairdcov._fitting import is_tensor
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
@@ -225,33 +230,33 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
 
     def __init__(
         self,
-        penalty="ccdcov",
-        strength=1.0,
+        penalty: PenaltyLike = "ccdcov",
+        strength: float = 1.0,
         *,
-        objective="squared_error",
-        tweedie_power=1.5,
-        dispersion=1.0,
-        n_estimators=100,
-        learning_rate=0.3,
-        n_penalised_rounds=100,
-        penalised_learning_rate=0.5,
-        penalised_target="unpenalised",
-        validation_fraction=0.5,
-        early_stopping_rounds=None,
-        max_depth=6,
-        min_child_weight=1.0,
-        subsample=1.0,
-        colsample_bytree=1.0,
-        reg_alpha=0.0,
-        reg_lambda=1.0,
-        random_state=None,
-        n_jobs=None,
-        importance_type="gain",
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        verbose=0,
-        **xgboost_parameters,
-    ):
+        objective: Literal["squared_error", "poisson", "negative_binomial", "gamma", "tweedie"] = "squared_error",
+        tweedie_power: float = 1.5,
+        dispersion: float = 1.0,
+        n_estimators: int = 100,
+        learning_rate: float = 0.3,
+        n_penalised_rounds: int = 100,
+        penalised_learning_rate: float = 0.5,
+        penalised_target: Literal["unpenalised", "observed"] = "unpenalised",
+        validation_fraction: float = 0.5,
+        early_stopping_rounds: int | None = None,
+        max_depth: int = 6,
+        min_child_weight: float = 1.0,
+        subsample: float = 1.0,
+        colsample_bytree: float = 1.0,
+        reg_alpha: float = 0.0,
+        reg_lambda: float = 1.0,
+        random_state: RandomState | None = None,
+        n_jobs: int | None = None,
+        importance_type: Literal["gain", "weight", "cover", "total_gain", "total_cover"] = "gain",
+        sensitive_columns: Sequence[str | int] | None = None,
+        drop_sensitive_columns: bool = True,
+        verbose: int = 0,
+        **xgboost_parameters: Any,
+    ) -> None:
         self.penalty = penalty
         self.strength = strength
         self.objective = objective
@@ -379,7 +384,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         return self.booster_.predict(rows, output_margin=True).astype(np.float64)
 
     @property
-    def feature_importances_(self):
+    def feature_importances_(self) -> Any:
         """Importance of each feature over the trees of all rounds, (p,), of sum 1; see ``importance_type``."""
         check_is_fitted(self, "booster_")
         scores = self.booster_.get_score(importance_type=self.importance_type)
@@ -387,7 +392,7 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
         importances = np.array([scores.get(name, 0.0) for name in names])
         return importances / max(importances.sum(), np.finfo(float).tiny)
 
-    def shap_values(self, X):
+    def shap_values(self, X: Table) -> NDArray[Any]:
         """Contribution of each feature to each raw prediction, (n, p + 1); see :meth:`DCovLGBMRegressor.shap_values`.
 
         Parameters

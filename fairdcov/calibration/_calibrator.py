@@ -1,12 +1,17 @@
 """The meta-estimator: checks, routing, folds, and delegation to the chosen model."""
 
+from __future__ import annotations
+
 import inspect
 import numbers
 import warnings
 from collections import Counter
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, Self
 
 import numpy as np
 import sklearn
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, clone
 from sklearn.metrics import check_scoring
 from sklearn.model_selection import StratifiedKFold, check_cv
@@ -19,6 +24,11 @@ from sklearn.utils.validation import check_is_fitted, has_fit_parameter
 from tqdm import tqdm
 
 from fairdcov._checks import (
+    Bins,
+    Estimator,
+    GroupWeights,
+    RandomState,
+    Table,
     check_choice,
     check_consistent_rows,
     check_positive_number,
@@ -276,29 +286,29 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator,
+        estimator: Estimator,
         *,
-        strengths="auto",
-        n_strengths=16,
-        rule="null_level",
-        max_divergence=None,
-        score_budget=0.01,
-        if_unmet="raise",
-        scoring=None,
-        cv=None,
-        param_name="auto",
-        bins=None,
-        min_group_size=1,
-        bandwidth="silverman",
-        group_weights="proportion",
-        n_permutations=50,
-        null_quantile=0.95,
-        n_seeds=1,
-        n_jobs=None,
-        random_state=0,
-        verbose=1,
-        control_bins=DEFAULT_GROUPS,
-    ):
+        strengths: Literal["auto"] | Iterable[float] = "auto",
+        n_strengths: int = 16,
+        rule: str | Callable[..., Any] = "null_level",
+        max_divergence: float | None = None,
+        score_budget: float = 0.01,
+        if_unmet: Literal["raise", "warn"] = "raise",
+        scoring: str | Callable[..., Any] | None = None,
+        cv: Any = None,
+        param_name: str = "auto",
+        bins: Bins | None = None,
+        min_group_size: int = 1,
+        bandwidth: float | Literal["silverman", "scott"] = "silverman",
+        group_weights: GroupWeights = "proportion",
+        n_permutations: int = 50,
+        null_quantile: float = 0.95,
+        n_seeds: int = 1,
+        n_jobs: int | None = None,
+        random_state: RandomState = 0,
+        verbose: int = 1,
+        control_bins: Bins = DEFAULT_GROUPS,
+    ) -> None:
         self.estimator = estimator
         self.strengths = strengths
         self.n_strengths = n_strengths
@@ -323,7 +333,16 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
 
     # -- fit ----------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, control_features=None, **fit_params):
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        sensitive_features: Table | None = None,
+        control_features: Table | None = None,
+        **fit_params: Any,
+    ) -> Self:
         """Sweep the strengths, choose one and fit the model with it to all rows.
 
         Parameters
@@ -437,7 +456,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         counted = np.ones(n_samples, dtype=bool) if weights is None else weights > 0
         self._check_groups_in_folds(splits, codes, labels, counted, shares)
         _check_targets_in_folds(splits, y, counted)
-        options = {"n_permutations": self.n_permutations}
+        options: dict[str, Any] = {"n_permutations": self.n_permutations}
         options["divergence"] = {
             "bandwidth": self.bandwidth,
             "group_weights": self.group_weights,
@@ -760,7 +779,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             )
 
     @property
-    def candidates_(self):
+    def candidates_(self) -> Any:
         """All models that were tried, made of ``calibration_results_`` when it is asked for."""
         check_is_fitted(self, "calibration_results_")
         return calibration_candidates(self)
@@ -847,7 +866,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             params = process_routing(self, method, **params)["estimator"][method]
         return getattr(self.best_estimator_, method)(X, **params)
 
-    def score(self, X, y, **params):
+    def score(self, X: Table, y: ArrayLike, **params: Any) -> float:
         """Score of the chosen model by the scorer that was used to choose it.
 
         Parameters
@@ -868,7 +887,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             params = process_routing(self, "score", **params).scorer.score if params else {}
         return self.scorer_(self.best_estimator_, X, y, **params)
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata that the calibrator consumes, and hands on to estimator, scorer and splitter.
 
         Returns

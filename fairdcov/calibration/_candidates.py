@@ -1,9 +1,13 @@
 """All models that were tried, as a table: of a calibration, and of scikit-learn's searches."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+
+from fairdcov._checks import Estimator
 
 __all__ = ["calibration_candidates", "search_candidates"]
 
@@ -40,7 +44,7 @@ def calibration_candidates(calibrator):
     )
 
 
-def search_candidates(search):
+def search_candidates(search: Estimator) -> pd.DataFrame:
     """All models that a search has tried: what they are, how they score, what they took, and which was chosen.
 
     The record of the search for less discriminatory alternatives, made by the search itself. A calibrator has its own

@@ -1,5 +1,7 @@
 """Pictures of a calibration."""
 
+from typing import Any
+
 from fairdcov._checks import import_optional
 from fairdcov.plots import CalibrationDisplay, FrontierDisplay, GroupDistributionDisplay
 
@@ -33,7 +35,7 @@ def draw_calibrations(folder, calibrators, chosen, before, after, *, score_name,
     """
     import_optional("matplotlib", "fairdcov: drawing").use("Agg")
     model = f"{chosen}, strength {calibrators[chosen].best_strength_:g}"
-    pictures = {
+    pictures: dict[str, Any] = {
         "calibration.png": CalibrationDisplay.from_estimator(calibrators[chosen], score_name=score_name),
         "trade_off.png": FrontierDisplay.from_calibrators(calibrators, score_name=score_name),
         "distributions.png": GroupDistributionDisplay.from_predictions(

@@ -1,5 +1,7 @@
 """Public data sets: downloaded once and checked, or read from a folder."""
 
+from __future__ import annotations
+
 import hashlib
 import os
 import uuid
@@ -168,7 +170,13 @@ def _as_plain_categories(values):
     return pd.Categorical(values.astype(str), categories=levels)
 
 
-def fetch_pg15training(*, data_home=None, download_if_missing=True, drop_first=21, return_X_y=False):
+def fetch_pg15training(
+    *,
+    data_home: str | Path | None = None,
+    download_if_missing: bool = True,
+    drop_first: int = 21,
+    return_X_y: bool = False,
+) -> Bunch:
     """Load pg15training: 100,000 French motor third-party liability policies of 2009 and 2010.
 
     Parameters
@@ -259,8 +267,13 @@ def fetch_pg15training(*, data_home=None, download_if_missing=True, drop_first=2
 
 
 def fetch_compas(
-    *, data_home=None, download_if_missing=True, propublica_filter=True, group_rare_races=True, return_X_y=False
-):
+    *,
+    data_home: str | Path | None = None,
+    download_if_missing: bool = True,
+    propublica_filter: bool = True,
+    group_rare_races: bool = True,
+    return_X_y: bool = False,
+) -> Bunch:
     """Load ProPublica's COMPAS data: two-year recidivism of defendants in Broward County, Florida.
 
     Parameters

@@ -1,12 +1,14 @@
 """A synthetic motor book in which no single protected attribute shows a bias, and their intersection does."""
 
+from __future__ import annotations
+
 import numbers
 
 import numpy as np
 import pandas as pd
 from sklearn.utils import Bunch
 
-from fairdcov._checks import check_positive_number, check_whole_number
+from fairdcov._checks import RandomState, check_positive_number, check_whole_number
 
 __all__ = ["make_motor_portfolio"]
 
@@ -27,7 +29,13 @@ _SEVERITY_SHAPE = 2.0
 _LARGEST_OPTION = 10.0
 
 
-def make_motor_portfolio(n_policies=20_000, *, intersectional_bias=0.4, proxy_strength=1.0, random_state=None):
+def make_motor_portfolio(
+    n_policies: int = 20_000,
+    *,
+    intersectional_bias: float = 0.4,
+    proxy_strength: float = 1.0,
+    random_state: RandomState | None = None,
+) -> Bunch:
     """Make a synthetic motor book with exposure, claims, proxies and a known intersectional bias.
 
     Gender, region and age are protected. The mean claim frequency is the same for women and men, for every region and

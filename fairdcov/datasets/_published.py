@@ -1,5 +1,9 @@
 """Figures published on pg15training, in one place: the demo, the example and the benchmarks compare with them."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import pandas as pd
 
 from fairdcov._checks import check_choice
@@ -30,7 +34,7 @@ RESULTS: dict[str, dict] = {
 }
 
 
-def load_published_results(sample="test"):
+def load_published_results(sample: Literal["test", "validation"] = "test") -> pd.DataFrame:
     """Figures of Lee et al. (2025) on pg15training, to compare own models with.
 
     Their model is a neural network that is trained on mini-batches with a penalty on expected counts, in the units of

@@ -1,9 +1,15 @@
 """The measures as functions of arrays, for statisticians and for the metrics."""
 
+from __future__ import annotations
+
+from typing import Any, Literal, TypedDict, Unpack, overload
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from fairdcov import _kernels
 from fairdcov._checks import (
+    FloatArray,
     check_consistent_rows,
     check_finite_matrix,
     check_finite_vector,
@@ -23,7 +29,27 @@ __all__ = [
 ]
 
 
-def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None, signed_weights=None):
+class _Options(TypedDict, total=False):
+    statistic: Literal["u", "v"]
+    sample_weight: ArrayLike | None
+    method: str
+    n_threads: int | None
+
+
+class _JointOptions(_Options, total=False):
+    c: float
+    scale_invariant: bool
+    rank: bool
+
+
+def gini_mean_difference(
+    u: FloatArray,
+    probabilities: FloatArray | None = None,
+    *,
+    statistic: Literal["v", "u"] = "v",
+    order: NDArray[np.int64] | None = None,
+    signed_weights: FloatArray | None = None,
+) -> tuple[float, FloatArray]:
     """Gini mean difference ``sum_ij p_i p_j |u_i - u_j|`` and its gradient, in O(n log n).
 
     For ``statistic="u"`` the mean runs over the pairs of different rows.
@@ -70,7 +96,7 @@ def gini_mean_difference(u, probabilities=None, *, statistic="v", order=None, si
     return product_about_mean(u, gradient), gradient
 
 
-def _check_arguments(x, blocks, sample_weight):
+def _check_arguments(x: Any, blocks: Any, sample_weight: Any) -> tuple[FloatArray, list[FloatArray], FloatArray | None]:
     x = check_finite_vector(x, "x")
     if not blocks:
         raise ValueError("at least one block of protected attributes is needed besides x; found none")
@@ -86,7 +112,9 @@ def _check_arguments(x, blocks, sample_weight):
     return x, matrices, sample_weight
 
 
-def _evaluate(x, blocks, sample_weight, return_gradient, measure, **options):
+def _evaluate(
+    x: Any, blocks: Any, sample_weight: Any, return_gradient: bool, measure: str, **options: Any
+) -> float | tuple[float, FloatArray]:
     """Value of a measure with its constant, or value and gradient."""
     x, matrices, sample_weight = _check_arguments(x, blocks, sample_weight)
     blocks = SensitiveBlocks.from_arrays(matrices)
@@ -97,7 +125,7 @@ def _evaluate(x, blocks, sample_weight, return_gradient, measure, **options):
     return _result(value + form.constant, gradient, return_gradient)
 
 
-def _result(value, gradient, return_gradient):
+def _result(value: Any, gradient: FloatArray, return_gradient: bool) -> float | tuple[float, FloatArray]:
     if not np.isfinite(value):
         raise ValueError(
             f"the measure is beyond the range of floats; found {value}: divide x and the blocks by a number first"
@@ -105,9 +133,23 @@ def _result(value, gradient, return_gradient):
     return (float(value), gradient) if return_gradient else float(value)
 
 
+@overload
 def distance_covariance(
-    x, *blocks, statistic="u", sample_weight=None, method="auto", return_gradient=False, n_threads=None
-):
+    x: ArrayLike, *blocks: ArrayLike, return_gradient: Literal[True], **options: Unpack[_Options]
+) -> tuple[float, FloatArray]: ...
+@overload
+def distance_covariance(
+    x: ArrayLike, *blocks: ArrayLike, return_gradient: Literal[False] = False, **options: Unpack[_Options]
+) -> float: ...
+def distance_covariance(
+    x: ArrayLike,
+    *blocks: ArrayLike,
+    statistic: Literal["u", "v"] = "u",
+    sample_weight: ArrayLike | None = None,
+    method: str = "auto",
+    return_gradient: bool = False,
+    n_threads: int | None = None,
+) -> float | tuple[float, FloatArray]:
     """Squared distance covariance of ``x`` with each block, summed over the blocks.
 
     For one block ``z`` it is ``sum_kl X_kl Z_kl / (n (n - 3))`` with U-centred distance matrices X and Z (diagonal 0),
@@ -170,9 +212,23 @@ def distance_covariance(
     )
 
 
+@overload
 def concatenated_distance_covariance(
-    x, *blocks, statistic="u", sample_weight=None, method="auto", return_gradient=False, n_threads=None
-):
+    x: ArrayLike, *blocks: ArrayLike, return_gradient: Literal[True], **options: Unpack[_Options]
+) -> tuple[float, FloatArray]: ...
+@overload
+def concatenated_distance_covariance(
+    x: ArrayLike, *blocks: ArrayLike, return_gradient: Literal[False] = False, **options: Unpack[_Options]
+) -> float: ...
+def concatenated_distance_covariance(
+    x: ArrayLike,
+    *blocks: ArrayLike,
+    statistic: Literal["u", "v"] = "u",
+    sample_weight: ArrayLike | None = None,
+    method: str = "auto",
+    return_gradient: bool = False,
+    n_threads: int | None = None,
+) -> float | tuple[float, FloatArray]:
     """Squared concatenated distance covariance: of ``x`` with all columns of all blocks as one vector.
 
     ``CCdCov^2(x; s_1 .. s_d) = dCov^2(x, [s_1 | .. | s_d])`` is zero in the population if and only if ``x`` is
@@ -231,18 +287,26 @@ def concatenated_distance_covariance(
     )
 
 
+@overload
 def joint_distance_covariance(
-    x,
-    *blocks,
-    c=1.0,
-    statistic="u",
-    sample_weight=None,
-    method="auto",
-    return_gradient=False,
-    scale_invariant=False,
-    rank=False,
-    n_threads=None,
-):
+    x: ArrayLike, *blocks: ArrayLike, return_gradient: Literal[True], **options: Unpack[_JointOptions]
+) -> tuple[float, FloatArray]: ...
+@overload
+def joint_distance_covariance(
+    x: ArrayLike, *blocks: ArrayLike, return_gradient: Literal[False] = False, **options: Unpack[_JointOptions]
+) -> float: ...
+def joint_distance_covariance(
+    x: ArrayLike,
+    *blocks: ArrayLike,
+    c: float = 1.0,
+    statistic: Literal["u", "v"] = "u",
+    sample_weight: ArrayLike | None = None,
+    method: str = "auto",
+    return_gradient: bool = False,
+    scale_invariant: bool = False,
+    rank: bool = False,
+    n_threads: int | None = None,
+) -> float | tuple[float, FloatArray]:
     """Squared joint distance covariance of ``x`` and the blocks: their mutual dependence of every order.
 
     ``JdCov^2 = sum_kl prod_i (X^i_kl + c) / (n (n - 3)) - c^p n / (n - 3)`` over the p variables (``x`` and the
@@ -334,7 +398,7 @@ def joint_distance_covariance(
     return _result(value + form.constant, gradient, return_gradient)
 
 
-def _empirical_cdf(values, sample_weight):
+def _empirical_cdf(values: FloatArray, sample_weight: FloatArray | None) -> FloatArray:
     """Share of the weight at or below each value."""
     distinct, positions = np.unique(values, return_inverse=True)
     weights = np.bincount(positions, weights=sample_weight, minlength=len(distinct))

@@ -1,11 +1,17 @@
 """Protected attributes read once and checked once: profiles for penalties, groups for metrics, factors for tables."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_consistent_rows
+from fairdcov._checks import Bins, Table, check_consistent_rows
 from fairdcov.encoding._blocks import SensitiveBlocks
 from fairdcov.encoding._groups import Factor, cross_columns, edges_of_columns
 from fairdcov.encoding._probabilities import ProbabilityCoder, likely_probabilities, read_probabilities
@@ -291,7 +297,7 @@ class Attributes:
         return encode_attributes(self, encoder, sample_weight)
 
 
-def with_probabilities(sensitive_features, probabilities):
+def with_probabilities(sensitive_features: Table, probabilities: Mapping[str, Sequence[Any]]) -> Any:
     """Protected attributes some of which are not observed but known as probabilities of their levels.
 
     Pass what comes back as ``sensitive_features``: penalties take the expectation over independent draws of the levels,
@@ -411,7 +417,9 @@ def make_groups(sensitive_features, bins=None, sample_weight=None):
     return Attributes.read(sensitive_features).groups(bins, sample_weight)
 
 
-def sensitive_groups(sensitive_features, *, bins=None, sample_weight=None):
+def sensitive_groups(
+    sensitive_features: Table, *, bins: Bins | None = None, sample_weight: ArrayLike | None = None
+) -> pd.DataFrame:
     """Group of each row as a table: the very groups that the metrics of this package compare.
 
     Use it to hand the same groups to another tool, such as the ``sensitive_features`` of fairlearn's ``MetricFrame``.

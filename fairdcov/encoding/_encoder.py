@@ -1,12 +1,18 @@
 """Protected attributes of any type to points in Euclidean space, one block of coordinates for each attribute."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
+
 import numpy as np
 import sklearn
+from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, TransformerMixin, clone
 from sklearn.exceptions import NotFittedError
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import check_choice, check_sample_weight, without_exponent
+from fairdcov._checks import Table, check_choice, check_sample_weight, without_exponent
 from fairdcov.encoding._attributes import Attributes, given_to
 from fairdcov.encoding._blocks import NominalCoordinates, SensitiveBlocks
 from fairdcov.encoding._probabilities import ProbabilityCoder, read_probabilities, soft_blocks
@@ -163,12 +169,17 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
     # Encoders that were pickled before there were probabilities.
     probabilities = None
 
-    def __init__(self, categorical_features="from_dtype", continuous_scaling="minmax", probabilities=None):
+    def __init__(
+        self,
+        categorical_features: str | Sequence[str | int] = "from_dtype",
+        continuous_scaling: Literal["minmax", "standard"] | None = "minmax",
+        probabilities: Mapping[str, Sequence[Any]] | None = None,
+    ) -> None:
         self.categorical_features = categorical_features
         self.continuous_scaling = continuous_scaling
         self.probabilities = probabilities
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X: Table, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None) -> Self:
         """Learn levels and scales.
 
         Parameters
@@ -202,7 +213,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         self._fit(_read(X), sample_weight)
         return self
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Any:
         """Coordinates of the rows; their expectation where an attribute is known as probabilities.
 
         Parameters
@@ -222,7 +233,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
                 parts.append(coder.points(columns[name], coder.codes(columns[name])))
         return np.hstack(parts)
 
-    def encode(self, X):
+    def encode(self, X: Table) -> SensitiveBlocks:
         """Distinct profiles of the rows, which the penalties are bound to.
 
         Parameters
@@ -237,7 +248,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
         """
         return self._blocks(self._read_fitted(X).columns)
 
-    def fit_encode(self, X, sample_weight=None):
+    def fit_encode(self, X: Table, sample_weight: ArrayLike | None = None) -> SensitiveBlocks:
         """Fit and encode in one pass over the columns; see :meth:`fit` and :meth:`encode`.
 
         Parameters
@@ -265,7 +276,7 @@ class SensitiveEncoder(TransformerMixin, BaseEstimator):
             column.warn_of_unused_levels()
         return self._blocks(attributes.columns)
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names of the coordinates, attribute by attribute.
 
         Parameters

@@ -1,14 +1,21 @@
 """Are the differences between groups small enough, and is that sure? Two one-sided tests of each gap."""
 
+from __future__ import annotations
+
 import math
 import numbers
 from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import (
+    Bins,
+    RandomState,
+    Table,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -97,7 +104,7 @@ class EquivalenceTestResult:
     threshold: float | None
     legitimate_features: list
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain numbers and text, which ``json.dumps`` takes.
 
         Returns
@@ -107,7 +114,7 @@ class EquivalenceTestResult:
         found = {field.name: getattr(self, field.name) for field in fields(self)}
         return found | {name: [dict(row) for row in found[name]] for name in ("attributes", "groups")}
 
-    def to_frame(self):
+    def to_frame(self) -> pd.DataFrame:
         """The groups as a table.
 
         Returns
@@ -170,22 +177,22 @@ def _row_text(row, show):
 
 
 def equivalence_test(
-    y_pred,
-    sensitive_features,
+    y_pred: ArrayLike,
+    sensitive_features: Table,
     *,
-    tolerance,
-    measure="relative_mean",
-    sample_weight=None,
-    legitimate_features=None,
-    threshold=None,
-    bins=None,
-    alpha=0.05,
-    min_group_size=30,
-    adjust="holm",
-    random_state=0,
-    given=None,
-    y_true=None,
-):
+    tolerance: float,
+    measure: Literal["relative_mean", "given_factors", "tier", "distance_correlation"] = "relative_mean",
+    sample_weight: ArrayLike | None = None,
+    legitimate_features: Table | None = None,
+    threshold: float | None = None,
+    bins: Bins | None = None,
+    alpha: float = 0.05,
+    min_group_size: int = 30,
+    adjust: Literal["holm", "max_t"] | None = "holm",
+    random_state: RandomState = 0,
+    given: Literal["target"] | None = None,
+    y_true: ArrayLike | None = None,
+) -> EquivalenceTestResult:
     """Test whether the price gaps between groups are within a tolerance: two one-sided tests of each gap.
 
     A test of independence that does not reject shows nothing. Here the burden of proof is the other way round: a gap is

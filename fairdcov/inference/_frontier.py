@@ -1,12 +1,17 @@
 """How far a model is from the best that parity allows, without the protected attributes and with them."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from fairdcov._checks import (
+    Table,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -49,22 +54,22 @@ class FrontierGap:
         return float(self.table.loc[better, "difference"] - self.table.loc[worse, "difference"])
 
     @property
-    def left_on_the_table(self):
+    def left_on_the_table(self) -> float | None:
         """Deviance by which the model is above the best that does not see the attributes, at its divergence."""
         return self._difference(_UNAWARE, _MODEL)
 
     @property
-    def left_on_the_table_std_error(self):
+    def left_on_the_table_std_error(self) -> float | None:
         """Standard error of :attr:`left_on_the_table`, paired."""
         return None if _UNAWARE not in self.table.index else float(self.table.loc[_UNAWARE, "std_error"])
 
     @property
-    def cost_of_not_seeing(self):
+    def cost_of_not_seeing(self) -> float | None:
         """Deviance by which the best without the attributes is above the best with them; None where one is missing."""
         return self._difference(_AWARE, _UNAWARE)
 
     @property
-    def cost_of_not_seeing_std_error(self):
+    def cost_of_not_seeing_std_error(self) -> float | None:
         """Standard error of :attr:`cost_of_not_seeing`, paired; None where a reference is missing."""
         return self.table.attrs.get("cost_std_error")
 
@@ -85,17 +90,17 @@ class FrontierGap:
 
 
 def frontier_gap(
-    y_true,
-    y_pred,
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    unaware=None,
-    aware=None,
-    loss="poisson",
-    net=True,
-    **divergence,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    unaware: Any = None,
+    aware: Any = None,
+    loss: Literal["poisson", "negative_binomial", "gamma", "tweedie", "squared_error", "binomial"] = "poisson",
+    net: bool = True,
+    **divergence: Any,
+) -> FrontierGap:
     """What not seeing the protected attributes costs, and what a model leaves on the table, in deviance.
 
     The model is compared, at the Jensen-Shannon divergence that it has on these rows, with paths of reference
@@ -173,7 +178,7 @@ def frontier_gap(
     attributes = Attributes.read(sensitive_features)
     family = FAMILIES_BY_LOSS[loss].loss()
 
-    def measured(prediction, name):
+    def measured(prediction: Any, name: str) -> Any:
         prediction = check_finite_vector(prediction, name)
         check_consistent_rows(n_samples, prediction, name, reference="y_true")
         deviances = family.deviance(y_true, prediction)

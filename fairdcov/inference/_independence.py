@@ -1,16 +1,23 @@
 """Tests of independence between predictions and protected attributes, with an effect size beside the p-value."""
 
+from __future__ import annotations
+
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, fields
+from typing import Any, Literal
 
 import numpy as np
 import sklearn
+from numpy.typing import ArrayLike
 from scipy.stats import chi2
 from sklearn.utils import check_random_state
 from tqdm import tqdm
 
 from fairdcov._checks import (
+    Bins,
+    RandomState,
+    Table,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -25,6 +32,7 @@ from fairdcov.encoding import (
     DEFAULT_GROUPS,
     MissingSensitiveFeaturesError,
     SensitiveBlocks,
+    SensitiveEncoder,
     SensitiveFeaturesWarning,
     SoftBlocks,
     check_sensitive_features,
@@ -108,7 +116,7 @@ class IndependenceTestResult:
     control_features: tuple = ()
     n_strata: int = 1
 
-    def to_dict(self, *, null_distribution=False):
+    def to_dict(self, *, null_distribution: bool = False) -> dict[str, Any]:
         """Plain numbers and text, which ``json.dumps`` takes.
 
         Parameters
@@ -149,25 +157,25 @@ class IndependenceTestResult:
 
 
 def independence_test(
-    y_pred,
-    sensitive_features,
+    y_pred: ArrayLike,
+    sensitive_features: Table,
     *,
-    measure="ccdcov",
-    test="permutation",
-    hypothesis="prediction",
-    n_permutations=999,
-    sample_weight=None,
-    c=1.0,
-    encoder=None,
-    method="auto",
-    random_state=0,
-    n_threads=None,
-    verbose=0,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-    y_true=None,
-):
+    measure: Literal["ccdcov", "jdcov", "dcov"] = "ccdcov",
+    test: Literal["permutation", "chi2"] = "permutation",
+    hypothesis: Literal["prediction", "mutual"] = "prediction",
+    n_permutations: int = 999,
+    sample_weight: ArrayLike | None = None,
+    c: float = 1.0,
+    encoder: SensitiveEncoder | None = None,
+    method: Literal["auto", "profiles", "univariate", "tiles", "approximate"] = "auto",
+    random_state: RandomState = 0,
+    n_threads: int | None = None,
+    verbose: int = 0,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+    y_true: ArrayLike | None = None,
+) -> IndependenceTestResult:
     """Test whether predictions are independent of the protected attributes.
 
     The permutation test is exact at any sample size: if the hypothesis is true, the data with the rows of the
@@ -330,7 +338,7 @@ def independence_test(
     )
     if test == "chi2":
         _check_chi2(measure, blocks, weights, strata)
-        n_permutations = None
+        n_permutations = None  # type: ignore[assignment]
     if blocks.is_constant():
         warnings.warn(
             f"the protected attributes {list(blocks.names)} are constant: nothing can depend on them",

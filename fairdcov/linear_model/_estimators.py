@@ -1,8 +1,13 @@
 """The estimators: what each family adds to the common fit."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
 import numpy as np
 
-from fairdcov._checks import check_choice, documented
+from fairdcov._checks import PenaltyLike, check_choice, documented
 from fairdcov._fitting import FAMILIES, BinaryClassifier, DevianceRegressor, HalfTweedieLoss
 from fairdcov.linear_model._blocks import BlockFit
 from fairdcov.linear_model._problem import PenalisedLinearModel
@@ -194,20 +199,20 @@ class DCovNegativeBinomialRegressor(_Regressor):
 
     def __init__(
         self,
-        penalty="ccdcov",
-        strength=1.0,
-        alpha=1.0,
+        penalty: PenaltyLike = "ccdcov",
+        strength: float = 1.0,
+        alpha: float = 1.0,
         *,
-        dispersion=1.0,
-        fit_intercept=True,
-        max_iter=500,
-        tol=1e-4,
-        warm_start=False,
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        n_threads=None,
-        verbose=0,
-    ):
+        dispersion: float = 1.0,
+        fit_intercept: bool = True,
+        max_iter: int = 500,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        sensitive_columns: Sequence[str | int] | None = None,
+        drop_sensitive_columns: bool = True,
+        n_threads: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             penalty,
             strength,
@@ -309,21 +314,21 @@ class DCovTweedieRegressor(_Regressor):
 
     def __init__(
         self,
-        penalty="ccdcov",
-        strength=1.0,
-        alpha=1.0,
+        penalty: PenaltyLike = "ccdcov",
+        strength: float = 1.0,
+        alpha: float = 1.0,
         *,
-        power=0.0,
-        link="auto",
-        fit_intercept=True,
-        max_iter=500,
-        tol=1e-4,
-        warm_start=False,
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        n_threads=None,
-        verbose=0,
-    ):
+        power: float = 0.0,
+        link: Literal["auto", "identity", "log"] = "auto",
+        fit_intercept: bool = True,
+        max_iter: int = 500,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        sensitive_columns: Sequence[str | int] | None = None,
+        drop_sensitive_columns: bool = True,
+        n_threads: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             penalty,
             strength,

@@ -1,13 +1,23 @@
 """Claim frequency and severity as two models with one penalty on the premium, their product."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Self
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.validation import column_or_1d, validate_data
 
 from fairdcov._checks import (
+    Estimator,
+    FloatArray,
+    PenaltyLike,
+    Table,
     check_consistent_rows,
     check_finite_vector,
     check_flag,
@@ -190,22 +200,22 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
 
     def __init__(
         self,
-        frequency=None,
-        severity=None,
+        frequency: Estimator = None,
+        severity: Estimator = None,
         *,
-        penalty="ccdcov",
-        strength=1.0,
-        frequency_features=None,
-        severity_features=None,
-        balance=True,
-        power=1.5,
-        max_iter=500,
-        tol=1e-4,
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        n_threads=None,
-        verbose=0,
-    ):
+        penalty: PenaltyLike = "ccdcov",
+        strength: float = 1.0,
+        frequency_features: Sequence[str | int] | None = None,
+        severity_features: Sequence[str | int] | None = None,
+        balance: bool = True,
+        power: float = 1.5,
+        max_iter: int = 500,
+        tol: float = 1e-4,
+        sensitive_columns: Sequence[str | int] | None = None,
+        drop_sensitive_columns: bool = True,
+        n_threads: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.frequency = frequency
         self.severity = severity
         self.penalty = penalty
@@ -223,18 +233,18 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
 
     # -- fit -----------------------------------------------------------------------------------------------------------
 
-    def fit(
+    def fit(  # type: ignore[override]  # an offset for each model
         self,
-        X,
-        y,
-        sample_weight=None,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        claims=None,
-        sensitive_features=None,
-        control_features=None,
-        frequency_offset=None,
-        severity_offset=None,
-    ):
+        claims: ArrayLike | None = None,
+        sensitive_features: Table | None = None,
+        control_features: Table | None = None,
+        frequency_offset: ArrayLike | None = None,
+        severity_offset: ArrayLike | None = None,
+    ) -> Self:
         """Fit both models.
 
         Parameters
@@ -399,7 +409,9 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
 
     # -- predict -------------------------------------------------------------------------------------------------------
 
-    def predict(self, X, *, frequency_offset=None, severity_offset=None):
+    def predict(  # type: ignore[override]  # an offset for each model
+        self, X: Table, *, frequency_offset: ArrayLike | None = None, severity_offset: ArrayLike | None = None
+    ) -> FloatArray:
         """Predict the pure premium per unit of exposure; no protected attribute is needed.
 
         Parameters
@@ -423,7 +435,7 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         frequency = self._predict_part("frequency", X, frequency_offset)
         return frequency * self._predict_part("severity", X, severity_offset)
 
-    def predict_frequency(self, X, *, frequency_offset=None):
+    def predict_frequency(self, X: Table, *, frequency_offset: ArrayLike | None = None) -> FloatArray:
         """Predict the number of claims per unit of exposure.
 
         Parameters
@@ -439,7 +451,7 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         """
         return self._predict_part("frequency", self._features(X), frequency_offset)
 
-    def predict_severity(self, X, *, severity_offset=None):
+    def predict_severity(self, X: Table, *, severity_offset: ArrayLike | None = None) -> FloatArray:
         """Predict the mean cost of a claim.
 
         Parameters
@@ -475,7 +487,15 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
             return final.predict(X)
         return final.predict(X, offset=offset)
 
-    def score(self, X, y, sample_weight=None, *, frequency_offset=None, severity_offset=None):
+    def score(  # type: ignore[override]  # an offset for each model
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        frequency_offset: ArrayLike | None = None,
+        severity_offset: ArrayLike | None = None,
+    ) -> float:
         """Share of the Tweedie deviance of the premium that the models explain, D^2.
 
         Parameters

@@ -1,5 +1,8 @@
 """The fit of every penalised linear model, in numbered stages."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -7,7 +10,7 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import check_positive_number, check_squarable, check_whole_number, warn_user
+from fairdcov._checks import PenaltyLike, check_positive_number, check_squarable, check_whole_number, warn_user
 from fairdcov._fitting import (
     CoefficientObjective,
     PenalisedEstimator,
@@ -233,19 +236,19 @@ class PenalisedLinearModel(PenalisedEstimator):
 
     def __init__(
         self,
-        penalty="ccdcov",
-        strength=1.0,
-        alpha=1.0,
+        penalty: PenaltyLike = "ccdcov",
+        strength: float = 1.0,
+        alpha: float = 1.0,
         *,
-        fit_intercept=True,
-        max_iter=500,
-        tol=1e-4,
-        warm_start=False,
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        n_threads=None,
-        verbose=0,
-    ):
+        fit_intercept: bool = True,
+        max_iter: int = 500,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        sensitive_columns: Sequence[str | int] | None = None,
+        drop_sensitive_columns: bool = True,
+        n_threads: int | None = None,
+        verbose: int = 0,
+    ) -> None:
         self.penalty = penalty
         self.strength = strength
         self.alpha = alpha

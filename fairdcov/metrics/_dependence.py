@@ -1,8 +1,15 @@
 """The distance-covariance measures of a prediction with attributes of any type, in the convention of the metrics."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
+from numpy.typing import ArrayLike
 
 from fairdcov._checks import (
+    Bins,
+    Table,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -14,6 +21,7 @@ from fairdcov._checks import (
 from fairdcov.dependence import permutable_dependence
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
+    SensitiveEncoder,
     check_sensitive_features,
     encode_attributes,
     select_rows,
@@ -136,19 +144,19 @@ class DependenceSample:
 
 @documented(options=_OPTIONS, control=CONTROL_OPTIONS)
 def dcov(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    statistic="v",
-    normalize=False,
-    encoder=None,
-    method="auto",
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    statistic: Literal["v", "u"] = "v",
+    normalize: bool = False,
+    encoder: SensitiveEncoder | None = None,
+    method: Literal["auto", "profiles", "univariate", "tiles", "approximate"] = "auto",
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Squared distance covariance of the predictions with each protected attribute, summed over the attributes.
 
     Blind to dependence that shows in intersections only.
@@ -190,19 +198,19 @@ def dcov(
 
 @documented(options=_OPTIONS, control=CONTROL_OPTIONS)
 def ccdcov(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    statistic="v",
-    normalize=False,
-    encoder=None,
-    method="auto",
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    statistic: Literal["v", "u"] = "v",
+    normalize: bool = False,
+    encoder: SensitiveEncoder | None = None,
+    method: Literal["auto", "profiles", "univariate", "tiles", "approximate"] = "auto",
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Squared concatenated distance covariance: of the predictions with all protected attributes as one vector.
 
     Zero in the population if and only if predictions and attributes are independent, intersections included.
@@ -247,21 +255,21 @@ def ccdcov(
 
 @documented(options=_OPTIONS, control=CONTROL_OPTIONS)
 def jdcov(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    net=True,
-    c=1.0,
-    statistic="v",
-    normalize=False,
-    encoder=None,
-    method="auto",
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    net: bool = True,
+    c: float = 1.0,
+    statistic: Literal["v", "u"] = "v",
+    normalize: bool = False,
+    encoder: SensitiveEncoder | None = None,
+    method: Literal["auto", "profiles", "univariate", "tiles", "approximate"] = "auto",
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Squared joint distance covariance of the predictions and the protected attributes, net or raw.
 
     Parameters

@@ -1,12 +1,25 @@
 """Generalised Jensen-Shannon divergence of the predictions between groups, by densities on a shared grid."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import fft
 
-from fairdcov._checks import check_choice, check_flag, check_positive_number, documented, is_constant
+from fairdcov._checks import (
+    Bins,
+    GroupWeights,
+    Table,
+    check_choice,
+    check_flag,
+    check_positive_number,
+    documented,
+    is_constant,
+)
 from fairdcov.encoding import DEFAULT_GROUPS
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups
 from fairdcov.metrics._grouped import GROUP_ARGUMENTS, evaluate, group_predictions, reject_shares
@@ -245,21 +258,21 @@ def bind_js_divergence(sample, *, bandwidth="silverman", n_points="auto", group_
 
 @documented(control=CONTROL_OPTIONS)
 def js_divergence(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    bandwidth="silverman",
-    n_points="auto",
-    group_weights="proportion",
-    bins=None,
-    min_group_size=1,
-    net=False,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    bandwidth: float | Literal["silverman", "scott"] = "silverman",
+    n_points: int | Literal["auto"] = "auto",
+    group_weights: Literal["proportion", "equal"] = "proportion",
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+    net: bool = False,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Generalised Jensen-Shannon divergence of the predictions between intersectional groups, in bits.
 
     ``H(sum_g pi_g p_g) - sum_g pi_g H(p_g)`` with the entropy H to base 2 and p_g a Gaussian kernel density estimate of
@@ -395,7 +408,7 @@ class DivergenceSummary:
     standard_error: float
 
     @property
-    def net(self):
+    def net(self) -> float:
         """The divergence less its mean under permuted groups, ``js_divergence(..., net=True)``."""
         return self.divergence - self.null_mean
 
@@ -408,17 +421,17 @@ class DivergenceSummary:
 
 @documented(**GROUP_ARGUMENTS)
 def divergence_summary(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    bandwidth="silverman",
-    n_points="auto",
-    group_weights="proportion",
-    bins=None,
-    min_group_size=1,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    bandwidth: float | Literal["silverman", "scott"] = "silverman",
+    n_points: int | Literal["auto"] = "auto",
+    group_weights: GroupWeights = "proportion",
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+) -> DivergenceSummary:
     """:func:`js_divergence` raw and net of its mean under permuted groups, with a standard error.
 
     Parameters
@@ -506,16 +519,16 @@ class GroupDensities:
 
 
 def group_densities(
-    y_pred,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    bandwidth="silverman",
-    n_points="auto",
-    group_weights="proportion",
-    bins=None,
-    min_group_size=1,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    bandwidth: float | Literal["silverman", "scott"] = "silverman",
+    n_points: int | Literal["auto"] = "auto",
+    group_weights: GroupWeights = "proportion",
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+) -> GroupDensities:
     """Kernel densities of the predictions in each group on one grid, as :func:`js_divergence` compares them.
 
     Parameters

@@ -1,13 +1,26 @@
 """The level of a metric when the groups do not matter, by permuting the rows of the protected attributes."""
 
+from __future__ import annotations
+
 import inspect
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import narwhals.stable.v2 as nw
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
-from fairdcov._checks import check_consistent_rows, check_sample_weight, check_whole_number, documented
+from fairdcov._checks import (
+    Bins,
+    MetricFunction,
+    RandomState,
+    Table,
+    check_consistent_rows,
+    check_sample_weight,
+    check_whole_number,
+    documented,
+)
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
     Attributes,
@@ -60,11 +73,11 @@ class NullDistribution:
     observed: float
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """Mean level when the groups do not matter."""
         return float(self.values.mean())
 
-    def quantile(self, q):
+    def quantile(self, q: ArrayLike) -> Any:
         """Quantile of the values; ``quantile(0.95)`` is the usual null level.
 
         Parameters
@@ -77,10 +90,10 @@ class NullDistribution:
         float or array of floats
             One for each level.
         """
-        quantile = np.quantile(self.values, q)
+        quantile = np.quantile(self.values, np.asarray(q))
         return float(quantile) if np.ndim(q) == 0 else quantile
 
-    def p_value(self, observed=None):
+    def p_value(self, observed: float | None = None) -> float:
         """Share of values at or above a value, the value itself counted: valid at any number of permutations.
 
         Parameters
@@ -123,19 +136,19 @@ def _check_conditional(metric):
 
 @documented(control=CONTROL_OPTIONS)
 def null_distribution(
-    metric,
-    y_true,
-    y_pred,
+    metric: MetricFunction,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    n_permutations=200,
-    random_state=None,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-    **kwargs,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    n_permutations: int = 200,
+    random_state: RandomState | None = None,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+    **kwargs: Any,
+) -> NullDistribution:
     """Distribution of a metric when the protected attributes do not matter.
 
     The rows of the attributes are permuted jointly, which keeps the dependence between the attributes and breaks that
@@ -182,11 +195,12 @@ def null_distribution(
     if sensitive_features is None:
         raise MissingSensitiveFeaturesError("sensitive_features is needed to permute it; found None")
     generator = check_random_state(random_state)
-    data = (y_true, y_pred, sensitive_features, sample_weight)
+    data: tuple[Any, Any, Any, Any] = (y_true, y_pred, sensitive_features, sample_weight)
     control_features, control_bins = with_target(given, control_features, control_bins, y_true, sample_weight)
     control = {} if control_features is None else {"control_features": control_features, "control_bins": control_bins}
     if metric in _DEPENDENCE_METRICS:
-        sample = DependenceSample(_DEPENDENCE_METRICS[metric], *data, permuted=True, **control, **kwargs)
+        kwargs.update(control)
+        sample = DependenceSample(_DEPENDENCE_METRICS[metric], *data, permuted=True, **kwargs)
         return NullDistribution(sample.permuted_values(n_permutations, generator), sample.value())
     if control:
         _check_conditional(metric)
@@ -195,7 +209,9 @@ def null_distribution(
         groups = compared_groups(*data, control_features, control_bins, **grouping)
         function, permutation = groups.bind(_GROUP_METRICS[metric], **kwargs), groups.permutation
     else:
-        weights = None if sample_weight is None else check_sample_weight(sample_weight, len(y_pred), reference="y_pred")
+        weights = (
+            None if sample_weight is None else check_sample_weight(sample_weight, len(data[1]), reference="y_pred")
+        )
         strata = read_strata(control_features, y_pred, control_bins, weights)
         own = {name: value for name, value in control.items() if _takes(metric, name)}
         function, n = _bind_any_metric(metric, data, {**own, **kwargs})

@@ -1,9 +1,14 @@
 """Differences of the predictions between groups: means and distribution functions, and a table by group."""
 
+from __future__ import annotations
+
+from typing import Literal
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_choice, check_finite_vector, documented
+from fairdcov._checks import Bins, Table, check_choice, check_finite_vector, documented
 from fairdcov.encoding import DEFAULT_GROUPS
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups
 from fairdcov.metrics._divergence import GROUP_WEIGHTS
@@ -44,18 +49,18 @@ def bind_demographic_parity_gap(sample, *, relative=False):
 
 @documented(**GROUP_ARGUMENTS, control=CONTROL_OPTIONS)
 def demographic_parity_gap(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    relative=False,
-    bins=None,
-    min_group_size=1,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    relative: bool = False,
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Largest difference between the mean predictions of two groups.
 
     Parameters
@@ -111,18 +116,18 @@ def bind_unfairness_ratio(sample, *, group_weights="equal"):
 
 @documented(**GROUP_ARGUMENTS, control=CONTROL_OPTIONS)
 def unfairness_ratio(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    group_weights="equal",
-    bins=None,
-    min_group_size=1,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    group_weights: Literal["equal", "proportion"] = "equal",
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Variance of the group means over the variance of all predictions.
 
     Parameters
@@ -232,18 +237,18 @@ def bind_ks_disparity(sample, *, comparison="pairwise"):
 
 @documented(**GROUP_ARGUMENTS, control=CONTROL_OPTIONS)
 def ks_disparity(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    comparison="pairwise",
-    bins=None,
-    min_group_size=1,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    comparison: Literal["pairwise", "rest"] = "pairwise",
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Largest Kolmogorov-Smirnov distance between the predictions of two groups.
 
     Parameters
@@ -306,19 +311,19 @@ def bind_wasserstein_disparity(sample, *, comparison="pairwise", reduction="max"
 
 @documented(**GROUP_ARGUMENTS, control=CONTROL_OPTIONS)
 def wasserstein_disparity(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    comparison="pairwise",
-    reduction="max",
-    bins=None,
-    min_group_size=1,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    comparison: Literal["pairwise", "rest"] = "pairwise",
+    reduction: Literal["max", "mean"] = "max",
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Largest or mean Wasserstein-1 distance between the predictions of two groups.
 
     The distance is the area between two distribution functions: how much predictions would have to move, on average,
@@ -367,7 +372,15 @@ def wasserstein_disparity(
 
 
 @documented(**GROUP_ARGUMENTS)
-def group_summary(y_true, y_pred, *, sensitive_features, sample_weight=None, bins=None, min_group_size=1):
+def group_summary(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+) -> pd.DataFrame:
     """Rows, weight, means and balance of every group, small ones included.
 
     Parameters

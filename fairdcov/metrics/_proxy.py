@@ -1,14 +1,19 @@
 """How far a price is from those that do without proxies of the protected attributes, and which features carry it."""
 
+from __future__ import annotations
+
 import itertools
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.optimize import nnls
 from sklearn.utils import check_random_state
 
 from fairdcov._checks import (
+    RandomState,
+    Table,
     check_consistent_rows,
     check_finite_matrix,
     check_finite_vector,
@@ -65,7 +70,9 @@ def _read_prices(y_pred, best_estimates, sample_weight):
     return price, estimates, weights / weights.sum()
 
 
-def admissible_price(y_pred, best_estimates, *, sample_weight=None):
+def admissible_price(
+    y_pred: ArrayLike, best_estimates: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> AdmissiblePrice:
     """Price without proxy discrimination that is nearest to a price, see :func:`proxy_discrimination`.
 
     Parameters
@@ -105,7 +112,7 @@ def admissible_price(y_pred, best_estimates, *, sample_weight=None):
     corners = np.column_stack([(estimates - means)[counted] - centred, -centred]) * (root / scale)
     # Without loss a triangle of K + 1 rows. Of t v with v in the simplex the sum of squares |t P v|^2 + (t - 1)^2 is
     # |P v|^2 / (1 + |P v|^2) at the best t >= 0, so that non-negative least squares finds v.
-    triangle = np.linalg.qr(corners, mode="r")
+    triangle: Any = np.linalg.qr(corners, mode="r")
     system = np.vstack([triangle, np.ones(triangle.shape[1])])
     found, _ = nnls(system, np.append(np.zeros(len(triangle)), 1.0), maxiter=100 * system.shape[1])
     found /= found.sum()
@@ -115,7 +122,9 @@ def admissible_price(y_pred, best_estimates, *, sample_weight=None):
     return AdmissiblePrice(constant + estimates @ shares, constant, shares, min(1.0, value))
 
 
-def proxy_discrimination(y_pred, best_estimates, *, sample_weight=None):
+def proxy_discrimination(
+    y_pred: ArrayLike, best_estimates: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> float:
     """Proxy discrimination of a price: its squared distance from the nearest admissible price, over its variance.
 
     ``min over c and v >= 0 with sum(v) <= 1 of E[(pi - c - sum_s mu(X, s) v_s)^2] / Var(pi)``, where the best estimates
@@ -246,8 +255,15 @@ class _Explained:
 
 
 def proxy_discrimination_by_feature(
-    y_pred, best_estimates, X, *, sample_weight=None, n_orders=20, max_rows=10_000, random_state=0
-):
+    y_pred: ArrayLike,
+    best_estimates: ArrayLike,
+    X: Table,
+    *,
+    sample_weight: ArrayLike | None = None,
+    n_orders: int = 20,
+    max_rows: int = 10_000,
+    random_state: RandomState = 0,
+) -> pd.DataFrame:
     """Which features carry the proxy discrimination of a price.
 
     The distance ``L = pi - c - sum_s mu(X, s) v_s`` from the nearest admissible price is a function of the features.

@@ -1,7 +1,10 @@
 """Rules that pick the model of a multi-metric search: values of its ``refit`` parameter."""
 
+from __future__ import annotations
+
 import re
 import warnings
+from typing import Literal
 
 import numpy as np
 
@@ -74,7 +77,13 @@ class lowest_divergence_within(_RefitRule):
     1
     """
 
-    def __init__(self, score_tolerance=0.01, *, score="score", divergence="divergence"):
+    def __init__(
+        self,
+        score_tolerance: float | Literal["standard_error"] = 0.01,
+        *,
+        score: str = "score",
+        divergence: str = "divergence",
+    ) -> None:
         if isinstance(score_tolerance, str):
             check_choice(score_tolerance, "score_tolerance", ("standard_error",))
         else:
@@ -141,7 +150,14 @@ class best_score_below(_RefitRule):
     1
     """
 
-    def __init__(self, max_divergence, *, score="score", divergence="divergence", if_unmet="raise"):
+    def __init__(
+        self,
+        max_divergence: float,
+        *,
+        score: str = "score",
+        divergence: str = "divergence",
+        if_unmet: Literal["raise", "warn"] = "raise",
+    ) -> None:
         check_positive_number(max_divergence, "max_divergence", allow_zero=True)
         check_choice(if_unmet, "if_unmet", ("raise", "warn"))
         self.max_divergence = max_divergence

@@ -1,13 +1,17 @@
 """Scorers that say for themselves which metadata they need, so that searches route it without further settings."""
 
+from __future__ import annotations
+
 import inspect
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
 from sklearn.base import is_classifier
 from sklearn.utils.metadata_routing import MetadataRequest
 
-from fairdcov._checks import check_choice
+from fairdcov._checks import MetricFunction, check_choice
 from fairdcov.encoding import MissingSensitiveFeaturesError, given_to
 from fairdcov.metrics._dependence import ccdcov, dcov, jdcov
 from fairdcov.metrics._divergence import js_divergence
@@ -103,7 +107,14 @@ class _MetricScorer:
     _factory = "?"
     _default_greater_is_better = True
 
-    def __init__(self, metric, greater_is_better, response_method, options, requests):
+    def __init__(
+        self,
+        metric: MetricFunction,
+        greater_is_better: bool,
+        response_method: Literal["auto", "predict", "predict_proba", "decision_function"],
+        options: Any,
+        requests: Mapping[str, bool | str],
+    ) -> None:
         if not callable(metric):
             raise TypeError(f"metric must be callable; found {metric!r}")
         if not isinstance(greater_is_better, bool | np.bool_):
@@ -114,7 +125,7 @@ class _MetricScorer:
         self.options = dict(options)
         self.requests = dict(requests)
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRequest:
         """Metadata that the scorer asks for under scikit-learn's metadata routing.
 
         Returns
@@ -126,7 +137,7 @@ class _MetricScorer:
             request.score.add_request(param=name, alias=alias)
         return request
 
-    def with_requests(self, **requests):
+    def with_requests(self, **requests: bool | str) -> Self:
         """A copy that asks for its metadata under other names, or not at all.
 
         Parameters
@@ -199,7 +210,15 @@ class FairnessScorer(_MetricScorer):
     _factory = "make_fairness_scorer"
     _default_greater_is_better = False
 
-    def __init__(self, metric, *, greater_is_better=False, response_method="auto", sensitive_columns=None, options=()):
+    def __init__(
+        self,
+        metric: MetricFunction,
+        *,
+        greater_is_better: bool = False,
+        response_method: Literal["auto", "predict", "predict_proba", "decision_function"] = "auto",
+        sensitive_columns: Sequence[str | int] | None = None,
+        options: Any = (),
+    ) -> None:
         if isinstance(sensitive_columns, str):
             raise TypeError(f"sensitive_columns must be a list of column names; found {sensitive_columns!r}")
         self.sensitive_columns = None if sensitive_columns is None else list(sensitive_columns)
@@ -312,8 +331,14 @@ class WeightedScorer(_MetricScorer):
     _factory = "make_weighted_scorer"
 
     def __init__(
-        self, metric, *, greater_is_better=True, response_method="auto", weight_argument="sample_weight", options=()
-    ):
+        self,
+        metric: MetricFunction,
+        *,
+        greater_is_better: bool = True,
+        response_method: Literal["auto", "predict", "predict_proba", "decision_function"] = "auto",
+        weight_argument: str = "sample_weight",
+        options: Any = (),
+    ) -> None:
         if callable(metric) and not _accepts(metric, weight_argument):
             raise TypeError(
                 f"{getattr(metric, '__name__', metric)!r} has no argument {weight_argument!r} to take the weights"
@@ -352,7 +377,14 @@ class WeightedScorer(_MetricScorer):
         return [] if self.weight_argument == "sample_weight" else [f"weight_argument={self.weight_argument!r}"]
 
 
-def make_fairness_scorer(metric, *, greater_is_better=False, response_method="auto", sensitive_columns=None, **kwargs):
+def make_fairness_scorer(
+    metric: MetricFunction,
+    *,
+    greater_is_better: bool = False,
+    response_method: Literal["auto", "predict", "predict_proba", "decision_function"] = "auto",
+    sensitive_columns: Sequence[str | int] | None = None,
+    **kwargs: Any,
+) -> FairnessScorer:
     """Scorer of a fairness metric that asks for ``sensitive_features`` by itself.
 
     With ``sklearn.set_config(enable_metadata_routing=True)`` it gets the protected attributes of the fold (and
@@ -399,8 +431,13 @@ def make_fairness_scorer(metric, *, greater_is_better=False, response_method="au
 
 
 def make_weighted_scorer(
-    metric, *, greater_is_better=True, response_method="auto", weight_argument="sample_weight", **kwargs
-):
+    metric: MetricFunction,
+    *,
+    greater_is_better: bool = True,
+    response_method: Literal["auto", "predict", "predict_proba", "decision_function"] = "auto",
+    weight_argument: str = "sample_weight",
+    **kwargs: Any,
+) -> WeightedScorer:
     """Scorer of a metric that asks for ``sample_weight`` by itself and does without where none is passed.
 
     Parameters

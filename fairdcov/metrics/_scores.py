@@ -1,13 +1,18 @@
 """Scores without groups: ranked probability score, Gini index, balance, deviances. MetricFrame splits them by group."""
 
+from __future__ import annotations
+
 import warnings
+from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.exceptions import UndefinedMetricWarning
 from sklearn.metrics import log_loss as _sklearn_log_loss
 from sklearn.metrics import mean_tweedie_deviance
 
 from fairdcov._checks import (
+    FloatArray,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -27,7 +32,9 @@ __all__ = [
 ]
 
 
-def _check_scores_input(y_true, y_pred, sample_weight):
+def _check_scores_input(
+    y_true: ArrayLike, y_pred: ArrayLike, sample_weight: ArrayLike | None
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     warn_about_order(y_true=y_true, y_pred=y_pred, sample_weight=sample_weight)
     y_true = check_finite_vector(y_true, "y_true")
     y_pred = check_finite_vector(y_pred, "y_pred")
@@ -42,7 +49,15 @@ def _undefined(message):
     return float("nan")
 
 
-def rps(y_true, y_pred, *, sample_weight=None, exposure=None, family="poisson", max_count=10):
+def rps(
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sample_weight: ArrayLike | None = None,
+    exposure: ArrayLike | None = None,
+    family: Literal["poisson", "binary"] = "poisson",
+    max_count: int = 10,
+) -> float:
     """Mean ranked probability score of counts or of binary outcomes; smaller is better.
 
     Poisson: ``sum_{k=0..max_count} (F(k; mu) - 1{y <= k})^2`` with F the Poisson distribution function of mean mu;
@@ -129,7 +144,9 @@ def _check_binary(y_true, y_pred):
         raise ValueError(f"y_pred must hold probabilities; found values from {y_pred.min():g} to {y_pred.max():g}")
 
 
-def lorenz_curve(y_true, y_pred, *, sample_weight=None):
+def lorenz_curve(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None
+) -> tuple[FloatArray, FloatArray]:
     """Share of the observed total against the share of exposure, from the lowest to the highest prediction.
 
     Parameters
@@ -173,7 +190,9 @@ def gini_of_curve(exposure, observed):
     return 1.0 - 2.0 * float(np.trapezoid(observed, exposure))
 
 
-def gini(y_true, y_pred, *, sample_weight=None, normalize=False):
+def gini(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None, normalize: bool = False
+) -> float:
     """Gini index of the predictions: twice the area between the diagonal and their Lorenz curve; larger is better.
 
     It measures how well predictions order risks, not their level.
@@ -213,7 +232,7 @@ def gini(y_true, y_pred, *, sample_weight=None, normalize=False):
     return index / perfect
 
 
-def predicted_to_observed(y_true, y_pred, *, sample_weight=None):
+def predicted_to_observed(y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """Balance: the predicted total over the observed total, both weighted by exposure.
 
     Parameters
@@ -247,7 +266,9 @@ def predicted_to_observed(y_true, y_pred, *, sample_weight=None):
     return float(weights @ y_pred) / observed
 
 
-def mean_deviance(y_true, y_pred, *, sample_weight=None, power=1.0):
+def mean_deviance(
+    y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None, power: float = 1.0
+) -> float:
     """Mean Tweedie deviance: power 0 normal, 1 Poisson, 2 gamma, 3 inverse Gaussian; smaller is better.
 
     Parameters
@@ -279,7 +300,7 @@ def mean_deviance(y_true, y_pred, *, sample_weight=None, power=1.0):
     return float(mean_tweedie_deviance(y_true, y_pred, sample_weight=weights, power=power))
 
 
-def root_mean_squared_error(y_true, y_pred, *, sample_weight=None):
+def root_mean_squared_error(y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """Square root of the weighted mean squared error; smaller is better.
 
     Parameters
@@ -303,7 +324,7 @@ def root_mean_squared_error(y_true, y_pred, *, sample_weight=None):
     return float(np.sqrt(np.average((y_true - y_pred) ** 2, weights=weights)))
 
 
-def binary_log_loss(y_true, y_pred, *, sample_weight=None):
+def binary_log_loss(y_true: ArrayLike, y_pred: ArrayLike, *, sample_weight: ArrayLike | None = None) -> float:
     """Mean negative log-likelihood of 0/1 outcomes under predicted probabilities of 1; smaller is better.
 
     Unlike :func:`sklearn.metrics.log_loss` it is defined where only one of the outcomes occurs, as in a small group.

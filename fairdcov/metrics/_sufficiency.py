@@ -1,9 +1,12 @@
 """Calibration within groups: whether a prediction means the same for everybody who gets it."""
 
+from __future__ import annotations
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_finite_vector, check_whole_number, documented
+from fairdcov._checks import Bins, Table, check_finite_vector, check_whole_number, documented
 from fairdcov.metrics._grouped import GROUP_ARGUMENTS, group_predictions
 
 __all__ = ["calibration_by_group", "sufficiency_gap"]
@@ -36,8 +39,16 @@ def _read(y_true, y_pred, sensitive_features, sample_weight, **options):
 
 @documented(**_PARTS)
 def sufficiency_gap(
-    y_true, y_pred, *, sensitive_features, sample_weight=None, n_bins=10, relative=False, bins=None, min_group_size=1
-):
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    n_bins: int = 10,
+    relative: bool = False,
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+) -> float:
     """Mean difference between the groups in what is observed at equal prediction (calibration within groups).
 
     ``sum_bg w_bg |e_bg - e_b| / sum_bg w_bg`` over bins b of the predictions and groups g, with ``e`` the weighted mean
@@ -96,8 +107,15 @@ def sufficiency_gap(
 
 @documented(**_PARTS)
 def calibration_by_group(
-    y_true, y_pred, *, sensitive_features, sample_weight=None, n_bins=10, bins=None, min_group_size=1
-):
+    y_true: ArrayLike,
+    y_pred: ArrayLike,
+    *,
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    n_bins: int = 10,
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+) -> pd.DataFrame:
     """Observed and predicted means by bins of the prediction and groups.
 
     Parameters

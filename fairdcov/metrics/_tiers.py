@@ -1,12 +1,17 @@
 """Shares of the groups above thresholds of the premium: how far apart they are, and a table with intervals."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 from scipy.stats import norm
 
-from fairdcov._checks import check_choice, check_confidence, documented
+from fairdcov._checks import Bins, Table, check_choice, check_confidence, documented
 from fairdcov.encoding import DEFAULT_GROUPS
 from fairdcov.metrics._conditional import CONTROL_OPTIONS, compared_groups
 from fairdcov.metrics._grouped import GROUP_ARGUMENTS, group_predictions
@@ -111,21 +116,21 @@ def bind_tier_parity_ratio(sample, *, thresholds=None, quantiles=_QUANTILES, com
 
 @documented(**_PARTS)
 def tier_parity_gap(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    thresholds=None,
-    quantiles=_QUANTILES,
-    comparison="pairwise",
-    reduction="max",
-    bins=None,
-    min_group_size=1,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    thresholds: Iterable[float] | None = None,
+    quantiles: Iterable[float] = _QUANTILES,
+    comparison: Literal["pairwise", "rest"] = "pairwise",
+    reduction: Literal["max", "mean"] = "max",
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Largest or mean difference between two groups' shares above a threshold of the premium.
 
     Groups can pay the same on average and differ in who gets into the dearest tier. The share of a group is that of its
@@ -189,21 +194,21 @@ def tier_parity_gap(
 
 @documented(**_PARTS)
 def tier_parity_ratio(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    thresholds=None,
-    quantiles=_QUANTILES,
-    comparison="pairwise",
-    reduction="min",
-    bins=None,
-    min_group_size=1,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    given=None,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    thresholds: Iterable[float] | None = None,
+    quantiles: Iterable[float] = _QUANTILES,
+    comparison: Literal["pairwise", "rest"] = "pairwise",
+    reduction: Literal["min", "mean"] = "min",
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    given: Literal["target"] | None = None,
+) -> float:
     """Smallest or mean ratio of two groups' shares above a threshold of the premium, the smaller to the larger share.
 
     Parameters
@@ -319,17 +324,17 @@ def _ratio_limits(first, second, correlation):
 
 @documented(**_PARTS)
 def tier_summary(
-    y_true,
-    y_pred,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
     *,
-    sensitive_features,
-    sample_weight=None,
-    thresholds=None,
-    quantiles=_QUANTILES,
-    confidence=0.95,
-    bins=None,
-    min_group_size=1,
-):
+    sensitive_features: Table,
+    sample_weight: ArrayLike | None = None,
+    thresholds: Iterable[float] | None = None,
+    quantiles: Iterable[float] = _QUANTILES,
+    confidence: float = 0.95,
+    bins: Bins | None = None,
+    min_group_size: int = 1,
+) -> pd.DataFrame:
     """Share of every group above each threshold of the premium, against all other rows, with intervals.
 
     Parameters

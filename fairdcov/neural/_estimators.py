@@ -1,6 +1,11 @@
 """The estimators: a regressor for all families, and a binary classifier."""
 
-from fairdcov._checks import documented
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+from fairdcov._checks import PenaltyLike, RandomState, documented
 from fairdcov._fitting import BinaryClassifier, ObjectiveRegressor
 from fairdcov.neural._networks import PenalisedNetwork
 
@@ -151,31 +156,31 @@ class DCovMLPRegressor(ObjectiveRegressor, PenalisedNetwork):
 
     def __init__(
         self,
-        penalty="ccdcov",
-        strength=1.0,
+        penalty: PenaltyLike = "ccdcov",
+        strength: float = 1.0,
         *,
-        objective="squared_error",
-        tweedie_power=1.5,
-        dispersion=1.0,
-        hidden_layer_sizes=(64, 64),
-        activation="relu",
-        alpha=1e-4,
-        learning_rate_init=1e-3,
-        batch_size="auto",
-        max_epochs=200,
-        max_iter=200,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        random_state=None,
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
+        objective: Literal["squared_error", "poisson", "negative_binomial", "gamma", "tweedie"] = "squared_error",
+        tweedie_power: float = 1.5,
+        dispersion: float = 1.0,
+        hidden_layer_sizes: int | Sequence[int] = (64, 64),
+        activation: Literal["relu", "tanh", "logistic", "identity"] = "relu",
+        alpha: float = 1e-4,
+        learning_rate_init: float = 1e-3,
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int = 200,
+        max_iter: int = 200,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: RandomState | None = None,
+        sensitive_columns: Sequence[str | int] | None = None,
+        drop_sensitive_columns: bool = True,
+        n_threads: int | None = None,
+        device: str = "cpu",
+        verbose: int = 0,
+    ) -> None:
         super().__init__(
             penalty,
             strength,

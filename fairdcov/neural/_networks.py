@@ -1,6 +1,13 @@
 """What the networks share: what ``fit`` takes, and predictions without PyTorch."""
 
-from fairdcov._checks import fill_docstring
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, Self
+
+from numpy.typing import ArrayLike
+
+from fairdcov._checks import PenaltyLike, RandomState, Table, fill_docstring
 from fairdcov._fitting import FIT_PARTS, PenalisedEstimator
 from fairdcov.neural._layers import raw_predictions
 from fairdcov.neural._problem import NetworkProblem
@@ -27,28 +34,28 @@ class PenalisedNetwork(PenalisedEstimator):
 
     def __init__(
         self,
-        penalty="ccdcov",
-        strength=1.0,
+        penalty: PenaltyLike = "ccdcov",
+        strength: float = 1.0,
         *,
-        hidden_layer_sizes=(64, 64),
-        activation="relu",
-        alpha=1e-4,
-        learning_rate_init=1e-3,
-        batch_size="auto",
-        max_epochs=200,
-        max_iter=200,
-        early_stopping=True,
-        validation_fraction=0.1,
-        n_iter_no_change=10,
-        tol=1e-4,
-        warm_start=False,
-        random_state=None,
-        sensitive_columns=None,
-        drop_sensitive_columns=True,
-        n_threads=None,
-        device="cpu",
-        verbose=0,
-    ):
+        hidden_layer_sizes: int | Sequence[int] = (64, 64),
+        activation: str = "relu",
+        alpha: float = 1e-4,
+        learning_rate_init: float = 1e-3,
+        batch_size: int | Literal["auto"] = "auto",
+        max_epochs: int = 200,
+        max_iter: int = 200,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        n_iter_no_change: int = 10,
+        tol: float = 1e-4,
+        warm_start: bool = False,
+        random_state: RandomState | None = None,
+        sensitive_columns: Sequence[str | int] | None = None,
+        drop_sensitive_columns: bool = True,
+        n_threads: int | None = None,
+        device: str = "cpu",
+        verbose: int = 0,
+    ) -> None:
         self.penalty = penalty
         self.strength = strength
         self.hidden_layer_sizes = hidden_layer_sizes
@@ -72,19 +79,19 @@ class PenalisedNetwork(PenalisedEstimator):
 
     def fit(
         self,
-        X,
-        y,
-        sample_weight=None,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
         *,
-        sensitive_features=None,
-        control_features=None,
-        eval_set=None,
-        eval_sample_weight=None,
-        eval_sensitive_features=None,
-        eval_control_features=None,
-        offset=None,
-        eval_offset=None,
-    ):
+        sensitive_features: Table | None = None,
+        control_features: Table | None = None,
+        eval_set: Any = None,
+        eval_sample_weight: Any = None,
+        eval_sensitive_features: Any = None,
+        eval_control_features: Any = None,
+        offset: ArrayLike | None = None,
+        eval_offset: Any = None,
+    ) -> Self:
         """Fit the network.
 
         Parameters

@@ -1,9 +1,22 @@
 """The penalty as a loss of PyTorch. The only modules that import torch at their top are those named ``_torch_...``."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import clone
 
-from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight, import_optional
+from fairdcov._checks import (
+    PenaltyLike,
+    Table,
+    check_consistent_rows,
+    check_finite_vector,
+    check_sample_weight,
+    import_optional,
+)
 from fairdcov.encoding import SensitiveBlocks, SensitiveEncoder, check_sensitive_features
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.penalties import bind_penalty, resolve_penalty
@@ -174,12 +187,18 @@ class DependenceLoss(torch.nn.Module):
     True
     """
 
-    def __init__(self, penalty="ccdcov", *, n_threads=None):
+    def __init__(self, penalty: PenaltyLike = "ccdcov", *, n_threads: int | None = None) -> None:
         super().__init__()
         self.penalty = resolve_penalty(penalty)
         self.n_threads = n_threads
 
-    def bind(self, sensitive_features, sample_weight=None, *, control_features=None):
+    def bind(
+        self,
+        sensitive_features: Table,
+        sample_weight: ArrayLike | None = None,
+        *,
+        control_features: Table | None = None,
+    ) -> BoundDependenceLoss:
         """Compute once all that depends on the protected attributes.
 
         Parameters
@@ -209,7 +228,7 @@ class DependenceLoss(torch.nn.Module):
             )
         return self._bind(sensitive_features, weights, _to_numpy(control_features))
 
-    def encode(self, sensitive_features):
+    def encode(self, sensitive_features: Table) -> SensitiveBlocks:
         """Encode protected attributes once, for mini-batches.
 
         Parameters
@@ -240,7 +259,9 @@ class DependenceLoss(torch.nn.Module):
         encoder = SensitiveEncoder() if self.penalty.encoder is None else self.penalty.encoder
         return clone(encoder).fit_encode(sensitive_features)
 
-    def forward(self, predictions, sensitive_features, sample_weight=None):
+    def forward(
+        self, predictions: Mapping[str, Any], sensitive_features: Table, sample_weight: ArrayLike | None = None
+    ) -> Any:
         """Penalty of the predictions of a sample or of a mini-batch.
 
         Parameters
@@ -283,7 +304,7 @@ class DependenceLoss(torch.nn.Module):
         )
         return BoundDependenceLoss(bound, len(sensitive_features))
 
-    def extra_repr(self):
+    def extra_repr(self) -> str:
         """What ``print`` shows in the parentheses.
 
         Returns

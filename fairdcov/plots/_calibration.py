@@ -1,10 +1,16 @@
 """Divergence and score against the strength of the penalty, with what was chosen and the null level."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Mapping
+from typing import Any, Literal, Self
 
 import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_choice
+from fairdcov._checks import Options, check_choice
 from fairdcov.plots._style import (
     as_vector,
     axes_to_draw_on,
@@ -104,22 +110,22 @@ class CalibrationDisplay:
     def __init__(
         self,
         *,
-        strengths,
-        mean_divergence,
-        mean_score,
-        std_error_divergence=None,
-        std_error_score=None,
-        null_mean=None,
-        null_level=None,
-        null_quantile=None,
-        best_index=None,
-        max_divergence=None,
-        min_score=None,
-        rule=None,
-        score_name="score",
-        kept=None,
-        gini_kept=None,
-    ):
+        strengths: ArrayLike,
+        mean_divergence: ArrayLike,
+        mean_score: ArrayLike,
+        std_error_divergence: ArrayLike | None = None,
+        std_error_score: ArrayLike | None = None,
+        null_mean: ArrayLike | None = None,
+        null_level: ArrayLike | None = None,
+        null_quantile: float | None = None,
+        best_index: int | None = None,
+        max_divergence: float | None = None,
+        min_score: float | None = None,
+        rule: str | None = None,
+        score_name: str = "score",
+        kept: ArrayLike | None = None,
+        gini_kept: ArrayLike | None = None,
+    ) -> None:
         self.strengths = strengths
         self.mean_divergence = mean_divergence
         self.mean_score = mean_score
@@ -137,7 +143,9 @@ class CalibrationDisplay:
         self.gini_kept = gini_kept
 
     @classmethod
-    def from_estimator(cls, calibrator, *, ax=None, score_name=None, **kwargs):
+    def from_estimator(
+        cls, calibrator: Any, *, ax: Any = None, score_name: str | None = None, **kwargs: Any
+    ) -> CalibrationDisplay:
         """Picture of a fitted calibrator.
 
         Parameters
@@ -208,17 +216,17 @@ class CalibrationDisplay:
     @classmethod
     def from_results(
         cls,
-        results,
-        best_index=None,
+        results: Mapping[str, Any] | pd.DataFrame,
+        best_index: int | None = None,
         *,
-        rule=None,
-        max_divergence=None,
-        min_score=None,
-        null_quantile=None,
-        score_name="score",
-        ax=None,
-        **kwargs,
-    ):
+        rule: str | None = None,
+        max_divergence: float | None = None,
+        min_score: float | None = None,
+        null_quantile: float | None = None,
+        score_name: str = "score",
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> CalibrationDisplay:
         """Picture of calibration results that stand by themselves, such as those of a ``CalibrationError``.
 
         Parameters
@@ -256,8 +264,8 @@ class CalibrationDisplay:
         if not np.isfinite(strengths).all() or (strengths < 0).any() or (np.diff(strengths) <= 0).any():
             raise ValueError(f"strengths must be finite, increasing and not negative; found {strengths.tolist()}")
         length = len(strengths)
-        names = ("mean_divergence", "mean_score", "std_error_divergence", "std_error_score", "null_mean", "null_level")
-        names += ("kept", "gini_kept")
+        curves = ("mean_divergence", "mean_score", "std_error_divergence", "std_error_score", "null_mean", "null_level")
+        names = (*curves, "kept", "gini_kept")
         arrays = {name: as_vector(results[name], name, length) for name in names if name in results}
         if best_index is not None and not (isinstance(best_index, numbers.Integral) and 0 <= best_index < length):
             raise ValueError(f"best_index must be a whole number from 0 to {length - 1}; found {best_index!r}")
@@ -274,8 +282,16 @@ class CalibrationDisplay:
         return display.plot(ax, **kwargs)
 
     def plot(
-        self, ax=None, *, divergence_scale="auto", legend=True, null_kw=None, best_kw=None, limit_kw=None, **kwargs
-    ):
+        self,
+        ax: Any = None,
+        *,
+        divergence_scale: Literal["auto", "linear", "log"] = "auto",
+        legend: bool = True,
+        null_kw: Options | None = None,
+        best_kw: Options | None = None,
+        limit_kw: Options | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the two panels.
 
         Parameters

@@ -1,8 +1,15 @@
 """Distribution of premium changes by group: who pays more, and who pays less."""
 
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
+from fairdcov._checks import Bins, Options, Table
 from fairdcov.actuarial import premium_change_by_group, premium_changes
 from fairdcov.plots._levels import level_rows
 from fairdcov.plots._style import (
@@ -60,22 +67,22 @@ class PremiumChangeDisplay:
     ['all rows', 'female', 'male']
     """
 
-    def __init__(self, *, table):
+    def __init__(self, *, table: pd.DataFrame) -> None:
         self.table = table
 
     @classmethod
     def from_predictions(
         cls,
-        y_pred,
-        baseline,
-        sensitive_features=None,
+        y_pred: ArrayLike,
+        baseline: ArrayLike,
+        sensitive_features: Table | Mapping[Any, Any] | None = None,
         *,
-        sample_weight=None,
-        bins=None,
-        intersections=False,
-        ax=None,
-        **kwargs,
-    ):
+        sample_weight: ArrayLike | None = None,
+        bins: Bins | None = None,
+        intersections: bool = False,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> PremiumChangeDisplay:
         """Premium changes from a baseline to predictions.
 
         Parameters
@@ -103,7 +110,7 @@ class PremiumChangeDisplay:
         PremiumChangeDisplay
         """
         require_matplotlib("PremiumChangeDisplay.from_predictions")
-        options = {"sample_weight": sample_weight, "bins": bins}
+        options: dict[str, Any] = {"sample_weight": sample_weight, "bins": bins}
         if intersections:
             table = premium_changes(y_pred, baseline, sample_weight=sample_weight)
             groups = premium_change_by_group(y_pred, baseline, sensitive_features, **options)
@@ -117,7 +124,15 @@ class PremiumChangeDisplay:
             table = premium_changes(y_pred, baseline, sensitive_features, **options)
         return cls(table=table).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, legend=True, range_kw=None, bar_kw=None, **kwargs):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        legend: bool = True,
+        range_kw: Options | None = None,
+        bar_kw: Options | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw a line for each group.
 
         Parameters

@@ -1,12 +1,18 @@
 """Distribution of the predictions in each group, before and after a penalty."""
 
+from __future__ import annotations
+
 import numbers
 import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import is_classifier
 
+from fairdcov._checks import Bins, Estimator, GroupWeights, Options, RandomState, Table
 from fairdcov.encoding import Attributes, SensitiveFeaturesWarning, level_text
 from fairdcov.metrics import densities_of_groups, group_predictions, js_divergence, null_distribution, predictions_of
 from fairdcov.plots._style import (
@@ -167,7 +173,16 @@ class GroupDistributionDisplay:
     (['before', 'after'], (2, 2), 12)
     """
 
-    def __init__(self, *, distributions, labels, names, groups_shown, prediction_name="prediction", null_quantile=0.95):
+    def __init__(
+        self,
+        *,
+        distributions: Mapping[str, GroupDistributions],
+        labels: Any,
+        names: Sequence[str],
+        groups_shown: Any,
+        prediction_name: str = "prediction",
+        null_quantile: float = 0.95,
+    ) -> None:
         self.distributions = distributions
         self.labels = labels
         self.names = names
@@ -178,24 +193,24 @@ class GroupDistributionDisplay:
     @classmethod
     def from_predictions(
         cls,
-        y_pred,
+        y_pred: ArrayLike,
         *,
-        sensitive_features,
-        baseline=None,
-        sample_weight=None,
-        bins=None,
-        min_group_size=1,
-        bandwidth="silverman",
-        group_weights="proportion",
-        groups_shown=None,
-        n_permutations=50,
-        null_quantile=0.95,
-        random_state=0,
-        titles=("before", "after"),
-        prediction_name="prediction",
-        ax=None,
-        **kwargs,
-    ):
+        sensitive_features: Table,
+        baseline: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+        bins: Bins | None = None,
+        min_group_size: int = 1,
+        bandwidth: float | Literal["silverman", "scott"] = "silverman",
+        group_weights: GroupWeights = "proportion",
+        groups_shown: Any = None,
+        n_permutations: int = 50,
+        null_quantile: float = 0.95,
+        random_state: RandomState = 0,
+        titles: tuple[str, str] = ("before", "after"),
+        prediction_name: str = "prediction",
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> GroupDistributionDisplay:
         """Distributions of predictions by group.
 
         Parameters
@@ -279,7 +294,9 @@ class GroupDistributionDisplay:
         return display.plot(ax, **kwargs)
 
     @classmethod
-    def from_estimator(cls, estimator, X, *, sensitive_features, baseline=None, **kwargs):
+    def from_estimator(
+        cls, estimator: Estimator, X: Table, *, sensitive_features: Table, baseline: Estimator = None, **kwargs: Any
+    ) -> GroupDistributionDisplay:
         """Distributions of the predictions of a fitted model by group.
 
         Parameters
@@ -319,7 +336,16 @@ class GroupDistributionDisplay:
         kwargs = {"prediction_name": "predicted probability" if is_classifier(estimator) else "prediction"} | kwargs
         return cls.from_predictions(predictions, sensitive_features=sensitive_features, baseline=before, **kwargs)
 
-    def plot(self, ax=None, *, legend=True, tail=0.01, background_kw=None, pooled_kw=None, **kwargs):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        legend: bool = True,
+        tail: float = 0.01,
+        background_kw: Options | None = None,
+        pooled_kw: Options | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw densities above distribution functions, one column for each model.
 
         Parameters
@@ -346,7 +372,9 @@ class GroupDistributionDisplay:
         self.figure_, self.axes_, own = axes_to_draw_on(
             ax, (2, columns), (3.2 + 3.9 * columns, 6.5), "GroupDistributionDisplay.plot"
         )
-        self.density_lines_, self.cdf_lines_, self.pooled_lines_ = {}, {}, []
+        self.density_lines_: dict[Any, Any] = {}
+        self.cdf_lines_: dict[Any, Any] = {}
+        self.pooled_lines_: list[Any] = []
         for column, (title, part) in enumerate(self.distributions.items()):
             self._draw_groups(column, title, part, background_kw, kwargs)
             self._draw_pooled(column, part, pooled_kw)

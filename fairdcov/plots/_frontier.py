@@ -1,12 +1,17 @@
 """Score against divergence: what fairness costs, for several models or paths of models."""
 
+from __future__ import annotations
+
 import numbers
+from collections.abc import Callable, Mapping
+from typing import Any, Literal, Self
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_choice
+from fairdcov._checks import Bins, GroupWeights, Options, RandomState, Table, check_choice
 from fairdcov.encoding import Attributes
 from fairdcov.metrics import (
     binary_log_loss,
@@ -128,14 +133,23 @@ class FrontierDisplay:
     [True, True, True, False]
     """
 
-    def __init__(self, *, points, score_name="score", greater_is_better=True, null_quantile=None):
+    def __init__(
+        self,
+        *,
+        points: pd.DataFrame | Mapping[str, Any],
+        score_name: str = "score",
+        greater_is_better: bool = True,
+        null_quantile: float | None = None,
+    ) -> None:
         self.points = points
         self.score_name = score_name
         self.greater_is_better = greater_is_better
         self.null_quantile = null_quantile
 
     @classmethod
-    def from_calibrators(cls, calibrators, *, ax=None, score_name=None, **kwargs):
+    def from_calibrators(
+        cls, calibrators: Mapping[str, Any], *, ax: Any = None, score_name: str | None = None, **kwargs: Any
+    ) -> FrontierDisplay:
         """Frontiers of fitted calibrators; each chosen point gets a ring.
 
         Parameters
@@ -177,16 +191,16 @@ class FrontierDisplay:
     @classmethod
     def from_points(
         cls,
-        points,
+        points: pd.DataFrame | Mapping[str, Any],
         *,
-        chosen=None,
-        null_level=None,
-        null_quantile=None,
-        score_name="score",
-        greater_is_better=True,
-        ax=None,
-        **kwargs,
-    ):
+        chosen: Mapping[str, int] | None = None,
+        null_level: float | None = None,
+        null_quantile: float | None = None,
+        score_name: str = "score",
+        greater_is_better: bool = True,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> FrontierDisplay:
         """Frontiers from divergences and scores that are known.
 
         Parameters
@@ -236,24 +250,24 @@ class FrontierDisplay:
     @classmethod
     def from_predictions(
         cls,
-        y_true,
-        predictions,
+        y_true: ArrayLike,
+        predictions: Mapping[str, Any],
         *,
-        sensitive_features,
-        sample_weight=None,
-        scoring="poisson deviance",
-        greater_is_better=None,
-        bins=None,
-        min_group_size=1,
-        bandwidth="silverman",
-        group_weights="proportion",
-        n_permutations=50,
-        null_quantile=0.95,
-        random_state=0,
-        chosen=None,
-        ax=None,
-        **kwargs,
-    ):
+        sensitive_features: Table,
+        sample_weight: ArrayLike | None = None,
+        scoring: str | Callable[..., Any] = "poisson deviance",
+        greater_is_better: bool | None = None,
+        bins: Bins | None = None,
+        min_group_size: int = 1,
+        bandwidth: float | Literal["silverman", "scott"] = "silverman",
+        group_weights: GroupWeights = "proportion",
+        n_permutations: int = 50,
+        null_quantile: float = 0.95,
+        random_state: RandomState = 0,
+        chosen: Mapping[str, int] | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> FrontierDisplay:
         """Models by their predictions on the same rows.
 
         Parameters
@@ -316,11 +330,11 @@ class FrontierDisplay:
         if not isinstance(predictions, dict) or not predictions:
             raise TypeError(f"predictions must be a dict of name to predictions; found {type(predictions).__name__}")
         weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-        options = {"bins": bins, "min_group_size": min_group_size, "bandwidth": bandwidth}
+        options: dict[str, Any] = {"bins": bins, "min_group_size": min_group_size, "bandwidth": bandwidth}
         if sensitive_features is not None:
             sensitive_features = Attributes.read(sensitive_features)
         options |= {"sensitive_features": sensitive_features, "group_weights": group_weights, **weights}
-        permutations = {"n_permutations": n_permutations, "random_state": random_state}
+        permutations: dict[str, Any] = {"n_permutations": n_permutations, "random_state": random_state}
         rows = []
         for name, given in predictions.items():
             for y_pred in np.atleast_2d(np.asarray(given, dtype=np.float64)):
@@ -343,8 +357,16 @@ class FrontierDisplay:
         )
 
     def plot(
-        self, ax=None, *, divergence_scale="auto", legend=True, error_bars=True, null_kw=None, chosen_kw=None, **kwargs
-    ):
+        self,
+        ax: Any = None,
+        *,
+        divergence_scale: Literal["auto", "linear", "log"] = "auto",
+        legend: bool = True,
+        error_bars: bool = True,
+        null_kw: Options | None = None,
+        chosen_kw: Options | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw score against divergence.
 
         Parameters

@@ -1,7 +1,14 @@
 """Lift of a tariff, and of two tariffs against each other."""
 
-import numpy as np
+from __future__ import annotations
 
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from fairdcov._checks import Interval, Options
 from fairdcov.actuarial import double_lift_table, lift_table
 from fairdcov.plots._style import (
     GREY,
@@ -101,24 +108,24 @@ class LiftDisplay:
     [1, 2, 3, 4, 5]
     """
 
-    def __init__(self, *, table, target_name=_TARGET):
+    def __init__(self, *, table: pd.DataFrame, target_name: str = _TARGET) -> None:
         self.table = table
         self.target_name = target_name
 
     @classmethod
     def from_predictions(
         cls,
-        y_true,
-        y_pred,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
         *,
-        sample_weight=None,
-        n_bins=10,
-        confidence=0.95,
-        interval="auto",
-        target_name=_TARGET,
-        ax=None,
-        **kwargs,
-    ):
+        sample_weight: ArrayLike | None = None,
+        n_bins: int = 10,
+        confidence: float = 0.95,
+        interval: Interval = "auto",
+        target_name: str = _TARGET,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> LiftDisplay:
         """Lift of predictions.
 
         Parameters
@@ -148,7 +155,15 @@ class LiftDisplay:
         )
         return cls(table=table, target_name=target_name).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, legend=True, observed_kw=None, interval_kw=None, **kwargs):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        legend: bool = True,
+        observed_kw: Options | None = None,
+        interval_kw: Options | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw predicted means as a line, observed means as squares with their intervals.
 
         Parameters
@@ -228,7 +243,9 @@ class DoubleLiftDisplay:
     True
     """
 
-    def __init__(self, *, table, names=("predicted", "baseline"), target_name=_TARGET):
+    def __init__(
+        self, *, table: pd.DataFrame, names: tuple[str, str] = ("predicted", "baseline"), target_name: str = _TARGET
+    ) -> None:
         self.table = table
         self.names = names
         self.target_name = target_name
@@ -236,19 +253,19 @@ class DoubleLiftDisplay:
     @classmethod
     def from_predictions(
         cls,
-        y_true,
-        y_pred,
-        baseline,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        baseline: ArrayLike,
         *,
-        sample_weight=None,
-        n_bins=10,
-        confidence=0.95,
-        interval="auto",
-        names=("predicted", "baseline"),
-        target_name=_TARGET,
-        ax=None,
-        **kwargs,
-    ):
+        sample_weight: ArrayLike | None = None,
+        n_bins: int = 10,
+        confidence: float = 0.95,
+        interval: Interval = "auto",
+        names: tuple[str, str] = ("predicted", "baseline"),
+        target_name: str = _TARGET,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> DoubleLiftDisplay:
         """Double lift of predictions against a baseline.
 
         Parameters
@@ -288,7 +305,16 @@ class DoubleLiftDisplay:
         )
         return cls(table=table, names=names, target_name=target_name).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, legend=True, observed_kw=None, interval_kw=None, baseline_kw=None, **kwargs):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        legend: bool = True,
+        observed_kw: Options | None = None,
+        interval_kw: Options | None = None,
+        baseline_kw: Options | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw both tariffs as lines, observed means as squares with their intervals.
 
         Parameters

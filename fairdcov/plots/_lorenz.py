@@ -1,7 +1,14 @@
 """Lorenz curves: how well predictions put risks in order."""
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from fairdcov._checks import FloatArray, Options
 from fairdcov.metrics import gini_of_curve, lorenz_curve
 from fairdcov.plots._style import GREY, axes_to_draw_on, light_grid, merge_style, require_matplotlib, series_style
 
@@ -57,13 +64,23 @@ class LorenzDisplay:
     True
     """
 
-    def __init__(self, *, curves, gini, best=None):
+    def __init__(
+        self, *, curves: Mapping[str, tuple[FloatArray, FloatArray]], gini: Mapping[str, float], best: Any = None
+    ) -> None:
         self.curves = curves
         self.gini = gini
         self.best = best
 
     @classmethod
-    def from_predictions(cls, y_true, y_pred, *, sample_weight=None, ax=None, **kwargs):
+    def from_predictions(
+        cls,
+        y_true: ArrayLike,
+        y_pred: ArrayLike | Mapping[str, ArrayLike],
+        *,
+        sample_weight: ArrayLike | None = None,
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> LorenzDisplay:
         """Lorenz curves of predictions.
 
         Parameters
@@ -89,7 +106,7 @@ class LorenzDisplay:
             For negative observed values, when nothing was observed, and for no model.
         """
         require_matplotlib("LorenzDisplay.from_predictions")
-        models = y_pred if isinstance(y_pred, dict) else {"predictions": y_pred}
+        models: Mapping[str, Any] = y_pred if isinstance(y_pred, dict) else {"predictions": y_pred}
         if not models:
             raise ValueError("y_pred must have predictions of at least one model; found an empty dict")
         best = lorenz_curve(y_true, y_true, sample_weight=sample_weight)
@@ -101,7 +118,15 @@ class LorenzDisplay:
             indices[str(name)] = gini_of_curve(*curves[str(name)])
         return cls(curves=curves, gini=indices, best=best).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, legend=True, best=False, diagonal_kw=None, **kwargs):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        legend: bool = True,
+        best: Any = False,
+        diagonal_kw: Options | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw the curves.
 
         Parameters

@@ -1,7 +1,15 @@
 """One-way analysis: actual to expected by the levels of factors, with the exposure behind it."""
 
-import numpy as np
+from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any, Self
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from fairdcov._checks import Bins, Interval, Options, Table
 from fairdcov.actuarial import one_way
 from fairdcov.plots._levels import level_rows
 from fairdcov.plots._style import (
@@ -68,26 +76,26 @@ class OneWayDisplay:
     ['vehicle_type', 'vehicle_age']
     """
 
-    def __init__(self, *, table, names=("predictions", "baseline")):
+    def __init__(self, *, table: pd.DataFrame, names: tuple[str, str] = ("predictions", "baseline")) -> None:
         self.table = table
         self.names = names
 
     @classmethod
     def from_predictions(
         cls,
-        y_true,
-        y_pred,
-        features,
+        y_true: ArrayLike,
+        y_pred: ArrayLike,
+        features: Table | Mapping[Any, Any],
         *,
-        sample_weight=None,
-        baseline=None,
-        bins=None,
-        confidence=0.95,
-        interval="auto",
-        names=("predictions", "baseline"),
-        ax=None,
-        **kwargs,
-    ):
+        sample_weight: ArrayLike | None = None,
+        baseline: ArrayLike | None = None,
+        bins: Bins | None = None,
+        confidence: float = 0.95,
+        interval: Interval = "auto",
+        names: tuple[str, str] = ("predictions", "baseline"),
+        ax: Any = None,
+        **kwargs: Any,
+    ) -> OneWayDisplay:
         """One-way analysis of predictions.
 
         Parameters
@@ -130,7 +138,16 @@ class OneWayDisplay:
         )
         return cls(table=table, names=names).plot(ax, **kwargs)
 
-    def plot(self, ax=None, *, legend=True, baseline_kw=None, interval_kw=None, bar_kw=None, **kwargs):
+    def plot(
+        self,
+        ax: Any = None,
+        *,
+        legend: bool = True,
+        baseline_kw: Options | None = None,
+        interval_kw: Options | None = None,
+        bar_kw: Options | None = None,
+        **kwargs: Any,
+    ) -> Self:
         """Draw a line for each level, the factors below each other.
 
         Parameters
@@ -171,7 +188,7 @@ class OneWayDisplay:
             self.table["upper"],
             **merge_style({"color": style["color"], "linewidth": 1.6, "zorder": 2}, interval_kw),
         )
-        self.beyond_ = []
+        self.beyond_: list[Any] = []
         self.points_ = self._draw_points(places, "actual_to_expected", low, high, style)
         self.baseline_points_ = None
         if against:

@@ -1,14 +1,24 @@
 """The best price that parity allows, with the protected attributes or without: a post-processing of best estimates."""
 
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fairdcov._checks import (
+    Bins,
+    Estimator,
+    FloatArray,
+    RandomState,
+    Table,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -140,16 +150,16 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
 
     def __init__(
         self,
-        regressor=None,
-        classifier=None,
+        regressor: Estimator = None,
+        classifier: Estimator = None,
         *,
-        strength=100.0,
-        aware=False,
-        loss="poisson",
-        bins=DEFAULT_GROUPS,
-        max_rows=10_000,
-        random_state=0,
-    ):
+        strength: float = 100.0,
+        aware: bool = False,
+        loss: Literal["poisson", "negative_binomial", "gamma", "tweedie", "squared_error", "binomial"] = "poisson",
+        bins: Bins = DEFAULT_GROUPS,
+        max_rows: int = 10_000,
+        random_state: RandomState = 0,
+    ) -> None:
         self.regressor = regressor
         self.classifier = classifier
         self.strength = strength
@@ -161,7 +171,9 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
 
     # -- fit ----------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None):
+    def fit(
+        self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, *, sensitive_features: Table | None = None
+    ) -> Self:
         """Fit regressor and classifier, and solve for the potentials.
 
         Parameters
@@ -195,7 +207,15 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
             del self.feature_names_in_
         return self
 
-    def strength_path(self, X, y, strengths, sample_weight=None, *, sensitive_features=None):
+    def strength_path(
+        self,
+        X: Table,
+        y: ArrayLike,
+        strengths: Iterable[float],
+        sample_weight: ArrayLike | None = None,
+        *,
+        sensitive_features: Table | None = None,
+    ) -> Iterator[Self]:
         """Fit a model for each strength: the learners are fitted once, potentials start from those before.
 
         Parameters
@@ -294,7 +314,7 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
 
     # -- predictions --------------------------------------------------------------------------------------------------
 
-    def predict(self, X, *, sensitive_features=None):
+    def predict(self, X: Table, *, sensitive_features: Table | None = None) -> FloatArray:
         """Predict; the protected attributes are needed with ``aware=True`` only.
 
         Parameters
@@ -333,7 +353,7 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         eta = self._estimates(with_columns(X, self._columns.names, self._columns.encode(attributes)))
         return eta, np.eye(len(self.profiles_))[codes]
 
-    def prepare(self, X):
+    def prepare(self, X: Any) -> Any:
         """What the models of a path have in common for rows to predict, to be passed as X; not with ``aware=True``.
 
         Parameters
@@ -349,7 +369,9 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         check_is_fitted(self, "potentials_")
         return X if self.aware else PreparedRows(self._ingredients(X, None), X.shape[0])
 
-    def score(self, X, y, sample_weight=None, *, sensitive_features=None):
+    def score(
+        self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, *, sensitive_features: Table | None = None
+    ) -> float:
         """Share of the deviance that the predictions explain, D^2; R^2 for the squared error.
 
         Parameters
@@ -373,7 +395,7 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
             y = (y == self.regressor_.classes_[1]).astype(np.float64)
         return explained_deviance(FAMILIES_BY_LOSS[self.loss].loss(), prediction, y, sample_weight)
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata that is consumed and handed on.
 
         Returns

@@ -1,15 +1,22 @@
 """The discrimination-free price, whatever regressor gives the best estimates."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import sklearn
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fairdcov._checks import (
+    Estimator,
+    FloatArray,
+    Table,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -103,12 +110,26 @@ class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstima
     __metadata_request__fit = {"sensitive_features": True, "sample_weight": True}  # noqa: RUF012
     __metadata_request__score = {"sample_weight": True}  # noqa: RUF012
 
-    def __init__(self, estimator, *, balance="multiplicative", max_profiles=100):
+    def __init__(
+        self,
+        estimator: Estimator,
+        *,
+        balance: Literal["multiplicative", "additive"] | None = "multiplicative",
+        max_profiles: int = 100,
+    ) -> None:
         self.estimator = estimator
         self.balance = balance
         self.max_profiles = max_profiles
 
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, **fit_params):
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        sensitive_features: Table | None = None,
+        **fit_params: Any,
+    ) -> Self:
         """Fit the best estimates, and take the shares of the attributes.
 
         Parameters
@@ -206,7 +227,7 @@ class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstima
             return {"sensitive_features": sensitive_features, **fit_params}
         return fit_params
 
-    def best_estimates(self, X):
+    def best_estimates(self, X: Table) -> FloatArray:
         """Best estimates for each profile of the attributes, in balance as the price is.
 
         Parameters
@@ -226,7 +247,7 @@ class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstima
             self.factor_ * _best_estimates(self.estimator_, X, self.protected_features_, self._profiles) + self.shift_
         )
 
-    def predict(self, X):
+    def predict(self, X: Table) -> FloatArray:
         """Discrimination-free price; no protected attribute is needed.
 
         Parameters
@@ -240,7 +261,7 @@ class DiscriminationFreeRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstima
         """
         return self.best_estimates(X) @ self.reference_shares_
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata that is consumed and handed on.
 
         Returns

@@ -1,8 +1,12 @@
 """A penalised regressor with the features that a price without the protected attributes can do with."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
 from sklearn.metrics import r2_score
 from sklearn.pipeline import Pipeline
@@ -11,6 +15,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from fairdcov._checks import Bins, Estimator, FloatArray, RandomState, Table
 from fairdcov._fitting import DevianceRegressor, explained_deviance
 from fairdcov.actuarial import metadata_for_fit
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes, MissingSensitiveFeaturesError, take_rows
@@ -92,18 +97,18 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
 
     def __init__(
         self,
-        estimator,
-        regressor=None,
-        classifier=None,
+        estimator: Estimator,
+        regressor: Estimator = None,
+        classifier: Estimator = None,
         *,
-        cv=5,
-        summary="marginals",
-        bins=DEFAULT_GROUPS,
-        n_knots=5,
-        columns="all",
-        link="auto",
-        random_state=0,
-    ):
+        cv: Any = 5,
+        summary: str = "marginals",
+        bins: Bins = DEFAULT_GROUPS,
+        n_knots: int = 5,
+        columns: str = "all",
+        link: str = "auto",
+        random_state: RandomState = 0,
+    ) -> None:
         self.estimator = estimator
         self.regressor = regressor
         self.classifier = classifier
@@ -130,7 +135,15 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 "UnawareFairRegressor needs sensitive_features: pass fit(..., sensitive_features=S)"
             )
 
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None, **fit_params):
+    def fit(
+        self,
+        X: Table,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        *,
+        sensitive_features: Table | None = None,
+        **fit_params: Any,
+    ) -> Self:
         """Learn the features, and fit the estimator to their out-of-fold values.
 
         Parameters
@@ -203,11 +216,11 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             del self.feature_names_in_
 
     @property
-    def effective_strength_(self):
+    def effective_strength_(self) -> Any:
         """Strength that the fitted estimator goes by."""
         return _last_step(self.estimator_).effective_strength_
 
-    def prepare(self, X):
+    def prepare(self, X: Any) -> Any:
         """Rows to predict with the appended columns, which the models of a path share, to be passed as X.
 
         Parameters
@@ -223,7 +236,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         check_is_fitted(self, "estimator_")
         return PreparedRows(list(self.features_.tables_of_folds(X)), X.shape[0])
 
-    def predict(self, X):
+    def predict(self, X: Table) -> FloatArray:
         """Predict; no protected attribute is needed.
 
         Parameters
@@ -249,7 +262,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         """Mean of the estimator's predictions from the columns of each fold's models."""
         return np.mean([self.estimator_.predict(table) for table in tables], axis=0)
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         """R^2 of the predictions, or for an estimator of this package the share of its deviance that they explain.
 
         Parameters
@@ -271,7 +284,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             return r2_score(y, prediction, sample_weight=sample_weight)
         return explained_deviance(final._loss(), prediction, y, sample_weight)
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata that is consumed and handed on.
 
         Returns

@@ -1,10 +1,14 @@
 """What a price without the protected attributes can depend on: the best estimate, and who is likely to be who."""
 
+from __future__ import annotations
+
 import re
 import warnings
 from dataclasses import replace
+from typing import Any, Literal, Self
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import logit
 from sklearn.base import BaseEstimator, TransformerMixin, clone, is_classifier
 from sklearn.model_selection import StratifiedKFold, check_cv
@@ -14,6 +18,10 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from fairdcov._checks import (
+    Bins,
+    Estimator,
+    RandomState,
+    Table,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
@@ -142,18 +150,18 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
 
     def __init__(
         self,
-        regressor=None,
-        classifier=None,
+        regressor: Estimator = None,
+        classifier: Estimator = None,
         *,
-        cv=5,
-        summary="marginals",
-        bins=DEFAULT_GROUPS,
-        n_knots=5,
-        columns="all",
-        link="auto",
-        passthrough=True,
-        random_state=0,
-    ):
+        cv: Any = 5,
+        summary: Literal["marginals", "profiles"] = "marginals",
+        bins: Bins = DEFAULT_GROUPS,
+        n_knots: int = 5,
+        columns: Literal["all", "probabilities"] = "all",
+        link: Literal["auto", "log", "logit", "identity"] = "auto",
+        passthrough: bool = True,
+        random_state: RandomState = 0,
+    ) -> None:
         self.regressor = regressor
         self.classifier = classifier
         self.cv = cv
@@ -167,7 +175,9 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
 
     # -- fit ----------------------------------------------------------------------------------------------------------
 
-    def fit(self, X, y, sample_weight=None, *, sensitive_features=None):
+    def fit(
+        self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, *, sensitive_features: Table | None = None
+    ) -> Self:
         """Fit the models of all folds.
 
         Parameters
@@ -198,7 +208,9 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
         self._learn(X, y, sample_weight, sensitive_features)
         return self
 
-    def fit_transform(self, X, y, sample_weight=None, *, sensitive_features=None):
+    def fit_transform(
+        self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, *, sensitive_features: Table | None = None
+    ) -> Any:
         """Fit, and append to each row the values of the models that have not seen it.
 
         Parameters
@@ -387,7 +399,7 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
             raise ValueError(f"X has {taken[:3]}, which are names of columns to be appended: rename them")
         return with_columns(X, names, table, keep=self.passthrough)
 
-    def transform(self, X):
+    def transform(self, X: Table) -> Any:
         """Append the average of the folds' models; no protected attribute is needed.
 
         Parameters
@@ -418,7 +430,7 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
             found = [posteriors(each, X, len(kept)) for each, kept in zip(classifiers, levels, strict=True)]
             yield estimates(model, X), found
 
-    def tables_of_folds(self, X):
+    def tables_of_folds(self, X: Table) -> Any:
         """What :meth:`transform` would give by each fold's models alone, one after the other.
 
         Values of a single fold's models are spread as the out-of-fold values are that an estimator behind was fitted
@@ -452,7 +464,7 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
         estimate = ["estimate" if link == "identity" else f"{link}_estimate"] if self.columns == "all" else []
         return [*estimate, *splines, *posterior, *products]
 
-    def get_feature_names_out(self, input_features=None):
+    def get_feature_names_out(self, input_features: Any = None) -> NDArray[Any]:
         """Names of the columns: those of X, then those appended.
 
         Parameters
@@ -480,7 +492,7 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
             names = [f"x{k}" for k in range(self.n_features_in_)]
         return np.array([*(names if self.passthrough else []), *self._appended_names()], dtype=object)
 
-    def get_metadata_routing(self):
+    def get_metadata_routing(self) -> MetadataRouter:
         """Metadata that is consumed and handed on.
 
         Returns

@@ -1,16 +1,21 @@
 """The audit: one section after the other, over data that have been checked once."""
 
+from __future__ import annotations
+
 import datetime
 import importlib.metadata
 import math
 import numbers
 import os
 import platform
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import pandas as pd
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from fairdcov._checks import check_confidence, check_positive_number
+from fairdcov._checks import Bins, RandomState, Table, check_confidence, check_positive_number
 from fairdcov.encoding import DEFAULT_GROUPS
 from fairdcov.report._book import (
     balance_section,
@@ -51,37 +56,37 @@ def _check_number(value, name, *, least, auto=False):
 
 
 def audit(
-    y_true,
-    y_pred,
-    sensitive_features,
+    y_true: ArrayLike | None,
+    y_pred: ArrayLike,
+    sensitive_features: Table | Mapping[Any, Any],
     *,
-    sample_weight=None,
-    features=None,
-    baseline=None,
-    legitimate_features=None,
-    tolerance=None,
-    task="auto",
-    bins=None,
-    min_group_size=100,
-    n_permutations="auto",
-    n_bootstrap="auto",
-    confidence=0.95,
-    max_pairs=15,
-    max_screening_rows=None,
-    max_learning_rows=None,
-    max_partial_rows=None,
-    alternatives=None,
-    metadata=None,
-    random_state=0,
-    verbose=1,
-    probabilities=None,
-    control_features=None,
-    control_bins=DEFAULT_GROUPS,
-    tier_thresholds=None,
-    best_estimates=None,
-    frontier=None,
-    given=None,
-):
+    sample_weight: ArrayLike | None = None,
+    features: Table | None = None,
+    baseline: ArrayLike | None = None,
+    legitimate_features: Table | None = None,
+    tolerance: float | None = None,
+    task: Literal["auto", "frequency", "pure_premium", "severity", "regression", "classification"] = "auto",
+    bins: Bins | None = None,
+    min_group_size: int = 100,
+    n_permutations: int | Literal["auto"] = "auto",
+    n_bootstrap: int | Literal["auto"] = "auto",
+    confidence: float = 0.95,
+    max_pairs: int = 15,
+    max_screening_rows: int | None = None,
+    max_learning_rows: int | None = None,
+    max_partial_rows: int | None = None,
+    alternatives: Any = None,
+    metadata: Mapping[str, Any] | None = None,
+    random_state: RandomState = 0,
+    verbose: int = 1,
+    probabilities: Mapping[str, Sequence[Any]] | None = None,
+    control_features: Table | None = None,
+    control_bins: Bins = DEFAULT_GROUPS,
+    tier_thresholds: Iterable[float] | None = None,
+    best_estimates: ArrayLike | None = None,
+    frontier: Any = None,
+    given: Literal["target"] | None = None,
+) -> AuditReport:
     """Audit predictions of any system for their dependence on protected attributes, intersections included.
 
     Everything that an insurer would hand over beside a model, in one object: experience by group with intervals,

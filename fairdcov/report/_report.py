@@ -1,9 +1,12 @@
 """The report: plain data, and the forms it can be handed over in."""
 
+from __future__ import annotations
+
 import html
 import json
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -59,7 +62,7 @@ class AuditReport:
     1     m     2       1.5        1.0                 1.5
     """
 
-    def __init__(self, data):
+    def __init__(self, data: dict[str, Any]) -> None:
         if not isinstance(data, dict) or data.get("schema") != SCHEMA:
             raise ValueError(f"data must be a report of schema {SCHEMA!r}, as AuditReport.to_dict returns it")
         major = str(data.get("schema_version")).partition(".")[0]
@@ -68,7 +71,7 @@ class AuditReport:
         self._data = data
 
     @classmethod
-    def from_json(cls, source):
+    def from_json(cls, source: str | Path) -> AuditReport:
         """Read a report that :meth:`to_json` wrote.
 
         Parameters
@@ -85,7 +88,7 @@ class AuditReport:
         return cls(json.loads(Path(source).read_text(encoding="utf-8")))
 
     @staticmethod
-    def json_schema():
+    def json_schema() -> dict[str, Any]:
         """The JSON Schema (draft 2020-12) of what :meth:`to_json` writes.
 
         Returns
@@ -97,7 +100,7 @@ class AuditReport:
         return json.loads(files("fairdcov.report").joinpath("report.schema.json").read_text(encoding="utf-8"))
 
     @property
-    def summary(self):
+    def summary(self) -> str:
         """A few sentences on the whole report."""
         return "\n".join(self._data["summary"])
 
@@ -113,7 +116,7 @@ class AuditReport:
         sentences = "".join(f"<li>{html.escape(sentence)}</li>" for sentence in self._data["summary"])
         return f"<div><strong>Audit report</strong><ul>{sentences}</ul></div>"
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """The report as plain JSON types, with stable names.
 
         Returns
@@ -123,7 +126,7 @@ class AuditReport:
         """
         return json.loads(json.dumps(self._data))
 
-    def to_json(self, path=None, *, indent=2):
+    def to_json(self, path: str | Path | None = None, *, indent: int | None = 2) -> str:
         """The report as JSON; figures that are not defined are ``null``.
 
         Parameters
@@ -141,7 +144,7 @@ class AuditReport:
         text = json.dumps(self._data, indent=indent, allow_nan=False)
         return _write(text, path)
 
-    def to_frame(self, section="groups"):
+    def to_frame(self, section: str = "groups") -> pd.DataFrame:
         """A part of the report as a table.
 
         Parameters
@@ -163,7 +166,7 @@ class AuditReport:
             raise ValueError(f"section must be one of {', '.join(map(repr, TABLES))}; found {section!r}")
         return pd.DataFrame([_flat(row) for row in TABLES[section](self._data)])
 
-    def to_markdown(self, path=None):
+    def to_markdown(self, path: str | Path | None = None) -> str:
         """The report as Markdown, with the tables and without the pictures.
 
         Parameters
@@ -179,7 +182,7 @@ class AuditReport:
 
         return _write(render_markdown(self._data), path)
 
-    def to_html(self, path=None):
+    def to_html(self, path: str | Path | None = None) -> str:
         """The report as one self-contained page with pictures; it loads nothing from elsewhere.
 
         Parameters
