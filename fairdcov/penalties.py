@@ -436,7 +436,7 @@ class BoundDependence(BoundPenalty):
             self._statistic,
         )
 
-    def grid_terms(self, rows):
+    def grid_terms(self, rows: ArrayLike) -> Any:
         """What value and gradient are made of on a grid of profiles, for rows that are in many places.
 
         Parameters
@@ -451,7 +451,7 @@ class BoundDependence(BoundPenalty):
         """
         return self._form.terms(rows) if isinstance(self._form, GridForm) else None
 
-    def on_device(self, device):
+    def on_device(self, device: Any) -> Any:
         """The same function of PyTorch tensors, computed where they are.
 
         Parameters

@@ -636,7 +636,7 @@ class DCovLGBMClassifier(_LightGBMModel, BoostedClassifier):
     >>> gender = rng.choice(["f", "m"], size=500)
     >>> X = np.column_stack([(gender == "f") + rng.normal(size=500), rng.normal(size=500)])
     >>> y = X.sum(axis=1) + rng.normal(size=500) > 0
-    >>> model = DCovLGBMClassifier(strength=10.0, n_estimators=20, n_penalised_rounds=20, num_leaves=4)
+    >>> model = DCovLGBMClassifier(strength=3.0, n_estimators=20, n_penalised_rounds=20, num_leaves=4)
     >>> model.fit(X, y, sensitive_features=gender).predict_proba(X).shape
     (500, 2)
     """

@@ -785,12 +785,12 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         return calibration_candidates(self)
 
     @property
-    def cost_(self):
+    def cost_(self) -> Any:
         """What the chosen strength costs, made of ``calibration_results_`` when it is asked for."""
         check_is_fitted(self, "calibration_results_")
         return cost_table(self.calibration_results_, self.levels_, self.best_index_, "score")
 
-    def summary(self):
+    def summary(self) -> str:
         """What was chosen, and what that costs on the rows held out, in words.
 
         Returns

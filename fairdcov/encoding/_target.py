@@ -1,12 +1,16 @@
 """Strata of the observed values, by which measures given them are measures of separation."""
 
+from __future__ import annotations
+
 import numbers
+from typing import Any
 
 import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_choice, check_finite_vector, check_sample_weight
+from fairdcov._checks import Bins, check_choice, check_finite_vector, check_sample_weight
 from fairdcov.encoding._factors import read_frame
 from fairdcov.encoding._groups import DEFAULT_GROUPS, MAX_NUMERIC_LEVELS, bin_edges, cut, interval_labels, level_text
 
@@ -20,7 +24,7 @@ _FEW = 0.5
 _WHOLE = 1e-6
 
 
-def target_strata(y_true, sample_weight=None, *, bins=DEFAULT_GROUPS):
+def target_strata(y_true: ArrayLike, sample_weight: ArrayLike | None = None, *, bins: Bins = DEFAULT_GROUPS) -> Any:
     """Strata of the observed values: what is measured, or penalised, within them is separation.
 
     Separation, or equalised odds, is independence of predictions and protected attributes *given* what was observed:

@@ -1,12 +1,16 @@
 """Linear models from blocks of rows that do not fit into memory together: ``fit_blocks``, and readers of blocks."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from fairdcov._checks import check_whole_number, import_optional
+from fairdcov._checks import Table, check_whole_number, import_optional
 from fairdcov._fitting import hold_part, read_features, read_part
 from fairdcov.linear_model._block_problem import RowParts, fit_parts
 
@@ -21,7 +25,7 @@ _BUFFER = 2**20
 class BlockFit:
     """Estimators that can be fitted to blocks of rows."""
 
-    def fit_blocks(self, blocks):
+    def fit_blocks(self, blocks: Iterable[Any]) -> Self:
         """Fit the model to rows that come in blocks, without ever holding all features.
 
         The objective is that of :meth:`fit` with the penalty's ``method="grid"``: all rows together are compared, not
@@ -198,7 +202,16 @@ class ArrayBlocks:
     [4, 4, 2]
     """
 
-    def __init__(self, X, y, *, sample_weight=None, sensitive_features=None, offset=None, rows=_ROWS):
+    def __init__(
+        self,
+        X: Table,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        sensitive_features: Table | None = None,
+        offset: ArrayLike | None = None,
+        rows: int = _ROWS,
+    ) -> None:
         self._given = X, y, sample_weight, sensitive_features, offset
         self._rows = check_whole_number(rows, "rows")
         self._n_rows = _length(X)
@@ -286,17 +299,17 @@ class ParquetBlocks:
 
     def __init__(
         self,
-        path,
+        path: str | Path | Sequence[str | Path],
         *,
-        features,
-        target,
-        sample_weight=None,
-        exposure=None,
-        sensitive_features=None,
-        offset=None,
-        transform=None,
-        rows=_ROWS,
-    ):
+        features: Sequence[str],
+        target: str,
+        sample_weight: str | None = None,
+        exposure: str | None = None,
+        sensitive_features: str | Sequence[str] | None = None,
+        offset: str | None = None,
+        transform: Callable[[Any], Any] | None = None,
+        rows: int = _ROWS,
+    ) -> None:
         if sample_weight is not None and exposure is not None:
             raise ValueError("sample_weight and exposure were both given: the exposure is the weight, leave out one")
         if isinstance(features, str):
@@ -333,7 +346,7 @@ class ParquetBlocks:
                 "offset": None if self._offset is None else frame[self._offset],
             }
 
-    def features_only(self):
+    def features_only(self) -> Any:
         """The features of the same blocks, for all passes but the first.
 
         Yields

@@ -278,9 +278,9 @@ class PenalisedLinearModel(PenalisedEstimator):
         return np.append(coefficients, np.ravel(on_host(self.intercept_))) if self.fit_intercept else coefficients
 
     def _raw_predict(self, X):
+        check_is_fitted(self, self._learnt)
         coefficients, intercept = np.ravel(on_host(self.coef_)), float(np.ravel(on_host(self.intercept_))[0])
         if not follows_device(X):
             return self._features(X) @ coefficients + intercept
-        check_is_fitted(self, self._learnt)
         X = features_on_device(self, X)
         return X @ X.new_tensor(coefficients) + intercept

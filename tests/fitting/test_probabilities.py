@@ -47,7 +47,7 @@ def test_boosting(book, estimator, package):
     pytest.importorskip(package)
     X, y, weights, people = book
     quiet = {"verbose": -1} if package == "lightgbm" else {"verbosity": 0}
-    model = estimator(objective="poisson", n_estimators=20, **quiet)
+    model = estimator(objective="poisson", n_estimators=20, validation_fraction=None, **quiet)
     check(model, X, y, {"sample_weight": weights, "sensitive_features": declared(people)})
 
 
