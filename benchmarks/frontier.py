@@ -279,6 +279,17 @@ def rounded(value):
     return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
+def a_line_each(stored):
+    """JSON of what is stored with a row or a comparison on each line, which is shorter than with all of it indented."""
+    if isinstance(stored, dict) and any(isinstance(part, dict | list) for part in stored.values()):
+        parts = [f"{json.dumps(name)}: {a_line_each(part)}" for name, part in stored.items()]
+        return "{\n" + ",\n".join(parts) + "\n}"
+    if isinstance(stored, list):
+        lines = (json.dumps(part, separators=(",", ":"), ensure_ascii=False) for part in stored)
+        return "[\n" + ",\n".join(lines) + "\n]"
+    return json.dumps(stored)
+
+
 def run(task, settings, sources, report=progress):
     """Measures of every candidate of one split, comparisons, and the least and the most predicted / observed."""
     return assembled(task, list(measured(task, settings, sources, report)))
@@ -469,7 +480,7 @@ def main(arguments=None):
         names = (BINARY if options.data == "compas" else SOURCES) | (OTHERS if options.others else {})
         for seed, found in in_processes(options, settings, list(names)) if options.processes > 1 else ():
             splits[str(seed)] = found
-            options.results.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+            options.results.write_text(a_line_each(stored) + "\n", encoding="utf-8")
         for seed in options.seeds if options.processes == 1 else ():
             task = load_task(options.data, options.policies or settings.n_policies, seed)
             sources = (BINARY if task.binary else SOURCES) | (OTHERS if options.others else {})
@@ -478,7 +489,7 @@ def main(arguments=None):
                 warnings.simplefilter("ignore")
                 splits[str(seed)] = run(task, settings, sources)
             # After every split: a long run that is cut short keeps what it has.
-            options.results.write_text(json.dumps(stored, indent=1), encoding="utf-8")
+            options.results.write_text(a_line_each(stored) + "\n", encoding="utf-8")
     if splits:
         show(splits)
         if options.picture:

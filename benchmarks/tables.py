@@ -32,18 +32,27 @@ FRONTIER_MODELS = {
 }
 # The share of the differences that the reference leaves.
 FRONTIER_EPSILONS = {"frontier_whole": 0.0, "frontier_half": 0.5}
+# What the same models are called where probabilities stand in place of rates.
+BINARY_NAMES = {
+    "GLM, features": "GLM, CCdCov",
+    "LightGBM, features": "LightGBM, CCdCov",
+    "LightGBM, features and S": "LightGBM, CCdCov, S in X",
+}
 
 
 def read(name):
     """A stored table: dict with ``columns``, ``rows`` and where they come from."""
     if name in FRONTIER_EPSILONS:
         return frontier_table(FRONTIER_EPSILONS[name])
+    if name == "frontier_elsewhere":
+        return elsewhere_table()
     return json.loads((FOLDER / "results" / f"{name}.json").read_text(encoding="utf-8"))
 
 
 def names():
     """All tables that can be read."""
-    return sorted([*FRONTIER_EPSILONS, *(file.stem for file in (FOLDER / "results").glob("*.json"))])
+    stored = [file.stem for file in (FOLDER / "results").glob("*.json")]
+    return sorted([*FRONTIER_EPSILONS, "frontier_elsewhere", *stored])
 
 
 def store(name, script, columns, rows, folder=FOLDER / "results"):
@@ -62,30 +71,57 @@ def store(name, script, columns, rows, folder=FOLDER / "results"):
     (folder / f"{name}.json").write_text(json.dumps(table, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
+def stored_frontier():
+    """What ``frontier.py`` stored, by portfolio and split."""
+    return json.loads((FOLDER / "frontier.json").read_text(encoding="utf-8"))
+
+
+def frontier_cell(splits, model, epsilon, measure, digits):
+    """Difference in deviance to the reference where a path has its measure: mean over the splits ± mean error."""
+    found = [
+        entry
+        for split in splits.values()
+        for entry in split["comparisons"]
+        if (entry["epsilon"], entry["path"], entry["measure"]) == (epsilon, model, measure)
+    ]
+    mean, error = (np.mean([entry[key] for entry in found]) for key in ("difference", "std_error"))
+    reached = sum(entry["reached"] for entry in found)
+    short = "" if reached == len(found) else f" ({reached} of {len(found)})"
+    return f"{mean:+.{digits}f} ± {error:.{digits}f}{short}".replace("-", "−")
+
+
 def frontier_table(epsilon):
     """Difference in deviance to the reference at ``epsilon``, at each of its measures, over the splits."""
-    splits = json.loads((FOLDER / "frontier.json").read_text(encoding="utf-8"))["pg15training"]
+    splits = stored_frontier()["pg15training"]
+    rows = [
+        [model, aware, *(frontier_cell(splits, model, epsilon, measure, 4) for measure in MEASURES)]
+        for model, aware in FRONTIER_MODELS.items()
+    ]
+    return computed_table(["model", "S", *MEASURES], rows)
+
+
+def elsewhere_table():
+    """The same at the reference's net divergence, of the other portfolios, where it leaves nothing and where half."""
+    stored = stored_frontier()
     rows = []
     for model, aware in FRONTIER_MODELS.items():
         row = [model, aware]
-        for measure in MEASURES:
-            found = [
-                entry
-                for split in splits.values()
-                for entry in split["comparisons"]
-                if (entry["epsilon"], entry["path"], entry["measure"]) == (epsilon, model, measure)
-            ]
-            mean, error = (np.mean([entry[key] for entry in found]) for key in ("difference", "std_error"))
-            reached = sum(entry["reached"] for entry in found)
-            short = "" if reached == len(found) else f" ({reached} of {len(found)})"
-            row.append(f"{mean:+.4f} ± {error:.4f}{short}".replace("-", "−"))
+        for data in ("randhie", "fair", "compas"):
+            path = BINARY_NAMES.get(model, model) if data == "compas" else model
+            row += [frontier_cell(stored[data], path, epsilon, "net JSD", 3) for epsilon in (0.0, 0.5)]
         rows.append(row)
+    columns = [f"{data}, {part}" for data in ("randhie", "fair", "COMPAS") for part in ("whole", "ε = 0.5")]
+    return computed_table(["model", "S", *columns], rows)
+
+
+def computed_table(columns, rows):
+    """A table of what ``frontier.py`` stored."""
     return {
         "script": "benchmarks/frontier.py",
         "measured": "2026-11-26",
         "machine": "any machine, no figure depends on it",
-        "versions": None,
-        "columns": ["model", "S", *MEASURES],
+        "versions": "python 3.12.3, numpy 2.5.2, scikit-learn 1.9.1, LightGBM 4.7.0",
+        "columns": columns,
         "rows": rows,
     }
 
@@ -106,7 +142,7 @@ def draw_how_far():
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7.0, 3.8), layout="constrained")
-    rows = [(row[0].rsplit(", ", 1), number_and_range(row[2])) for row in read("how_far")["rows"]]
+    rows = [(row[0].rsplit(", ", 1), number_and_range(row[1])) for row in read("how_far")["rows"]]
     models = list(dict.fromkeys(name for (name, _), _ in rows))
     for (name, what), (mean, low, high) in rows:
         alone = what == "trees alone"

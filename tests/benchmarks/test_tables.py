@@ -58,6 +58,25 @@ def test_the_frontier_is_computed_from_its_stored_results(tables):
     assert paths == {row[0] for row in table["rows"]}
 
 
+def test_other_portfolios_are_computed_from_their_stored_results(tables):
+    stored = json.loads((ROOT / "benchmarks" / "frontier.json").read_text(encoding="utf-8"))
+    table = tables.read("frontier_elsewhere")
+    for column, data, path in [
+        ("randhie, ε = 0.5", "randhie", "LightGBM, features and S"),
+        ("COMPAS, ε = 0.5", "compas", "LightGBM, CCdCov, S in X"),
+    ]:
+        found = [
+            entry["difference"]
+            for split in stored[data].values()
+            for entry in split["comparisons"]
+            if (entry["epsilon"], entry["path"], entry["measure"]) == (0.5, path, "net JSD")
+        ]
+        row = next(row for row in table["rows"] if row[0] == "LightGBM, features and S")
+        cell = row[table["columns"].index(column)].replace("−", "-")
+        assert len(found) == 5
+        assert float(cell.split(" ± ")[0]) == pytest.approx(np.mean(found), abs=5e-4)
+
+
 def test_what_is_stored_is_read_again(tables, tmp_path):
     tables.store("own", "benchmarks/gate.py", ["job", "s"], [["glm", 1.5]], folder=tmp_path)
     table = json.loads((tmp_path / "own.json").read_text(encoding="utf-8"))
