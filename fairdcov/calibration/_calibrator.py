@@ -70,6 +70,8 @@ __all__ = ["JSDivergenceCalibrator"]
 
 # A chosen model that keeps less than this share of what the unpenalised one explains is worth a warning.
 _LEAST_KEPT = 0.2
+# What an estimator of the package takes a value of each row of.
+_PER_ROW = {"offset", "frequency_offset", "severity_offset", "claims"}
 # Folds that a warning names; of repeated folds there can be hundreds.
 _MOST_FOLDS_NAMED = 5
 
@@ -415,6 +417,10 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         )
         check_sensitive_features(sensitive_features, n_samples)
         check_consistent_rows(n_samples, y, "y")
+        for name in _PER_ROW & set(fit_params):
+            if np.ndim(fit_params[name]):
+                # In a fold they would be compared with its rows.
+                check_consistent_rows(n_samples, fit_params[name], name)
         weights = None if sample_weight is None else check_sample_weight(sample_weight, n_samples)
         # Edges from all rows, so that every fold compares the same groups.
         attributes = Attributes.read(sensitive_features)
