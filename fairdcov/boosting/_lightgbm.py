@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
@@ -14,7 +15,7 @@ from fairdcov._checks import PenaltyLike, RandomState, Table, import_optional, r
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._model_text import check_model_text
-from fairdcov.boosting._parameters import PassThroughParameters
+from fairdcov.boosting._parameters import PassThroughParameters, check_monotone
 from fairdcov.boosting._problem import (
     BoostedClassifier,
     BoostedRegressor,
@@ -33,6 +34,7 @@ _OBJECTIVE_OF_LINK = {"identity": "regression", "log": "poisson", "logit": "bina
 _REFUSED_IN_NAMES = r"[\s\",:\[\]{}]+"
 # Leaves that were moved one by one would not keep these.
 _MONOTONE = {"monotone_constraints", "mc", "monotone_constraint", "monotonic_cst"}
+_CATEGORIES = ("categorical_feature", "cat_feature", "categorical_column", "cat_column", "categorical_features")
 _REFUSED = {
     "fobj": "the penalised rounds have their own objective",
     "application": "use objective",
@@ -223,6 +225,18 @@ def _result(data_name, metric, value):
     )
 
 
+def _categories(parameters, X):
+    """Positions of the features that LightGBM may read as categories: those named so, and unordered ones of a frame."""
+    names = list(getattr(X, "columns", range(X.shape[1])))
+    kinds = getattr(X, "dtypes", [])
+    found = {k for k, kind in enumerate(kinds) if isinstance(kind, pd.CategoricalDtype) and not kind.ordered}
+    for alias in set(_CATEGORIES) & set(parameters):
+        named = parameters[alias]
+        named = named.removeprefix("name:").split(",") if isinstance(named, str) else np.ravel(named).tolist()
+        found |= {k for k, name in enumerate(names) if {k, str(k), name} & set(named)}
+    return found
+
+
 def _tells_nothing(rows):
     """Whether no feature of a constructed Dataset has two values to tell apart."""
     return all(rows.feature_num_bin(position) < 2 for position in range(rows.num_feature()))
@@ -343,6 +357,7 @@ class _LightGBMModel(PassThroughParameters):
         lightgbm = import_optional("lightgbm", type(self).__name__)
         parameters, known, loss = self._learner_parameters(seed, data.X), self._family().lightgbm, objective.loss
         callbacks = list(callbacks)
+        check_monotone(parameters, _MONOTONE, data.X, _categories(parameters, data.X))
 
         def rows_of(part, **options):
             names = learners_names(part.X, _REFUSED_IN_NAMES)

@@ -6,9 +6,11 @@ import difflib
 import inspect
 from typing import Any, Self
 
+import numpy as np
+
 from fairdcov._checks import renamed_attribute, renamed_parameters, renamed_state
 
-__all__ = ["PassThroughParameters"]
+__all__ = ["PassThroughParameters", "check_monotone"]
 
 # A name this much like one of ours is a slip of the pen, not a parameter of the learner.
 _SIMILAR = 0.8
@@ -18,6 +20,40 @@ _RENAMED = {
     "fair_target": "penalised_target",
 }
 _RENAMED_ATTRIBUTES = {"n_fair_rounds_": "n_penalised_rounds_"}
+
+
+def check_monotone(parameters, aliases, X, categories):
+    """Raise for a monotone constraint on a category, whose levels have no order.
+
+    LightGBM ends the whole process on one, from within its threads, and XGBoost takes it for something else.
+
+    Parameters
+    ----------
+    parameters : dict
+        Of the learner.
+    aliases : collection of str
+        What the learner calls its constraints.
+    X : array, sparse matrix or DataFrame, (n, p)
+        Features.
+    categories : collection of int
+        Positions of the features that the learner reads as categories.
+    """
+    for name in sorted(set(aliases) & set(parameters)):
+        signs = parameters[name]
+        if signs is None:
+            continue
+        columns = list(getattr(X, "columns", range(X.shape[1])))
+        if isinstance(signs, str):
+            signs = [sign.strip() for sign in signs.strip("()[] ").split(",")]
+        if not isinstance(signs, dict):
+            # What is no constraint at all, or too few of them, is for the learner to refuse.
+            signs = dict(zip(columns, np.ravel(signs).tolist(), strict=False))
+        for position in sorted(categories):
+            if signs.get(columns[position], 0) not in (0, "0", ""):
+                raise ValueError(
+                    f"{name} has {signs[columns[position]]} for feature {columns[position]!r}, a category, whose "
+                    "levels have no order: set 0 there, or turn its levels into numbers in an order of your own"
+                )
 
 
 class PassThroughParameters:

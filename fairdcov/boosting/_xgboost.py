@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
@@ -16,7 +17,7 @@ from fairdcov._fitting import is_tensor
 from fairdcov.boosting._docs import OBJECTIVE, describe
 from fairdcov.boosting._grower import Grower
 from fairdcov.boosting._objective import DeviceBalancedObjective
-from fairdcov.boosting._parameters import PassThroughParameters
+from fairdcov.boosting._parameters import PassThroughParameters, check_monotone
 from fairdcov.boosting._problem import (
     BoostedRegressor,
     learners_loss,
@@ -299,6 +300,9 @@ class DCovXGBRegressor(PassThroughParameters, BoostedRegressor):
     def _start(self, data, monitored, seed, callbacks, objective, watched_objective):
         xgboost = import_optional("xgboost", type(self).__name__)
         family, loss = self._family(), objective.loss
+        kinds = getattr(data.X, "dtypes", [])
+        categories = [k for k, kind in enumerate(kinds) if isinstance(kind, pd.CategoricalDtype)]
+        check_monotone(self._further_parameters(), ["monotone_constraints"], data.X, categories)
         parameters = {
             "objective": family.xgboost or _OBJECTIVE_OF_LINK[loss.link],
             "learning_rate": self.learning_rate,

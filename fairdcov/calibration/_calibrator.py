@@ -70,6 +70,10 @@ __all__ = ["JSDivergenceCalibrator"]
 
 # A chosen model that keeps less than this share of what the unpenalised one explains is worth a warning.
 _LEAST_KEPT = 0.2
+# What an estimator of the package takes a value of each row of.
+_PER_ROW = {"offset", "frequency_offset", "severity_offset", "claims"}
+# Folds that a warning names; of repeated folds there can be hundreds.
+_MOST_FOLDS_NAMED = 5
 
 
 def _fitted_has(attribute):
@@ -382,7 +386,8 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         -----
         CalibrationWarning
             When the model with the chosen strength has no finite score, explains nothing, or less than a fifth of what
-            it explains without penalty, and when the largest strength that was tried meets the rule.
+            it explains without penalty, and when the largest strength that was tried meets the rule. Also where the
+            folds disagree: the model without penalty scores below a constant in some fold, and above in their mean.
         StrengthWarning
             When the grid has strengths beyond the largest that the models can go by, which are left out.
         SensitiveFeaturesWarning
@@ -412,6 +417,10 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
         )
         check_sensitive_features(sensitive_features, n_samples)
         check_consistent_rows(n_samples, y, "y")
+        for name in _PER_ROW & set(fit_params):
+            if np.ndim(fit_params[name]):
+                # In a fold they would be compared with its rows.
+                check_consistent_rows(n_samples, fit_params[name], name)
         weights = None if sample_weight is None else check_sample_weight(sample_weight, n_samples)
         # Edges from all rows, so that every fold compares the same groups.
         attributes = Attributes.read(sensitive_features)
@@ -479,6 +488,7 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
             )
             strengths = strengths[: end + 1]
         results = summarise_folds(strengths, found, self.n_seeds, self.null_quantile)
+        self._warn_of_folds(results)
         best, met = self._choose(results, rule_options)
         self._warn_of_choice(results, best, larger_may_help=met and end is None)
         model = sweep.fit_last(X, y, strengths[: best + 1].tolist(), params)
@@ -747,6 +757,28 @@ class JSDivergenceCalibrator(MetaEstimatorMixin, BaseEstimator):
                 raise
             warnings.warn(str(error), SensitiveFeaturesWarning, stacklevel=3)
             return error.best_index, False
+
+    def _warn_of_folds(self, results):
+        """Warn of folds where the unpenalised model is worse than a constant, although it explains something in all."""
+        scores, constants = results["fold_score"][0], results["fold_constant_score"]
+        # Scores of a constant that are not known (NaN) are no measure of anything.
+        worse = np.flatnonzero(scores < constants)
+        if len(worse) == 0 or not results["mean_explained"][0] > 0:
+            return
+        # A fold has a score for each seed of the learner.
+        named = [
+            f"fold {k // self.n_seeds}{f' seed {k % self.n_seeds}' if self.n_seeds > 1 else ''} ({scores[k]:.4g}, "
+            f"{constants[k]:.4g} for a constant)"
+            for k in worse[:_MOST_FOLDS_NAMED]
+        ]
+        if len(worse) > len(named):
+            named.append(f"{len(worse) - len(named)} more")
+        _warn(
+            f"the folds disagree: without penalty the score is below that of a constant prediction in {len(worse)} of "
+            f"{len(scores)}, {', '.join(named)}; mean score {results['mean_score'][0]:.4g}, standard error "
+            f"{results['std_error_score'][0]:.2g}. Look for levels of factors without claims in the rows that such a "
+            "fold is fitted to, which a GLM with log link prices next to 0: merge them with others, or raise alpha"
+        )
 
     def _warn_of_choice(self, results, best, *, larger_may_help):
         """Warn of a choice that explains little or nothing, or that the end of the grid has made."""

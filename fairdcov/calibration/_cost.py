@@ -41,7 +41,9 @@ class FoldCost:
 
     def __init__(self, y, model, attributes, bins, sample_weight):
         self._weights = np.ones(len(attributes)) if sample_weight is None else sample_weight
-        self._y = _as_numbers(y, model)
+        # Estimators take a column for a target as well.
+        column = np.asarray(y)
+        self._y = _as_numbers(column.ravel() if column.shape[1:] == (1,) else y, model)
         if attributes.probabilities:
             self._shares, labels, names = attributes.memberships(bins, sample_weight)
             self._codes = None

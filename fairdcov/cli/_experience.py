@@ -51,7 +51,7 @@ class Experience:
     remarks: list
 
 
-def read_experience(table, target, exposure):
+def read_experience(table, target, exposure, option="--target"):
     """Target and exposure of a table.
 
     Parameters
@@ -62,6 +62,8 @@ def read_experience(table, target, exposure):
         Column of the total of each row: the number or cost of its claims.
     exposure : str or None
         Column of its exposure.
+    option : str, default="--target"
+        Which names the target, for errors.
 
     Returns
     -------
@@ -72,7 +74,7 @@ def read_experience(table, target, exposure):
     ValueError
         For negative exposure, for exposure of zero where the target is not zero, and when no row is left.
     """
-    total = None if target is None else table.numbers(target, "--target")
+    total = None if target is None else table.numbers(target, option)
     if exposure is None:
         return Experience(np.arange(table.n_rows), total, np.ones(table.n_rows), False, [])
     years = table.numbers(exposure, "--exposure")

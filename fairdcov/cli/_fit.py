@@ -337,11 +337,13 @@ def _read_book(options, family):
     )
     print_columns(columns, all_in=SETTINGS_FILE)
     say_notes([*table.remarks, *notes_on_levels(columns, table.n_rows)])
-    experience = read_experience(table, options.target, options.exposure)
+    # What --amount names is the target from here on, and still its own in what is said of it.
+    named_by = "--target" if options.amount is None else "--amount"
+    experience = read_experience(table, options.target, options.exposure, named_by)
     say_notes(experience.remarks)
     if len(experience.rows) < LEAST_ROWS:
         raise ValueError(f"{source.path} must have at least {LEAST_ROWS} rows to fit; found {len(experience.rows)}")
-    family.check_target(experience.target)
+    family.check_target(experience.target, named_by)
     features, notes = _fitted_features(_read_features(table, names), experience.rows)
     check_monotone(options.monotone, features)
     protected = read_protected(table, options.sensitive, probabilities, experience.rows)

@@ -78,14 +78,15 @@ class FamilyOption:
         """What its option was set to; None without one."""
         return self.family.option and getattr(options, self.family.option)
 
-    def check_target(self, target):
+    def check_target(self, target, option="--target"):
         """Raise for values that the family does not have."""
         name, loss = self.family.name, self.family.loss()
         wrong = loss.out_of_range(target)
         if wrong.any():
             positive = loss.target_range == "positive"
+            who = f"--family {name}" if option == "--target" else option
             raise ValueError(
-                f"--family {name} needs a target {'above 0' if positive else 'at least 0'}; found "
+                f"{who} needs a target {'above 0' if positive else 'at least 0'}; found "
                 f"{target[wrong].min():g}, and {int(wrong.sum()):,} such row(s) in all"
                 + (": rows without claims have no severity, leave them out" if positive else "")
             )
@@ -93,7 +94,7 @@ class FamilyOption:
             found = ", ".join(f"{value:g}" for value in np.unique(target)[:5])
             raise ValueError(f"--family {name} needs a target of 0 and 1, both present; found {found}")
         if target.min() == target.max():
-            raise ValueError(f"--target is {target[0]:g} in every row: there is nothing to fit")
+            raise ValueError(f"{option} is {target[0]:g} in every row: there is nothing to fit")
 
     def deviance(self, y_true, y_pred, sample_weight, parameter):
         """Mean deviance, or log loss, weighted."""

@@ -32,19 +32,19 @@ _PHRASES = (
     ("fit", r"use method='(\w+)'", r"use --model-option method=\1"),
     (
         "fit",
-        r"more than max_levels=(\d+): group its rare levels before the fit( \(such as postcodes to zones\))?, .*, or "
-        r"raise max_levels",
+        r"more than max_levels=([\d,]+): group its rare levels before the fit( \(such as postcodes to zones\))?, .*, "
+        r"or raise max_levels",
         r"more than the \1 that a table has: group its rare levels before the fit\2, or leave it out with --exclude",
     ),
     (
         "fit",
-        r"more than max_levels=(\d+): cut its numbers by bins, .*, or raise max_levels",
+        r"more than max_levels=([\d,]+): cut its numbers by bins, .*, or raise max_levels",
         r"more than the \1 that a table has: group its rare levels before the fit, or leave it out with --exclude",
     ),
     (
         "fit",
-        r"the levels asked for by bins, and those of missing values, are (\d+) relativities, more than the (\d+) that "
-        r"max_relativities leaves: .*",
+        r"the levels asked for by bins, and those of missing values, are ([\d,]+) relativities, more than the ([\d,]+) "
+        r"that max_relativities leaves: .*",
         r"the levels of its factors are \1 relativities, more than the \2 that a table has: group rare levels before "
         "the fit, or leave columns out with --exclude",
     ),

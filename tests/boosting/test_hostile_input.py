@@ -172,3 +172,49 @@ def test_what_lightgbm_refuses_is_a_value_error(rng):
         DCovLGBMRegressor(strength=0, **FEW, num_leaves=-3).fit(X, y)
     with pytest.raises(ValueError, match=r"LightGBM refuses these parameters .*: .*tree learner"):
         DCovLGBMRegressor(strength=0, **FEW, tree_learner="none of them").fit(X, y)
+
+
+@every_booster
+@pytest.mark.parametrize("strength", [0, 3.0])
+@pytest.mark.parametrize("form", ["list", "text", "dict"])
+def test_a_monotone_constraint_on_a_category_is_refused(booster, strength, form, rng):
+    # LightGBM would end the process, XGBoost would say nothing.
+    X, y, S = rows(rng)
+    X = pd.DataFrame(X, columns=["a", "b", "c"]).assign(b=pd.Categorical(rng.choice(["x", "y", "z"], 200)))
+    if form == "dict" and booster is DCovLGBMRegressor:
+        pytest.skip("LightGBM takes no constraints by name")
+
+    def signs(a, b):
+        if form == "dict":
+            return {"a": a, "b": b}
+        if form == "text":
+            return f"({a},{b},0)" if booster is DCovXGBRegressor else f"{a},{b},0"
+        return (a, b, 0) if booster is DCovXGBRegressor else [a, b, 0]
+
+    model = booster(strength=strength, monotone_constraints=signs(1, -1), **FEW)
+    with pytest.raises(ValueError, match=r"monotone_constraints has -1 for feature 'b', a category, .*: set 0 there"):
+        model.fit(X, y, sensitive_features=S)
+    assert not hasattr(model, "booster_")
+    model.set_params(monotone_constraints=signs(1, 0)).fit(X, y, sensitive_features=S)
+    line = X.iloc[[0] * 30].assign(a=np.linspace(-2, 2, 30))
+    assert (np.diff(model.predict(line)) >= 0).all()
+
+
+@pytest.mark.filterwarnings("ignore:X does not have valid feature names")
+@pytest.mark.filterwarnings("ignore:.*categorical_feature keyword has been found")
+@pytest.mark.parametrize("named", [[1], 1, "1", "name:b", ["b"]])
+@pytest.mark.parametrize("alias", ["monotone_constraints", "mc"])
+def test_a_monotone_constraint_on_numbers_that_are_called_categories(named, alias, rng):
+    X, y, S = rows(rng)
+    X = pd.DataFrame(X, columns=["a", "b", "c"]).assign(b=rng.integers(0, 3, 200))
+    model = DCovLGBMRegressor(categorical_feature=named, **{alias: [0, 1, 0]}, **FEW)
+    with pytest.raises(ValueError, match=rf"{alias} has 1 for feature 'b', a category"):
+        model.fit(X, y, sensitive_features=S)
+
+
+def test_levels_in_an_order_take_a_monotone_constraint(rng):
+    # LightGBM reads them as numbers.
+    X, y, S = rows(rng)
+    levels = pd.Categorical(rng.choice(["x", "y", "z"], 200), categories=["x", "y", "z"], ordered=True)
+    X = pd.DataFrame(X, columns=["a", "b", "c"]).assign(b=levels)
+    DCovLGBMRegressor(monotone_constraints=[0, 1, 0], **FEW).fit(X, y, sensitive_features=S)

@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import d2_tweedie_score, log_loss, make_scorer, mean_poisson_deviance, mean_squared_error
 from sklearn.model_selection import GridSearchCV, KFold, PredefinedSplit
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from fairdcov import DCovLogisticRegression, DCovPoissonRegressor, DCovRidge, JSDivergenceCalibrator
 from fairdcov.calibration._rules import apply_rule, elbow, score_budget
@@ -229,6 +229,78 @@ def test_a_score_that_is_not_finite_is_warned_of(book):
     assert said_of(book, scoring=scorer)[1] == [
         "the chosen strength, 1, has no finite score in some fold: what it keeps is not known"
     ]
+
+
+@pytest.fixture
+def rare(rng):
+    """900 policies, of which 15 have a level whose claims are all in fold 1: in its training rows it has none."""
+    number = np.arange(900)
+    level = np.where(number // 3 % 2 == 0, "low", "high")
+    claims = np.where(level == "high", number // 6 % 3, number // 6 % 4 == 0).astype(float)
+    fold, few = number % 3, number[::60]
+    level[few], fold[few] = "rare", np.arange(15) % 3
+    claims[few] = np.where(fold[few] == 1, 4.0, 0.0)
+    return {
+        "X": pd.DataFrame({"level": level}),
+        "y": claims,
+        "exposure": np.ones(900),
+        "group": rng.choice(["f", "m"], 900),
+        "cv": PredefinedSplit(fold),
+    }
+
+
+def levels(alpha):
+    return make_pipeline(OneHotEncoder(), DCovPoissonRegressor(alpha=alpha))
+
+
+def test_folds_that_disagree_are_named(rare):
+    calibrator, said = said_of(rare, levels(1e-4), strengths=[0.0, 1.0, 2.0], cv=rare["cv"])
+    results = calibrator.calibration_results_
+    score, constant = results["fold_score"][0], results["fold_constant_score"]
+    assert score[1] < constant[1] - 0.01
+    assert (score[[0, 2]] > constant[[0, 2]] + 0.05).all()
+    assert results["mean_explained"][0] > 0
+    assert said[0] == (
+        "the folds disagree: without penalty the score is below that of a constant prediction in 1 of 3, fold 1 "
+        f"({score[1]:.4g}, {constant[1]:.4g} for a constant); mean score {score.mean():.4g}, standard error "
+        f"{score.std(ddof=1) / np.sqrt(3):.2g}. Look for levels of factors without claims in the rows that such a fold "
+        "is fitted to, which a GLM with log link prices next to 0: merge them with others, or raise alpha"
+    )
+    # What it says to do helps.
+    merged = rare | {"X": rare["X"].replace("rare", "low")}
+    for book, alpha in ((merged, 1e-4), (rare, 0.1)):
+        said = said_of(book, levels(alpha), strengths=[0.0, 1.0, 2.0], cv=rare["cv"])[1]
+        assert not any("disagree" in message for message in said)
+
+
+def test_folds_that_disagree_are_no_news_where_nothing_is_explained(rare):
+    _, said = said_of(rare, levels(0.0), strengths=[0.0, 1.0, 2.0], cv=rare["cv"])
+    assert [message.partition(":")[0] for message in said] == ["the model without penalty explains nothing"]
+
+
+def test_many_folds_that_disagree_are_counted(rare):
+    # Folds of seven learners each, all alike.
+    with pytest.warns(
+        CalibrationWarning, match=r"in 7 of 21, fold 1 seed 0 .*, fold 1 seed 4 [^,]*, [^,]*, 2 more; mean"
+    ):
+        calibrate(rare, WithSeed(), strengths=[0.0, 1.0, 2.0], cv=rare["cv"], n_seeds=7)
+
+
+class WithSeed(RegressorMixin, BaseEstimator):
+    """A model of one factor whose seed changes nothing."""
+
+    def __init__(self, strength=0.0, random_state=None):
+        self.strength, self.random_state = strength, random_state
+
+    def fit(self, X, y, sample_weight=None):
+        self.model_ = levels(1e-4).set_params(dcovpoissonregressor__strength=0.0).fit(X, y)
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+    def score(self, X, y, sample_weight=None):
+        return d2_tweedie_score(y, self.predict(X), sample_weight=sample_weight, power=1)
 
 
 def test_the_end_of_the_grid_is_warned_of(book):

@@ -7,7 +7,12 @@ from sklearn.model_selection import GridSearchCV, cross_validate
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures
 
-from fairdcov import DCovPoissonRegressor, JSDivergenceCalibrator
+from fairdcov import (
+    DCovGammaRegressor,
+    DCovPoissonRegressor,
+    FrequencySeverityRegressor,
+    JSDivergenceCalibrator,
+)
 from fairdcov.metrics import js_divergence, mean_deviance, neg_js_divergence_scorer, neg_poisson_deviance_scorer
 
 OPTIONS = {"strengths": [0, 1.0], "cv": 2, "rule": "score_budget", "score_budget": 1.0, "n_permutations": 2}
@@ -82,3 +87,28 @@ def test_scorers_ask_for_predictions_with_the_offset(book):
         search.fit(X, y, **given)
         assert search.predict is not None
         assert np.isfinite(search.cv_results_["mean_test_score"]).all()
+
+
+@pytest.mark.parametrize("cut", [slice(-1), slice(0, 200)])
+def test_an_offset_of_another_length_is_compared_with_all_rows(book, cut):
+    # 200 are the rows of one fold of two.
+    X, y, given = book
+    given["offset"] = given["offset"][cut]
+    message = f"offset must have as many rows as X: found {len(given['offset'])} instead of 400"
+    with pytest.raises(ValueError, match=message):
+        JSDivergenceCalibrator(DCovPoissonRegressor(alpha=1e-3), **OPTIONS).fit(X, y, **given)
+
+
+def test_an_offset_that_is_not_finite_is_refused_in_all_folds(book):
+    X, y, given = book
+    given["offset"][7] = np.inf
+    with pytest.raises(ValueError, match="offset must be finite; found 1 infinite"):
+        JSDivergenceCalibrator(DCovPoissonRegressor(alpha=1e-3), **OPTIONS).fit(X, y, **given)
+
+
+def test_claims_of_another_length_are_compared_with_all_rows(book):
+    X, y, given = book
+    del given["offset"]
+    joint = FrequencySeverityRegressor(DCovPoissonRegressor(alpha=1e-3), DCovGammaRegressor(alpha=1e-3))
+    with pytest.raises(ValueError, match="claims must have as many rows as X: found 200 instead of 400"):
+        JSDivergenceCalibrator(joint, **OPTIONS).fit(X, y, claims=y[:200], **given)

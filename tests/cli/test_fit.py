@@ -602,3 +602,19 @@ def test_control_features_that_are_refused(run, save, tmp_path, control, message
     result = run("fit", save(book), *arguments, "--control", *control)
     assert (result.code, (tmp_path / "out").exists()) == (2, False)
     assert message in result.err
+
+
+def test_folds_that_disagree_are_remarked_on(run, save, tmp_path):
+    # All claims of a level are those of one policy: the fold that holds it out is fitted to a level without.
+    book = portfolio(1_000)[["mileage", "density", "bonus_malus", "gender", "exposure", "claims"]]
+    book = book.assign(use=np.where(book.index % 40 == 0, "hire", "own"))
+    book["claims"] = ((book["density"] > book["density"].median()) & (book.index % 3 > 0)).astype(int)
+    book.loc[book["use"] == "hire", "claims"] = 0
+    book.loc[80, "claims"] = 22
+    arguments = ["--target", "claims", "--exposure", "exposure", "--sensitive", "gender", *QUICK]
+    result = run("fit", save(book), *arguments, "--output", tmp_path / "o")
+    assert result.code == 0, result.err
+    notes = [line for line in result.out.splitlines() if line.startswith("  note: the folds disagree: ")]
+    assert len(notes) == 1
+    assert "in 1 of 2, fold " in notes[0]
+    assert notes[0].endswith("merge them with others, or raise --model-option alpha")

@@ -43,11 +43,12 @@ def test_fit_and_predict_a_premium(run, save, tmp_path):
         (["--amount", "cost", "--claims", "claims", "--model", "lightgbm"], "--model lightgbm does not go with"),
         (["--amount", "cost", "--claims", "claims", "--family", "gamma"], "--family gamma does not go with"),
         (["--amount", "cost", "--claims", "exposure"], "--claims names 'exposure', which --exposure names already"),
+        (["--amount", "nothing", "--claims", "claims"], "--amount is 0 in every row: there is nothing to fit"),
         (["--amount", "cost", "--claims", "wrong"], "--amount: column 'cost' is above 0 where 'wrong' is 0 in"),
     ],
 )
 def test_what_is_refused(run, save, tmp_path, arguments, message):
-    book = portfolio(300)[COLUMNS].assign(wrong=0)
+    book = portfolio(300)[COLUMNS].assign(wrong=0, nothing=0.0)
     result = run("fit", save(book), *ARGUMENTS, *arguments, "--output", tmp_path / "out")
     check_refused(result, message)
     assert not (tmp_path / "out").exists()

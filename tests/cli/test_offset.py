@@ -72,8 +72,15 @@ def test_offsets_that_are_refused(run, save, tmp_path, book):
     result = run(
         "fit", save(book.assign(log_base=[None, *book["log_base"][1:]])), *ARGUMENTS, "--offset", "log_base", *output
     )
-    check_refused(result, "log_base")
+    check_refused(result, "--offset: column 'log_base' has 1 missing value(s), the first in data row 1")
+    infinite = save(book.assign(log_base=[np.inf, *book["log_base"][1:]]), "infinite.parquet")
+    result = run("fit", infinite, *ARGUMENTS, "--offset", "log_base", *output)
+    check_refused(result, "--offset: column 'log_base' has 1 infinite value(s), the first in data row 1")
     assert not (tmp_path / "out").exists()
+    assert run("fit", save(book), *ARGUMENTS, "--offset", "log_base", *output).code == 0
+    result = run("predict", tmp_path / "out", infinite, "--output", tmp_path / "s.parquet")
+    check_refused(result, "--offset: column 'log_base' has 1 infinite value(s), the first in data row 1")
+    assert not (tmp_path / "s.parquet").exists()
 
 
 def test_a_model_without_an_offset_takes_none(run, save, tmp_path, book):

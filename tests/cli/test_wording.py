@@ -99,16 +99,16 @@ def test_no_message_that_can_be_reached_speaks_python(command, place):
         ),
         (
             "fit",
-            "column 'zip' has 900 levels, more than max_levels=120: group its rare levels before the fit (such as "
+            "column 'zip' has 1,438 levels, more than max_levels=1,000: group its rare levels before the fit (such as "
             "postcodes to zones), cut its numbers by bins, leave it out of factors, or raise max_levels",
-            "column 'zip' has 900 levels, more than the 120 that a table has: group its rare levels before the fit "
+            "column 'zip' has 1,438 levels, more than the 1,000 that a table has: group its rare levels before the fit "
             "(such as postcodes to zones), or leave it out with --exclude",
         ),
         (
             "fit",
-            "the levels asked for by bins, and those of missing values, are 150 relativities, more than the 119 that "
+            "the levels asked for by bins, and those of missing values, are 1,150 relativities, more than the 119 that "
             "max_relativities leaves: ask for fewer bins, leave columns out of factors, or raise max_relativities",
-            "the levels of its factors are 150 relativities, more than the 119 that a table has: group rare levels "
+            "the levels of its factors are 1,150 relativities, more than the 119 that a table has: group rare levels "
             "before the fit, or leave columns out with --exclude",
         ),
         ("predict", "offset must be finite", "--offset must be finite"),
