@@ -276,7 +276,8 @@ def test_protected_attributes_among_the_features(book):
     assert found.feature_names_in_.tolist() == list("abcd")
     other = DCovPoissonRegressor(strength=2.0, alpha=1e-3)
     other.fit_blocks(ArrayBlocks(book["X"], book["y"], sensitive_features=book["people"]["gender"], rows=100))
-    assert_array_equal(found.coef_, other.coef_)
+    # To rounding: what is left of a frame may lie in memory in another order, and sums of products with it.
+    assert_allclose(found.coef_, other.coef_, rtol=1e-8)
     assert_array_equal(found.predict(X), other.predict(book["X"]))
 
 
