@@ -9,7 +9,8 @@ exposure. A divergence between groups is never 0 by chance, and what it is by ch
 net of that as well as raw. Models are compared with each point of the reference, EquiPy's transport with the protected
 attributes, where their own path has the same measure (JSD and CCdCov, net and raw, UF), by interpolation between two
 strengths; differences in deviance are paired by row. Results are added to frontier.json beside this script, from
-which --show prints the tables and --picture FILE draws. Packages that are not installed are named and left out.
+which --show prints the tables and --picture FILE draws; of COMPAS and of the points of the reference the project keeps
+what the page of benchmarks shows or names. Packages that are not installed are named and left out.
 """
 
 import argparse
@@ -271,12 +272,12 @@ def compare(task, paths):
 
 
 def rounded(value):
-    """The same with six digits, as it is stored."""
+    """The same with five digits, as it is stored."""
     if isinstance(value, dict):
         return {name: rounded(part) for name, part in value.items()}
     if isinstance(value, list):
         return [rounded(part) for part in value]
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+    return float(f"{value:.5g}") if isinstance(value, float) else value
 
 
 def a_line_each(stored):
