@@ -19,7 +19,7 @@ from setuptools.errors import CompileError, LinkError
 
 DEBUG = os.environ.get("FAIRDCOV_DEBUG", "0") == "1"
 SANITIZE = os.environ.get("FAIRDCOV_SANITIZE", "")
-KERNELS = ("_order", "_profiles", "_univariate", "_tiles", "_features", "_soft", "_scan", "_grid")
+KERNELS = ("_order", "_profiles", "_univariate", "_tiles", "_features", "_soft", "_scan", "_grid", "_linear")
 DIRECTIVES = {
     "language_level": 3,
     "boundscheck": DEBUG,

@@ -36,6 +36,7 @@ from fairdcov._checks import (
 from fairdcov.dependence import (
     GRID_SIZE,
     GridForm,
+    ProfileForm,
     Reduction,
     Strata,
     ascending_order,
@@ -387,7 +388,10 @@ class BoundDependence(BoundPenalty):
         if is_constant(u):
             return 0.0, np.zeros(len(u)), u, 1.0, None, 0
         u, exponent = without_exponent(u)
-        order = ascending_order(u)
+        order = ascending_order(u, n_threads=self._form.n_threads)
+        if isinstance(self._form, ProfileForm) and smoothing is None:
+            value, gradient, spread = self._form.evaluate(u, order, normalize=self.scale_free)
+            return self._with_units(value, gradient, u, spread, order, exponent)
         spread, signed_weights = 1.0, None
         if smoothing is None:
             value, gradient, signed_weights = self._form.value_gradient_weights(u, order)
@@ -405,6 +409,10 @@ class BoundDependence(BoundPenalty):
             spread_gradient *= value
             gradient -= spread_gradient
             gradient /= spread
+        return self._with_units(value, gradient, u, spread, order, exponent)
+
+    def _with_units(self, value, gradient, u, spread, order, exponent):
+        """What :meth:`_evaluate` returns, from what was found for predictions divided by ``2 ** exponent``."""
         if exponent and self.scale_free:
             gradient = np.ldexp(gradient, -exponent)
         elif exponent:

@@ -1,5 +1,6 @@
 """Checks of what users pass, one place for each; ranges of floats; packages that come with an extra."""
 
+from fairdcov._checks._blas import one_blas_thread
 from fairdcov._checks._deprecation import renamed_attribute, renamed_class, renamed_parameters, renamed_state
 from fairdcov._checks._docstrings import documented, fill_docstring
 from fairdcov._checks._optional import import_optional

@@ -56,7 +56,8 @@ def product_about_mean(u: FloatArray, gradient: FloatArray) -> float:
     """``u . gradient`` for a gradient of sum 0, about a mean of ``u`` to lose no digits.
 
     Rows without gradient, such as those of no weight, have no part in the mean: one far off would cost all digits of
-    the others. The sum of ``u`` may be beyond the range of floats.
+    the others. The sum of ``u`` may be beyond the range of floats. It is no product of the BLAS, whose threads would be
+    in the way of the kernels' (:func:`fairdcov._checks.one_blas_thread`).
     """
     if not gradient.all():
         moves = gradient != 0
@@ -65,7 +66,7 @@ def product_about_mean(u: FloatArray, gradient: FloatArray) -> float:
         u, gradient = u[moves], gradient[moves]
     u, exponent = without_exponent(u)
     with np.errstate(over="ignore"):
-        return float(np.ldexp((u - u.mean()) @ gradient, exponent))
+        return float(np.ldexp(np.einsum("i,i->", u - u.mean(), gradient), exponent))
 
 
 def within_range(*blocks: FloatArray) -> tuple[tuple[FloatArray, ...], int]:

@@ -4,19 +4,26 @@ The only place with the chain rule. Learners ask for value and gradient and know
 product are those of two models with log links, such as claim frequency and severity, whose product is penalised.
 """
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import block_diag
 from scipy.optimize import minimize_scalar
 
+from fairdcov._checks import one_blas_thread
 from fairdcov._fitting._functions import functions_of
+from fairdcov.dependence import feature_sums, features_times
 
 __all__ = ["CoefficientObjective", "Parts", "ProductCoefficientObjective", "ProductObjective", "RawObjective"]
 
 # Rows of features that are weighted at a time: few enough to stay in the cache until they have been multiplied.
 _CACHED_ROWS = 1024
+# A Hessian is summed over parts of the rows, for threads: so many at most, of so many rows at least, and of so many
+# entries of all their matrices together.
+_MOST_PARTS, _LEAST_ROWS, _MOST_ENTRIES = 16, 8192, 2**22
 
 
 @dataclass(frozen=True)
@@ -178,10 +185,16 @@ class CoefficientObjective:
         Multiplier of ``|coefficients|^2 / 2``; the intercept is free.
     fit_intercept : bool
         Whether the last parameter is an intercept.
+    n_threads : int
+        Threads for products with an array; no bit depends on them.
     """
 
-    def __init__(self, X, raw_objective, ridge, fit_intercept):
+    def __init__(self, X, raw_objective, ridge, fit_intercept, n_threads=1):
         self.X = X
+        self.n_threads = n_threads
+        self._by_kernels = (
+            isinstance(X, np.ndarray) and X.dtype == np.float64 and (X.flags.c_contiguous or X.flags.f_contiguous)
+        )
         self.raw_objective = raw_objective
         self.ridge = ridge
         self.fit_intercept = fit_intercept
@@ -193,10 +206,15 @@ class CoefficientObjective:
         """Raw predictions; those of the last parameters are kept, and not to be changed."""
         if self._last is None or not np.array_equal(self._last[0], parameters):
             coefficients = parameters[: self.n_features]
-            # A constant model needs no product.
-            raw = self.X @ coefficients if coefficients.any() else np.zeros(self.X.shape[0])
-            if self.fit_intercept:
-                raw += parameters[-1]
+            intercept = float(parameters[-1]) if self.fit_intercept else 0.0
+            if not coefficients.any():
+                # A constant model needs no product.
+                raw = np.full(self.X.shape[0], intercept)
+            elif self._by_kernels:
+                raw = features_times(self.X, coefficients, intercept, n_threads=self.n_threads)
+            else:
+                raw = self.X @ coefficients
+                raw += intercept
             self._last = parameters.copy(), raw
         return self._last[1]
 
@@ -216,14 +234,19 @@ class CoefficientObjective:
     def gradient(self, parameters, raw_gradient):
         """Gradient (parameters,) of the ridge term and of a function of raw predictions whose gradient is given."""
         gradient = np.empty(self.n_parameters)
-        gradient[: self.n_features] = self.X.T @ raw_gradient + self.ridge * parameters[: self.n_features]
+        if self._by_kernels:
+            sums = feature_sums(self.X, raw_gradient, n_threads=self.n_threads)
+        else:
+            sums = self.X.T @ raw_gradient
+        gradient[: self.n_features] = sums + self.ridge * parameters[: self.n_features]
         if self.fit_intercept:
             gradient[-1] = raw_gradient.sum()
         return gradient
 
     def smoothed(self, width):
         """The same with a penalty that is smooth within ``width``."""
-        return CoefficientObjective(self.X, self.raw_objective.smoothed(width), self.ridge, self.fit_intercept)
+        smoothed = self.raw_objective.smoothed(width)
+        return CoefficientObjective(self.X, smoothed, self.ridge, self.fit_intercept, self.n_threads)
 
     def hessian(self, parameters):
         """Expected Hessian of loss and ridge term; the penalty is piecewise linear and has none."""
@@ -235,7 +258,7 @@ class CoefficientObjective:
             hessian[:p, :p] = (self.X.T @ weighted).toarray()
             column = np.asarray(weighted.sum(axis=0)).ravel()
         else:
-            hessian[:p, :p], column = _weighted_squares(self.X, weights)
+            hessian[:p, :p], column = _weighted_squares(self.X, weights, self.n_threads)
         hessian[np.arange(p), np.arange(p)] += self.ridge
         if self.fit_intercept:
             hessian[:p, -1] = hessian[-1, :p] = column
@@ -253,8 +276,31 @@ class CoefficientObjective:
         return self.raw_objective.probabilities * self.raw_objective.curvature(self.raw(parameters))
 
 
-def _weighted_squares(X, weights):
+def _weighted_squares(X, weights, n_threads=1):
     """``X' diag(weights) X`` and ``X' weights`` of an array, with one pass over it."""
+    n, p = X.shape
+    n_parts = max(1, min(_MOST_PARTS, n // _LEAST_ROWS, _MOST_ENTRIES // max(p * p, 1)))
+    parts = [slice(part * n // n_parts, (part + 1) * n // n_parts) for part in range(n_parts)]
+    squares, column = np.zeros((p, p)), np.zeros(p)
+    of_part = partial(_weighted_squares_of_part, X, weights)
+    n_threads = min(n_threads, n_parts)
+    with one_blas_thread():
+        if n_threads == 1:
+            _add_to(squares, column, map(of_part, parts))
+        else:
+            with ThreadPoolExecutor(n_threads) as threads:
+                _add_to(squares, column, threads.map(of_part, parts))
+    return squares, column
+
+
+def _add_to(squares, column, found):
+    for part_squares, part_column in found:
+        squares += part_squares
+        column += part_column
+
+
+def _weighted_squares_of_part(X, weights, rows):
+    X, weights = X[rows], weights[rows]
     p = X.shape[1]
     squares, column, weighted = np.zeros((p, p)), np.zeros(p), np.empty((_CACHED_ROWS, p))
     root = np.sqrt(weights)

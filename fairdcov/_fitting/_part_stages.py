@@ -242,12 +242,15 @@ class HeldRows:
     objective : RawObjective
         Of these rows, by shares of the weight of all rows.
     fit_intercept : bool
+    n_threads : int
+        No bit depends on them.
     """
 
     n_given: int
     keep: np.ndarray | None
     objective: RawObjective
     fit_intercept: bool
+    n_threads: int
 
     @property
     def n_rows(self):
@@ -256,7 +259,7 @@ class HeldRows:
 
     def linear(self, X, raw_objective=None):
         """The linear model on these rows, without its ridge term."""
-        return CoefficientObjective(X, raw_objective or self.objective, 0.0, self.fit_intercept)
+        return CoefficientObjective(X, raw_objective or self.objective, 0.0, self.fit_intercept, self.n_threads)
 
 
 def hold_part(plan, kept):
@@ -282,7 +285,7 @@ def hold_part(plan, kept):
         rows = plan.terms.rows(standing, weights)
         penalty = _PartPenalty(plan.scale, rows, kept.weights if plan.totals else None, plan.n_threads)
     objective = RawObjective(plan.loss, target, shares, penalty, kept.offset)
-    return HeldRows(kept.n_given, kept.keep, objective, plan.fit_intercept)
+    return HeldRows(kept.n_given, kept.keep, objective, plan.fit_intercept, plan.n_threads)
 
 
 # -- stages without features -------------------------------------------------------------------------------------------

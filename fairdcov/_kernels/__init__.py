@@ -9,7 +9,7 @@ tile.
 
 import numpy as np
 
-from fairdcov._kernels import _features, _order, _profiles, _scan, _soft, _tiles, _univariate
+from fairdcov._kernels import _features, _linear, _order, _profiles, _scan, _soft, _tiles, _univariate
 from fairdcov._kernels._lattice import GridRows, Lattice, extent, grid_gradient, grid_masses, mass_unit
 from fairdcov._kernels._threads import usable_threads
 
@@ -17,12 +17,17 @@ __all__ = [
     "GridRows",
     "Lattice",
     "ascending_order",
+    "combine_pairs",
     "extent",
     "feature_signed_products",
+    "feature_sums",
+    "features_times",
     "grid_gradient",
     "grid_masses",
     "mass_unit",
     "pad_columns",
+    "pair_sums",
+    "profile_pairs",
     "profile_signed_products",
     "profile_values",
     "share_signed_products",
@@ -39,7 +44,7 @@ __all__ = [
 _LANES = 8
 _NOTHING = np.empty(0)
 # Counts for up to six passes of a radix sort over 2,048 buckets; it pays from about as many rows as buckets.
-_RADIX = (6, 2048)
+_RADIX, _CELL_RADIX = (6, 2048), (3, 2048)
 _FEW_ROWS = 1024
 # Sorted rows are cut into parts of so many at least, each a sweep of its own.
 _ROWS_OF_A_PART = 8192
@@ -66,13 +71,15 @@ def _rows(array, u, name, dtype=np.float64):
     return array
 
 
-def ascending_order(u):
+def ascending_order(u, *, n_threads=1):
     """``np.argsort(u, kind="stable")`` in linear time, but for zeros of different sign, which may come in any order.
 
     Parameters
     ----------
     u : (n,) array
         Finite values.
+    n_threads : int
+        Threads to use; there is only one order.
 
     Returns
     -------
@@ -82,12 +89,14 @@ def ascending_order(u):
     n = len(u)
     if n < _FEW_ROWS:
         return np.argsort(u, kind="stable")
-    keys, counts = np.empty((2, n), dtype=np.uint64), np.empty(_RADIX, dtype=np.int64)
-    line = _order.cell_order(u, keys, counts) if n < _order.MOST_ROWS else -1
+    keys = np.empty((2, n), dtype=np.uint64)
+    n_threads = max(1, min(usable_threads(n_threads), _order.PARTS, n // _ROWS_OF_A_PART))
+    counts = np.empty((n_threads, *_CELL_RADIX), dtype=np.int64)
+    line = _order.cell_order(u, keys, counts, n_threads) if n < _order.MOST_ROWS else -1
     if line >= 0:
         return keys[line].view(np.int64)
     rows = np.empty((2, n), dtype=np.int64)
-    return rows[_order.bit_order(u, keys, rows, counts)]
+    return rows[_order.bit_order(u, keys, rows, np.empty(_RADIX, dtype=np.int64))]
 
 
 def _given_order(u, order):
@@ -151,17 +160,47 @@ def profile_signed_products(u, codes, matrix, *, weights=None, order=None, retur
     """
     u = _vector(u)
     codes = _codes(codes, u, len(matrix))
-    matrix = _padded(matrix)
-    out, signed = np.empty_like(u), np.empty_like(u) if return_signed_weights else _NOTHING
-    weights = _NOTHING if weights is None else _rows(weights, u, "weights")
+    weights = None if weights is None else _rows(weights, u, "weights")
+    pairs = profile_pairs(u, codes, _padded(matrix), _given_order(u, order), weights=weights, n_threads=n_threads)
+    out, signed = pairs[:, 0].copy(), pairs[:, 1]
+    return (out, signed.copy()) if return_signed_weights else out
+
+
+def profile_pairs(u, codes, matrix, order, *, weights=None, n_threads=1):
+    """Both results of :func:`profile_signed_products` side by side, (n, 2), of arrays that have been checked.
+
+    ``u``, ``codes``, ``order`` and ``weights`` as the kernel takes them, ``matrix`` as :func:`pad_columns` returns it.
+    """
     n_parts = max(1, min(_profiles.PARTS, len(u) // _ROWS_OF_A_PART))
-    ends = np.empty(n_parts + 1, dtype=np.int64)
     scratch = _aligned_zeros(2 * n_parts + 1, matrix.shape[1])
     balances, products = scratch[: n_parts + 1], scratch[n_parts + 1 :]
+    if len(matrix) > _profiles.LARGEST_CODE:
+        raise ValueError(f"there are {len(matrix)} profiles, more than {_profiles.LARGEST_CODE}")
+    given, gathered = (_NOTHING, _NOTHING) if weights is None else (weights, np.empty_like(u))
+    ends, sorted_codes = np.empty(n_parts + 1, dtype=np.int64), np.empty(len(u), dtype=np.int32)
+    pairs = np.empty((len(u), 2))
     n_threads = min(usable_threads(n_threads), n_parts)
-    order = _given_order(u, order)
-    _profiles.sweep(u, order, codes, weights, matrix, n_threads, ends, balances, products, out, signed)
-    return (out, signed) if return_signed_weights else out
+    _profiles.sweep(u, order, codes, given, matrix, n_threads, ends, balances, products, sorted_codes, gathered, pairs)
+    return pairs
+
+
+def pair_sums(u, centre, pairs, *, weights=None, n_threads=1):
+    """``sum_i (u_i - centre) a_i`` and ``sum_i (u_i - centre) w_i b_i`` of ``pairs = (a, b)`` (n, 2); ``w`` may be 1.
+
+    No BLAS, whose threads wait for the next product where ours are to work.
+    """
+    given = _NOTHING if weights is None else weights
+    sums = np.empty((-(-len(u) // _profiles.ROWS_OF_BLOCK), 2))
+    _profiles.pair_sums(u, centre, pairs, given, usable_threads(n_threads), sums)
+    return sums.sum(axis=0)
+
+
+def combine_pairs(pairs, first, second, *, weights=None, n_threads=1):
+    """``first a_i + second w_i b_i`` of ``pairs = (a, b)`` (n, 2), (n,); ``w`` may be 1."""
+    out = np.empty(len(pairs))
+    given = _NOTHING if weights is None else weights
+    _profiles.combine_pairs(pairs, given, first, second, usable_threads(n_threads), out)
+    return out
 
 
 def profile_values(u, codes, matrix):
@@ -462,3 +501,42 @@ def tile_row_sums(blocks, half, scale, weights, *, n_threads=1):
     """``sum_{j != i} q_j W_ij`` with ``W`` as in :func:`tile_signed_products`."""
     partners = np.arange(1, len(weights) + 1, dtype=np.intp)
     return _tile_sums(blocks, half, scale, partners, 1.0, weights, n_threads)
+
+
+def features_times(features, vector, constant=0.0, *, n_threads=1):
+    """``features @ vector + constant``, (n,), for a float64 array (n, p) that is contiguous by rows or by columns.
+
+    Parameters
+    ----------
+    features : (n, p) float64 array
+        Contiguous either way; others are copied.
+    vector : (p,) array
+        Coefficients.
+    constant : float
+        Added to each row.
+    n_threads : int
+        Threads to use; the result does not depend on it.
+    """
+    features, vector = _contiguous(features), _float(vector)
+    if vector.shape != features.shape[1:]:
+        raise ValueError(f"features {features.shape} and a vector {vector.shape} do not go together")
+    out = np.empty(len(features))
+    _linear.times(features, vector, constant, usable_threads(n_threads), out)
+    return out
+
+
+def feature_sums(features, factors, *, n_threads=1):
+    """``features.T @ factors``, (p,), as :func:`features_times`."""
+    features, factors = _contiguous(features), _float(factors)
+    if factors.shape != features.shape[:1]:
+        raise ValueError(f"features {features.shape} and factors {factors.shape} do not go together")
+    out = np.empty(features.shape[1])
+    _linear.sums(features, factors, usable_threads(n_threads), np.empty((_linear.PARTS, len(out))), out)
+    return out
+
+
+def _contiguous(features):
+    features = np.asarray(features, dtype=np.float64)
+    if features.ndim != 2:
+        raise ValueError(f"features must have two dimensions, (n, p); found shape {features.shape}")
+    return features if features.flags.c_contiguous or features.flags.f_contiguous else np.ascontiguousarray(features)

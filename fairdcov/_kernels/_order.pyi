@@ -4,11 +4,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 MOST_ROWS: int
+PARTS: int
 
 def cell_order(
     u: NDArray[np.float64],
     packed: NDArray[np.uint64],
     counts: NDArray[np.int64],
+    n_threads: int,
 ) -> int: ...
 def bit_order(
     u: NDArray[np.float64],

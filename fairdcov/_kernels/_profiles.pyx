@@ -5,6 +5,9 @@
 # quicker to keep all these products up to date: a row that is passed then adds its row of M to them.
 # With unit weights the balance consists of whole numbers, exact; the products are computed from it afresh now and then,
 # so that their rounding errors do not build up along the sweep. Parts of the sorted rows have sweeps of their own.
+#
+# Rows are read from all over the memory in one walk and written there in another, two numbers side by side: of what a
+# sweep costs, waiting for the memory is most.
 
 from cython.parallel cimport prange
 from libc.stddef cimport ptrdiff_t
@@ -12,115 +15,64 @@ from libc.stdint cimport int32_t, int64_t
 
 cdef enum:
     FEW_COLUMNS = 256   # beyond, writing all products takes longer than the wait for a balance that has just changed
-    AFRESH = 4096       # rows after which the products are computed afresh
-    BLOCK = 256         # rows that are fetched from all over the memory in one go
     MOST_PARTS = 16     # of the sorted rows
+    BLOCK = 4096        # rows whose sums are one partial sum
 
 PARTS = MOST_PARTS
+ROWS_OF_BLOCK = BLOCK
 
 cdef extern from "_loops.h" nogil:
+    const int32_t FAIRDCOV_TIED
+    const ptrdiff_t FAIRDCOV_AHEAD
+    ctypedef struct fairdcov_sweep_state:
+        const double *matrix
+        ptrdiff_t n_profiles, width
+        int running
+        double *balance
+        double *products
+        double below_minus_above
     double fairdcov_padded_dot(const double *a, const double *b, ptrdiff_t size)
-    void fairdcov_add_scaled(double *target, const double *values, double scale, ptrdiff_t size)
+    void fairdcov_sweep(const fairdcov_sweep_state *given, const int64_t *order, const int32_t *codes,
+                        const double *weights, ptrdiff_t first, ptrdiff_t end, double *pairs)
+    void fairdcov_pair_sums(const double *u, double centre, const double *pairs, const double *weights, ptrdiff_t n,
+                            double *sums)
+    void fairdcov_combine_pairs(const double *pairs, const double *weights, double first, double second, ptrdiff_t n,
+                                double *out)
+    void FAIRDCOV_PREFETCH(const void *address)
 
-ctypedef struct Row:
-    double u
-    double weight
-    int64_t index       # in the caller's arrays
-    int64_t code
+LARGEST_CODE = FAIRDCOV_TIED - 1
 
 ctypedef struct Rows:
     const double *u
     const int64_t *order
     const int32_t *codes
     const double *weights       # NULL for unit weights
-    ptrdiff_t n
-
-ctypedef struct Sweep:
-    const double *matrix
-    ptrdiff_t n_profiles
-    ptrdiff_t width
-    double *balance
-    double *products
-    double below_minus_above
+    int32_t *sorted_codes
+    double *sorted_weights
 
 
-cdef inline double _signed_sum(const Sweep *state, ptrdiff_t code) noexcept nogil:
-    if state.width <= FEW_COLUMNS:
-        return state.products[code]
-    return fairdcov_padded_dot(state.matrix + code * state.width, state.balance, state.width)
-
-
-cdef inline void _pass(Sweep *state, ptrdiff_t code, double weight) noexcept nogil:
-    state.balance[code] += weight
-    if state.width <= FEW_COLUMNS:
-        fairdcov_add_scaled(state.products, state.matrix + code * state.width, weight, state.width)
-
-
-cdef inline double _weight(const Rows *rows, ptrdiff_t row) noexcept nogil:
-    return 1.0 if rows.weights == NULL else rows.weights[row]
-
-
-cdef void _sweep_part(
-    const Rows *rows, ptrdiff_t first, ptrdiff_t end, Sweep *state, double *out, double *signed_weights,
-) noexcept nogil:
-    # Rows from `first` to `end` in ascending order, of which no others have the same value.
+cdef void _gather_part(const Rows *rows, ptrdiff_t first, ptrdiff_t end, double *sums) noexcept nogil:
+    # The one walk in which rows are read from all over the memory: codes in the order of u, with a bit where a row is
+    # tied with the one before it, weights, and the weight of each profile.
     cdef:
-        ptrdiff_t start, stop, last, i, k, row, due = first
-        double weight, centre
-        Row block[BLOCK]
-        Row *own
-
-    while first < end:
-        start, stop = first, min(first + BLOCK, end)
-        for i in range(start, stop):
-            own = block + (i - start)
-            own.index = rows.order[i]
-            own.u = rows.u[own.index]
-            own.code = rows.codes[own.index]
-            own.weight = _weight(rows, own.index)
-        if start >= due and state.width <= FEW_COLUMNS:
-            for k in range(state.width):
-                state.products[k] = 0.0
-            for k in range(state.n_profiles):
-                fairdcov_add_scaled(state.products, state.matrix + k * state.width, state.balance[k], state.width)
-            due = start + AFRESH
-        while first < stop:
-            own = block + (first - start)
-            last = first + 1
-            while last < end and (block[last - start].u if last < stop else rows.u[rows.order[last]]) == own.u:
-                last += 1
-            if last == first + 1:
-                centre = state.matrix[own.code * state.width + own.code]
-                out[own.index] = own.weight * (_signed_sum(state, own.code) + own.weight * centre)
-                if signed_weights != NULL:
-                    signed_weights[own.index] = state.below_minus_above + own.weight
-                state.below_minus_above += 2.0 * own.weight
-                _pass(state, own.code, 2.0 * own.weight)
-            else:
-                # Of tied rows each counts half for the others, neither below nor above: sign(0) = 0.
-                for i in range(first, last):
-                    row = rows.order[i]
-                    weight = _weight(rows, row)
-                    state.below_minus_above += weight
-                    _pass(state, rows.codes[row], weight)
-                for i in range(first, last):
-                    row = rows.order[i]
-                    if signed_weights != NULL:
-                        signed_weights[row] = state.below_minus_above
-                    out[row] = _weight(rows, row) * _signed_sum(state, rows.codes[row])
-                for i in range(first, last):
-                    row = rows.order[i]
-                    weight = _weight(rows, row)
-                    state.below_minus_above += weight
-                    _pass(state, rows.codes[row], weight)
-            first = last
-
-
-cdef void _weigh_part(const Rows *rows, ptrdiff_t first, ptrdiff_t end, double *sums) noexcept nogil:
-    cdef ptrdiff_t i, row
+        ptrdiff_t i, row, ahead
+        int32_t code
+        double value, before = 0.0, weight = 1.0
     for i in range(first, end):
+        if i + FAIRDCOV_AHEAD < end:
+            ahead = rows.order[i + FAIRDCOV_AHEAD]
+            FAIRDCOV_PREFETCH(&rows.u[ahead])
+            FAIRDCOV_PREFETCH(&rows.codes[ahead])
+            if rows.weights != NULL:
+                FAIRDCOV_PREFETCH(&rows.weights[ahead])
         row = rows.order[i]
-        sums[rows.codes[row]] += _weight(rows, row)
+        value, code = rows.u[row], rows.codes[row]
+        if rows.weights != NULL:
+            weight = rows.weights[row]
+            rows.sorted_weights[i] = weight
+        sums[code] += weight
+        rows.sorted_codes[i] = code | FAIRDCOV_TIED if i > first and value == before else code
+        before = value
 
 
 def sweep(
@@ -133,8 +85,10 @@ def sweep(
     int64_t[::1] ends,                  # SCRATCH (parts + 1,)
     double[:, ::1] balances,            # SCRATCH (parts + 1, padded K), all zero at entry
     double[:, ::1] products,            # SCRATCH (parts, padded K)
-    double[::1] out,                    # OUT (n,) weights[i] * sum_j weights[j] sign(u_i - u_j) matrix[k(i), k(j)]
-    double[::1] signed_weights,         # OUT (n,) sum_j weights[j] sign(u_i - u_j), or (0,) where not wanted
+    int32_t[::1] sorted_codes,          # SCRATCH (n,)
+    double[::1] sorted_weights,         # SCRATCH (n,), or (0,) for unit weights
+    double[:, ::1] pairs,               # OUT (n, 2) weights[i] * sum_j weights[j] sign(u_i - u_j) matrix[k(i), k(j)],
+                                        # sum_j weights[j] sign(u_i - u_j)
 ):
     # The sorted rows are cut into a number of parts that does not depend on the threads. The balance at the beginning
     # of each is known from the weights of the profiles in those before it.
@@ -144,16 +98,15 @@ def sweep(
         ptrdiff_t n_profiles = matrix.shape[0]
         ptrdiff_t part, k, position
         double total, weight, below_minus_above
-        double *wanted = NULL
         Rows rows
-        Sweep states[MOST_PARTS]
+        fairdcov_sweep_state states[MOST_PARTS]
 
     if n == 0:
         return
-    rows.u, rows.order, rows.codes, rows.n = &u[0], &order[0], &codes[0], n
-    rows.weights = &weights[0] if weights.shape[0] > 0 else NULL
-    if signed_weights.shape[0] > 0:
-        wanted = &signed_weights[0]
+    rows.u, rows.order, rows.codes, rows.sorted_codes = &u[0], &order[0], &codes[0], &sorted_codes[0]
+    rows.weights = rows.sorted_weights = NULL
+    if weights.shape[0] > 0:
+        rows.weights, rows.sorted_weights = &weights[0], &sorted_weights[0]
     with nogil:
         ends[0] = 0
         for part in range(n_parts):
@@ -163,7 +116,7 @@ def sweep(
                 position += 1
             ends[part + 1] = position
         for part in prange(n_parts, num_threads=n_threads, schedule="static", chunksize=1):
-            _weigh_part(&rows, ends[part], ends[part + 1], &balances[part + 1, 0])
+            _gather_part(&rows, ends[part], ends[part + 1], &balances[part + 1, 0])
         for k in range(n_profiles):
             total = 0.0
             for part in range(n_parts):
@@ -177,11 +130,47 @@ def sweep(
                 balances[part + 1, k] = balances[part, k] + 2.0 * weight
                 below_minus_above += balances[part, k]
             states[part].matrix, states[part].n_profiles = &matrix[0, 0], n_profiles
-            states[part].width = matrix.shape[1]
+            states[part].width, states[part].running = matrix.shape[1], matrix.shape[1] <= FEW_COLUMNS
             states[part].balance, states[part].products = &balances[part, 0], &products[part, 0]
             states[part].below_minus_above = below_minus_above
         for part in prange(n_parts, num_threads=n_threads, schedule="static", chunksize=1):
-            _sweep_part(&rows, ends[part], ends[part + 1], &states[part], &out[0], wanted)
+            fairdcov_sweep(&states[part], rows.order, rows.sorted_codes, rows.sorted_weights, ends[part],
+                           ends[part + 1], &pairs[0, 0])
+
+
+def pair_sums(
+    const double[::1] u,                # IN (n,)
+    double centre,
+    const double[:, ::1] pairs,         # IN (n, 2)
+    const double[::1] weights,          # IN (n,), or (0,) for unit weights
+    int n_threads,
+    double[:, ::1] sums,                # OUT (blocks, 2) sums of (u - centre) times the first of a pair, and of
+                                        # (u - centre) times weight times the second
+):
+    cdef:
+        ptrdiff_t n = u.shape[0]
+        ptrdiff_t b
+        const double *given = &weights[0] if weights.shape[0] > 0 else NULL
+    for b in prange(sums.shape[0], nogil=True, num_threads=n_threads, schedule="static"):
+        fairdcov_pair_sums(&u[b * BLOCK], centre, &pairs[b * BLOCK, 0], NULL if given == NULL else given + b * BLOCK,
+                           min(<ptrdiff_t> BLOCK, n - b * BLOCK), &sums[b, 0])
+
+
+def combine_pairs(
+    const double[:, ::1] pairs,         # IN (n, 2)
+    const double[::1] weights,          # IN (n,), or (0,) for unit weights
+    double first, double second,
+    int n_threads,
+    double[::1] out,                    # OUT (n,) `first` times the first of a pair + `second` weight times the second
+):
+    cdef:
+        ptrdiff_t n = out.shape[0]
+        ptrdiff_t n_blocks = (n + BLOCK - 1) // BLOCK
+        ptrdiff_t b
+        const double *given = &weights[0] if weights.shape[0] > 0 else NULL
+    for b in prange(n_blocks, nogil=True, num_threads=n_threads, schedule="static"):
+        fairdcov_combine_pairs(&pairs[b * BLOCK, 0], NULL if given == NULL else given + b * BLOCK, first, second,
+                               min(<ptrdiff_t> BLOCK, n - b * BLOCK), &out[b * BLOCK])
 
 
 def values(

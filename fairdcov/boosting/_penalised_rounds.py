@@ -11,8 +11,8 @@ and grown again with half the learning rate.
 from dataclasses import dataclass, field
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
+from fairdcov._checks import one_blas_thread
 from fairdcov._fitting import largest_sensible_strength
 from fairdcov.boosting._leaves import Leaves, refine_leaves, spread_over
 
@@ -142,9 +142,7 @@ class PenalisedRounds:
         shift : float
             What is to be added to all raw predictions of the grower.
         """
-        # The threads of the BLAS gain nothing on vectors of this length, and while they wait for the next product they
-        # hold up those of the learner.
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             return self._train(strength, n_rounds, after_round)
 
     def effective_strength(self, strength):
@@ -227,7 +225,7 @@ class PenalisedRounds:
             now, then = (self._watched_terms(refined, following.strength)[-1] for refined in (following, before))
             return now < then
 
-        with threadpool_limits(1, user_api="blas"):
+        with one_blas_thread():
             start = self.refined if self.refined is not None else self.largest_strength
             refined = refine_leaves(self.objective.host, self.grower.raw(), self._leaves, strength, start, accepts)
         if refined is not None:

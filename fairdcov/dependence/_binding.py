@@ -405,7 +405,7 @@ def bind_dependence(
         takes profiles when they are few and fit scikit-learn's ``working_memory``, the univariate sweep for a single
         continuous attribute, and otherwise tiles or (when allowed, beyond 20,000 rows) an approximation.
     n_threads : int, optional
-        Threads of the tiles and the grid; results do not depend on it.
+        Threads of the profiles, tiles and grid; results do not depend on it.
     approximate : bool, default=True
         Whether ``"auto"`` may choose the approximation.
     n_components : int, default=256

@@ -11,6 +11,9 @@ from fairdcov.dependence._forms import DependenceForm
 
 __all__ = ["GridAnswer", "GridForm", "GridTerms"]
 
+# Up to so many a product over all nodes takes half of a millisecond without the BLAS.
+_FEW_PROFILES = 32
+
 
 class GridForm(DependenceForm):
     """``sum_{i != j} I(u_i, u_j) M_ij`` with the bilinear interpolant I of the distance between nodes.
@@ -366,7 +369,9 @@ class NodeMasses:
         totals = below[:, -1]
         difference = 2 * below[:, :-1] - totals[:, None]
         balances, totals_of_profiles = difference[:n_profiles] * units[0], totals[:n_profiles] * units[0]
-        self.slopes = matrix @ balances
+        # A product of few profiles is not worth the threads of the BLAS, see fairdcov._checks.one_blas_thread.
+        few = n_profiles <= _FEW_PROFILES
+        self.slopes = np.einsum("kh,hc->kc", matrix, balances) if few else matrix @ balances
         self.balance = difference[:n_profiles].sum(axis=0) * units[0]
         self._total = float(totals_of_profiles.sum())
         # The quadratic form of what is below a cell less what is above, and its value beyond all rows.

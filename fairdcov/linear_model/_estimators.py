@@ -42,7 +42,7 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
     drop_sensitive_columns : bool, default=True
         Whether these columns are no features. They are then not needed in ``predict``.
     n_threads : int, optional
-        Threads of the tile kernels; all available for None.
+        Threads of the penalty and of products with an array X; all available for None. No bit depends on them.
     verbose : int, default=0
         1 prints a line for each fit, 2 for each iteration."""
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight, resolve_n_threads
 from fairdcov._fitting import (
     ProductCoefficientObjective,
     ProductObjective,
@@ -165,6 +165,7 @@ class FrequencySeverityProblem(LinearProblem):
         self.parts, models = [], []
         for part, target, weights, offset in zip(PARTS, data.targets, data.weights, data.offsets, strict=True):
             fitted, model = estimator._prepare_part(part, data.rows.X, target, weights, offset)
+            model.n_threads = resolve_n_threads(estimator.n_threads)
             self.parts.append(fitted)
             models.append(model)
 

@@ -10,7 +10,15 @@ import numpy as np
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import PenaltyLike, check_positive_number, check_squarable, check_whole_number, warn_user
+from fairdcov._checks import (
+    PenaltyLike,
+    check_positive_number,
+    check_squarable,
+    check_whole_number,
+    one_blas_thread,
+    resolve_n_threads,
+    warn_user,
+)
 from fairdcov._fitting import (
     CoefficientObjective,
     PenalisedEstimator,
@@ -67,7 +75,8 @@ class LinearProblem:
         penalty = data.bind(estimator.penalty, penalised=penalised, n_threads=estimator.n_threads)
         raw_objective = RawObjective(loss, data.y, data.probabilities, penalty, data.offset)
         ridge = estimator._ridge(data.weights.sum())
-        self._start_from(CoefficientObjective(data.X, raw_objective, ridge, estimator.fit_intercept))
+        threads = resolve_n_threads(estimator.n_threads)
+        self._start_from(CoefficientObjective(data.X, raw_objective, ridge, estimator.fit_intercept, threads))
 
     def _set_tolerance(self, strengths):
         tolerance = check_positive_number(self.estimator.tol, "tol")
@@ -84,6 +93,10 @@ class LinearProblem:
 
     def solve(self, strength, parameters=None):
         """Fitted attributes at a strength, from given parameters or from the unpenalised model, and the parameters."""
+        with one_blas_thread():
+            return self._solve(strength, parameters)
+
+    def _solve(self, strength, parameters):
         estimator = self.estimator
         n_iterations = 0
         if parameters is None or strength == 0:

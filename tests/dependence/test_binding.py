@@ -574,3 +574,51 @@ of = lambda n: concatenated_distance_covariance(x, S, method="tiles", n_threads=
 raise SystemExit(of(1) != of({n_threads}))
 """
     subprocess.run([sys.executable, "-c", program], timeout=60, check=True)
+
+
+# -- value and gradient of profiles by fused walks
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+@pytest.mark.parametrize(("statistic", "weighted"), [("v", True), ("v", False), ("u", False)])
+@pytest.mark.parametrize("n", [4, 7, 257, 40_000])
+def test_profiles_at_once_are_profiles_step_by_step(rng, n, statistic, weighted, normalize):
+    blocks = factorise(rng.integers(0, 3, n), rng.integers(0, 2, n))
+    weights = np.where(rng.uniform(size=n) < 0.2, 0.0, rng.uniform(size=n)) if weighted else None
+    u = np.round(rng.gamma(2.0, size=n), 3)
+    u[:3] = 0.25, 0.5, 2.0
+    if weighted:
+        weights[:3] = 1.0
+    probabilities = None if weights is None else weights / weights.sum()
+    order = _kernels.ascending_order(u)
+    found = []
+    for n_threads in (1, 2, 5):
+        options = {"statistic": statistic, "sample_weight": weights, "n_threads": n_threads, "parallel_sweep": True}
+        form = bind_dependence(blocks, "ccdcov", **options)
+        assert form.method == "profiles"
+        found.append(form.evaluate(u, order, normalize=normalize))
+    value, gradient = form.value_gradient(u, order)
+    spread = 1.0
+    if normalize:
+        spread, slope = gini_mean_difference(u, probabilities, statistic=statistic)
+        value, gradient = value / spread, (gradient - value / spread * slope) / spread
+    size = np.abs(gradient).max()
+    assert_allclose(found[0][0], value, rtol=1e-11, atol=1e-15)
+    assert_allclose(found[0][1], gradient, rtol=1e-11, atol=1e-12 * size)
+    assert_allclose(found[0][2], spread, rtol=1e-12)
+    for other in found[1:]:
+        assert other[0] == found[0][0]
+        assert other[2] == found[0][2]
+        assert_array_equal(other[1], found[0][1])
+
+
+def test_a_far_row_of_next_to_no_weight_costs_no_digits(rng):
+    n = 1_000
+    u, group = rng.gamma(2.0, size=n), rng.integers(0, 2, n)
+    weights = np.append(np.ones(n), 1e-30)
+    form = bind_dependence(factorise(np.append(group, 0)), "ccdcov", sample_weight=weights)
+    alone = bind_dependence(factorise(group), "ccdcov", sample_weight=np.ones(n))
+    far = np.append(u, 1e12)
+    value, _, spread = form.evaluate(far, _kernels.ascending_order(far), normalize=True)
+    expected, _, expected_spread = alone.evaluate(u, _kernels.ascending_order(u), normalize=True)
+    assert_allclose([value, spread], [expected, expected_spread], rtol=1e-10)

@@ -111,6 +111,24 @@ def test_gradient_of_the_whole_objective(name, penalty, normalize, scale, weight
     np.testing.assert_allclose(objective.parts_gradient(point, 3.0)[1], numeric, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+def test_threads_show_in_no_bit_of_a_linear_objective(rng, layout):
+    n, loss = 40_000, LOSSES["tweedie 1.0 log"]
+    X, y = layout(rng.normal(size=(n, 5))), rng.poisson(1.0, n) + 0.0
+    raw_objective = RawObjective(loss, y, np.full(n, 1 / n))
+    point = rng.normal(size=6) / 3
+    models = [CoefficientObjective(X, raw_objective, 0.1, True, n_threads) for n_threads in (1, 2, 3)]
+    found = [(model.raw(point), model.parts_gradient(point)[1], model.hessian(point)) for model in models]
+    for other in found[1:]:
+        for first, second in zip(found[0], other, strict=True):
+            np.testing.assert_array_equal(first, second)
+    curvature = loss.curvature(found[0][0]) / n
+    design = np.column_stack([X, np.ones(n)])
+    expected = design.T @ (curvature[:, None] * design) + np.diag([0.1] * 5 + [0.0])
+    np.testing.assert_allclose(found[0][2], expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(found[0][0], design @ point, rtol=1e-12, atol=1e-12)
+
+
 def test_hessian_of_the_loss_and_its_diagonal(rows):
     raw_objective = RawObjective(LOSSES["tweedie 1.0 log"], rows["positive"], rows["p"])
     objective = CoefficientObjective(rows["X"], raw_objective, ridge=0.7, fit_intercept=True)

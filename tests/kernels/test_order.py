@@ -33,6 +33,15 @@ def test_order_is_the_stable_one(rng, kind, n):
     assert_array_equal(ascending_order(u), np.argsort(u, kind="stable"))
 
 
+@pytest.mark.parametrize("kind", VECTORS)
+def test_order_by_several_threads(rng, kind):
+    """Parts of the rows, whose borders fall into tied rows and into rows of one cell."""
+    u = VECTORS[kind](rng, 50_000)
+    expected = np.argsort(u, kind="stable")
+    for n_threads in (2, 3, 16):
+        assert_array_equal(ascending_order(u, n_threads=n_threads), expected)
+
+
 @pytest.mark.parametrize("n", [1_500, 20_000])
 def test_rows_of_equal_value_keep_their_order(rng, n):
     """Whole numbers in disguise say which row is which."""

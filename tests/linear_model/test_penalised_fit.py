@@ -13,6 +13,7 @@ from sklearn.linear_model import PoissonRegressor
 from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import fairdcov
 from fairdcov import (
@@ -471,3 +472,56 @@ def test_classifier_targets():
         DCovLogisticRegression(strength=0).fit(X, [0, 1, 2, 0, 1, 2, 0, 1])
     with pytest.raises(ValueError, match="one class"):
         DCovLogisticRegression(strength=0).fit(X, np.ones(8))
+
+
+# -- threads
+
+
+def blas_threads():
+    return [found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"]
+
+
+@pytest.mark.parametrize("layout", [np.ascontiguousarray, np.asfortranarray])
+def test_threads_show_in_no_bit_of_a_fit(rng, layout):
+    n = 20_000
+    X, people = layout(rng.normal(size=(n, 4))), pd.DataFrame({"gender": rng.integers(0, 2, n).astype(str)})
+    y = rng.poisson(np.exp(0.3 * X[:, 0] + 0.2 * (people["gender"] == "1"))) + 0.0
+    first, second = (
+        DCovPoissonRegressor(strength=1.0, alpha=1e-4, n_threads=threads).fit(X, y, sensitive_features=people)
+        for threads in (1, 3)
+    )
+    np.testing.assert_array_equal(first.coef_, second.coef_)
+    assert first.objective_value_ == second.objective_value_
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_fit_leaves_the_threads_of_the_blas_as_they_were(portfolio, fails):
+    (X, y), data = _data(portfolio)
+
+    class Failing(CCDCovPenalty):
+        def bind(self, *given, **options):
+            bound = super().bind(*given, **options)
+            seen.append(blas_threads())
+            evaluate = bound.value_gradient
+
+            def value_gradient(u):
+                seen.append(blas_threads())
+                if fails and len(seen) > 3:
+                    raise RuntimeError("in the middle of a fit")
+                return evaluate(u)
+
+            bound.value_gradient = value_gradient
+            return bound
+
+    seen = []
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        model = DCovPoissonRegressor(Failing(), strength=1.0, alpha=1e-3)
+        if fails:
+            with pytest.raises(RuntimeError, match="in the middle"):
+                model.fit(X, y, **data)
+        else:
+            model.fit(X, y, **data)
+        assert blas_threads() == before
+    assert len(seen) > 3
+    assert all(set(found) <= {1} for found in seen[1:])
