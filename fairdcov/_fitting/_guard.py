@@ -14,15 +14,18 @@ from fairdcov.exceptions import StrengthWarning
 
 __all__ = [
     "BesideChance",
+    "OfNewRows",
     "StrengthGuard",
     "beside_chance",
     "largest_sensible_strength",
     "looks_independent",
+    "measures_of",
     "observed_groups",
+    "of_new_rows",
     "warn_of_dependence",
     "warn_of_level",
+    "warn_of_new_rows",
     "warn_of_strength",
-    "warn_of_unseen_rows",
 ]
 
 # Losses that differ by this share are equal: they were summed in another order.
@@ -36,6 +39,8 @@ _MOST_OFF_BALANCE = 2.0
 _N_PERMUTATIONS = 19
 # Predictions are cut into so many bins of equal weight to compare their distributions between groups.
 _N_BINS = 24
+# New rows are as many, beside those of the fit, as a quarter of all rows that is kept for a test.
+_NEW_ROWS = 1 / 3
 # The search goes down by decades, at most so many, and ends when its bounds are this factor apart.
 _MOST_DECADES = 10
 _CLOSE = 1.5
@@ -237,32 +242,31 @@ def observed_groups(penalty, data):
 
 
 class BesideChance(NamedTuple):
-    """What rows show of dependence, and what they show at most when predictions fall to them at random 19 times.
+    """Penalty and divergence of some rows, and what they are when predictions fall to these rows at random.
+
+    The divergence is that of Jensen and Shannon between groups in bits, by a histogram; NaN where rows have shares in
+    several groups, or are compared within strata.
 
     Attributes
     ----------
-    penalty, penalty_level : float
-        The penalty that was bound to the rows.
-    divergence, divergence_level : float
-        Jensen-Shannon divergence of the predictions between groups in bits, by a histogram; NaN where rows have shares
-        in several groups, or are compared within strata.
-    beyond : bool
-        Whether one of both is further from its mean under independence, in standard deviations, than either of them is
-        in any of the 19. By chance that is so once in twenty.
+    values : (2,) array
+        Penalty and divergence.
+    null : (19, 2) array
+        Both with the predictions in random order.
     """
 
-    penalty: float
-    penalty_level: float
-    divergence: float
-    divergence_level: float
-    beyond: bool
+    values: np.ndarray
+    null: np.ndarray
+
+
+def measures_of(raw_objective, raw, sensitive_features=None):
+    """Penalty and divergence of raw predictions, (2,), as :class:`BesideChance` has them."""
+    value = raw_objective.penalty.value(raw_objective.prediction(raw))
+    return np.array([value, _histogram_divergence(raw_objective, raw, sensitive_features)(np.arange(len(raw)))])
 
 
 def beside_chance(raw_objective, raw, sensitive_features=None):
     """Dependence of raw predictions beside what attributes that do not matter show.
-
-    The penalty gives small groups and the ends of the distribution little weight; the divergence, by which prices are
-    compared, more.
 
     Parameters
     ----------
@@ -278,35 +282,70 @@ def beside_chance(raw_objective, raw, sensitive_features=None):
     BesideChance
     """
     penalty, prediction = raw_objective.penalty, raw_objective.prediction(raw)
-    multiplier = getattr(penalty, "multiplier", None)
-    compared = prediction if multiplier is None else prediction * multiplier
     divergence = _histogram_divergence(raw_objective, raw, sensitive_features)
-    rng, order = np.random.default_rng(0), np.arange(len(prediction))
-    values = []
-    for _ in range(1 + _N_PERMUTATIONS):
-        permuted = compared[order]
-        value = penalty.value(permuted if multiplier is None else permuted / multiplier)
-        values.append((value, divergence(order)))
-        order = rng.permutation(len(prediction))
-    values = np.array(values)
-    # All twenty alike, so that each of them is the farthest equally often under independence.
-    spread = values.std(axis=0)
-    far = ((values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).max(axis=1)
-    (penalty, divergence), levels = values[0], values[1:].max(axis=0)
-    known = sensitive_features is not None
-    return BesideChance(
-        float(penalty),
-        float(levels[0]),
-        float(divergence) if known else float("nan"),
-        float(levels[1]) if known else float("nan"),
-        bool(far[0] > far[1:].max()),
-    )
+    orders = list(_random_orders(len(prediction)))
+    null = np.column_stack([_null_values(penalty, prediction), [divergence(order) for order in orders]])
+    return BesideChance(measures_of(raw_objective, raw, sensitive_features), null)
+
+
+class OfNewRows(NamedTuple):
+    """What is to be expected of rows that a fit has not seen, a third as many as it was fitted on.
+
+    Attributes
+    ----------
+    penalty, divergence : float
+        As :class:`BesideChance` has them.
+    penalty_level, divergence_level : float
+        What they are at most in 95 % of all cases under independence.
+    """
+
+    penalty: float
+    divergence: float
+    penalty_level: float
+    divergence_level: float
+
+    @property
+    def beyond(self):
+        """Whether more is to be expected than chance; by the divergence, where it is known."""
+        if np.isfinite(self.divergence):
+            return self.divergence > self.divergence_level
+        return self.penalty > self.penalty_level
+
+
+def of_new_rows(whole, parts, share):
+    """Dependence that a fit will show on new rows, by fits to parts of its rows.
+
+    What a fit takes for dependence and is chance in its rows, new rows show with the opposite sign: its square falls
+    with one over the number of rows that are fitted. What trees have left of the dependence does not fall, and is no
+    less than what the rows of the fit show of it.
+
+    Parameters
+    ----------
+    whole : (2,) array
+        :func:`measures_of` the rows of the fit.
+    parts : list of BesideChance
+        Of the rows that each fit to a part has left out.
+    share : float
+        Share of the rows that each of them has left out.
+
+    Returns
+    -------
+    OfNewRows
+    """
+    means = np.mean([part.null.mean(axis=0) for part in parts], axis=0)
+    beyond = np.mean([part.values for part in parts], axis=0) - means
+    spread = np.quantile(np.concatenate([part.null - part.null.mean(axis=0) for part in parts]), 0.95, axis=0)
+    # Chance goes with one over the number of rows, too.
+    left = np.maximum(whole - share * means, 0.0)
+    beyond = np.maximum(left, left + (1.0 - share) * (beyond - left))
+    scale = share / _NEW_ROWS
+    return OfNewRows(*map(float, (*(scale * means + beyond), *(scale * (means + spread)))))
 
 
 def _histogram_divergence(raw_objective, raw, sensitive_features):
-    """Function of the order of the predictions (n,): their divergence between groups."""
+    """Function of the order of the predictions (n,): their divergence between groups, NaN without any."""
     if sensitive_features is None:
-        return lambda order: 0.0
+        return lambda order: float("nan")
     attributes, weights = Attributes.read(sensitive_features), raw_objective.probabilities
     codes, labels, _ = attributes.groups(attributes.edges(DEFAULT_GROUPS, weights))
     raw = raw_objective.whole(raw)
@@ -323,7 +362,7 @@ def _histogram_divergence(raw_objective, raw, sensitive_features):
     return divergence
 
 
-def warn_of_unseen_rows(estimator, strength, found, share, remedy):
+def warn_of_new_rows(estimator, strength, found, remedy):
     """Warn when the independence of the training rows is not that of rows that a fit has not seen.
 
     Parameters
@@ -332,10 +371,8 @@ def warn_of_unseen_rows(estimator, strength, found, share, remedy):
         Named in the warning.
     strength : float
         Strength that was asked for.
-    found : BesideChance
-        Of the rows that a second fit has not seen.
-    share : float
-        Share of the rows that these are.
+    found : OfNewRows
+        What they will show.
     remedy : str
         What to do, for the warning.
     """
@@ -344,16 +381,23 @@ def warn_of_unseen_rows(estimator, strength, found, share, remedy):
     divergence = ""
     if np.isfinite(found.divergence):
         divergence = (
-            f", and a divergence between groups of {found.divergence:.3g} bits where these show at most "
-            f"{found.divergence_level:.3g}"
+            f"a divergence between groups of {found.divergence:.3g} bits where attributes that do not matter show at "
+            f"most {found.divergence_level:.3g} in 95 % of all cases, and "
         )
     warn_user(
         f"{type(estimator).__name__} with strength={strength:g} shows no more dependence on its training rows than "
-        f"chance would, which does not carry over to new ones: fitted without {share:.0%} of the rows it leaves a "
-        f"penalty of {found.penalty:.3g} on them, where attributes that do not matter show at most "
-        f"{found.penalty_level:.3g} in 95 % of all cases{divergence}. {remedy}",
+        "chance would, which does not carry over to new ones. By two fits to part of the rows, a third as many new "
+        f"rows will show {divergence}a penalty of {found.penalty:.3g}, where these show at most "
+        f"{found.penalty_level:.3g}. {remedy}",
         StrengthWarning,
     )
+
+
+def _random_orders(n_rows):
+    """Nineteen orders of rows, always the same."""
+    rng = np.random.default_rng(0)
+    for _ in range(_N_PERMUTATIONS):
+        yield rng.permutation(n_rows)
 
 
 def _null_level(penalty, prediction):
@@ -365,9 +409,8 @@ def _null_values(penalty, prediction):
     """Values of a bound penalty when predictions fall to the rows at random."""
     multiplier = getattr(penalty, "multiplier", None)
     compared = prediction if multiplier is None else prediction * multiplier
-    rng = np.random.default_rng(0)
     values = []
-    for _ in range(_N_PERMUTATIONS):
-        permuted = compared[rng.permutation(len(compared))]
+    for order in _random_orders(len(compared)):
+        permuted = compared[order]
         values.append(penalty.value(permuted if multiplier is None else permuted / multiplier))
     return values

@@ -10,7 +10,13 @@ from sklearn.metrics import mean_poisson_deviance
 
 from fairdcov import CCDCovPenalty, DCovGammaRegressor, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge
 from fairdcov._fitting import HalfTweedieLoss, RawObjective
-from fairdcov._fitting._guard import StrengthGuard, largest_sensible_strength, warn_of_dependence
+from fairdcov._fitting._guard import (
+    BesideChance,
+    StrengthGuard,
+    largest_sensible_strength,
+    of_new_rows,
+    warn_of_dependence,
+)
 from fairdcov.datasets import make_motor_portfolio
 from fairdcov.exceptions import StrengthWarning
 
@@ -113,6 +119,44 @@ def test_the_null_level_is_the_largest_of_nineteen_permutations(rng):
 # ---------------------------------------------------------------------------------------------------------------------
 # The learners
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+# -- new rows ----------------------------------------------------------------------------------------------------------
+
+
+def beside(values, mean, spread):
+    """Null values of a mean, evenly around it."""
+    return BesideChance(np.asarray(values), mean + spread * np.linspace(-1.0, 1.0, 19)[:, None])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2])
+@pytest.mark.parametrize("moved", [0.3, 0.1, 0.0, -0.1])
+def test_what_new_rows_show_falls_with_the_rows_that_are_fitted(share, moved):
+    """Numbers that do so to the digit: chance in new rows, and chance in fitted rows that was taken for dependence."""
+    chance, beyond = np.array([1.0, 2.0]), max(moved, 0.0) / (1.0 - share)
+    # Two parts that differ; the fit itself shows less than chance.
+    parts = [beside(chance / share + beyond + apart, chance / share, 0.1 / share) for apart in (-0.2, 0.2)]
+    found = of_new_rows(chance - 0.5, parts, share)
+    # A third as many rows show three times the chance.
+    np.testing.assert_allclose([found.penalty, found.divergence], 3 * chance + max(moved, 0.0), rtol=1e-12)
+    levels = 3 * chance + 3 * np.quantile(0.1 * np.linspace(-1.0, 1.0, 19), 0.95)
+    np.testing.assert_allclose([found.penalty_level, found.divergence_level], levels, rtol=0.01)
+    assert found.beyond == (moved > 0.28)
+
+
+def test_new_rows_show_no_less_than_those_of_the_fit():
+    parts = [beside([2.3, 2.3], np.full(2, 2.0), 0.1)] * 2
+    # Of what parts show on new rows half is chance that they took for dependence, but for what the fit has left.
+    for left, shown in ((0.0, 0.15), (0.1, 0.2), (0.3, 0.3), (0.7, 0.7)):
+        assert of_new_rows(np.array([1.0 + left, 1.0]), parts, 0.5).penalty == pytest.approx(3.0 + shown)
+
+
+def test_the_penalty_speaks_where_there_is_no_divergence():
+    for value, beyond in ((2.0, True), (1.01, False)):
+        unseen = beside([value, np.nan], np.array([1.0, np.nan]), 0.1)
+        found = of_new_rows(np.array([0.4, np.nan]), [unseen, unseen], 0.5)
+        assert found.beyond == beyond
+        assert np.isnan(found.divergence)
 
 
 @pytest.fixture(scope="module")
