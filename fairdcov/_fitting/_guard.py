@@ -7,6 +7,7 @@ differences outweigh the loss, and the optimum of the objective is a model that 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from fairdcov._checks import warn_user
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes
@@ -37,8 +38,8 @@ _MOST_WEIGHT = 10.0
 _MOST_OFF_BALANCE = 2.0
 # The largest of so many values under independence is their 95 % level.
 _N_PERMUTATIONS = 19
-# Predictions are cut into so many bins of equal weight to compare their distributions between groups.
-_N_BINS = 24
+# Bins of the predictions in which their distributions are compared between groups, before they are smoothed.
+_BINS_PER_BANDWIDTH, _MOST_BINS = 3, 4096
 # New rows are as many, beside those of the fit, as a quarter of all rows that is kept for a test.
 _NEW_ROWS = 1 / 3
 # The search goes down by decades, at most so many, and ends when its bounds are this factor apart.
@@ -244,8 +245,8 @@ def observed_groups(penalty, data):
 class BesideChance(NamedTuple):
     """Penalty and divergence of some rows, and what they are when predictions fall to these rows at random.
 
-    The divergence is that of Jensen and Shannon between groups in bits, by a histogram; NaN where rows have shares in
-    several groups, or are compared within strata.
+    The divergence is that of Jensen and Shannon between groups in bits, by smoothed histograms; NaN where rows have
+    shares in several groups, or are compared within strata.
 
     Attributes
     ----------
@@ -259,13 +260,17 @@ class BesideChance(NamedTuple):
     null: np.ndarray
 
 
-def measures_of(raw_objective, raw, sensitive_features=None):
-    """Penalty and divergence of raw predictions, (2,), as :class:`BesideChance` has them."""
+def measures_of(raw_objective, raw, sensitive_features=None, *, share=1.0):
+    """Penalty and divergence of raw predictions, (2,), as :class:`BesideChance` has them.
+
+    ``share`` is that of the rows in those of the fit; densities are as smooth as those of new rows.
+    """
     value = raw_objective.penalty.value(raw_objective.prediction(raw))
-    return np.array([value, _histogram_divergence(raw_objective, raw, sensitive_features)(np.arange(len(raw)))])
+    divergence = _smoothed_divergence(raw_objective, raw, sensitive_features, _NEW_ROWS / share)
+    return np.array([value, divergence(np.arange(len(raw)))])
 
 
-def beside_chance(raw_objective, raw, sensitive_features=None):
+def beside_chance(raw_objective, raw, sensitive_features=None, *, share=1.0):
     """Dependence of raw predictions beside what attributes that do not matter show.
 
     Parameters
@@ -276,16 +281,17 @@ def beside_chance(raw_objective, raw, sensitive_features=None):
         Raw predictions.
     sensitive_features : DataFrame, Series or array, optional
         What the groups are made of.
+    share : float, default=1.0
+        As in :func:`measures_of`.
 
     Returns
     -------
     BesideChance
     """
-    penalty, prediction = raw_objective.penalty, raw_objective.prediction(raw)
-    divergence = _histogram_divergence(raw_objective, raw, sensitive_features)
-    orders = list(_random_orders(len(prediction)))
-    null = np.column_stack([_null_values(penalty, prediction), [divergence(order) for order in orders]])
-    return BesideChance(measures_of(raw_objective, raw, sensitive_features), null)
+    divergence = _smoothed_divergence(raw_objective, raw, sensitive_features, _NEW_ROWS / share)
+    penalties = _null_values(raw_objective.penalty, raw_objective.prediction(raw))
+    null = np.column_stack([penalties, [divergence(order) for order in _random_orders(len(raw))]])
+    return BesideChance(measures_of(raw_objective, raw, sensitive_features, share=share), null)
 
 
 class OfNewRows(NamedTuple):
@@ -312,19 +318,22 @@ class OfNewRows(NamedTuple):
         return self.penalty > self.penalty_level
 
 
-def of_new_rows(whole, parts, share):
+def of_new_rows(whole, seen, unseen, share):
     """Dependence that a fit will show on new rows, by fits to parts of its rows.
 
-    What a fit takes for dependence and is chance in its rows, new rows show with the opposite sign: its square falls
-    with one over the number of rows that are fitted. What trees have left of the dependence does not fall, and is no
-    less than what the rows of the fit show of it.
+    Let new rows show ``left + moved / n`` beyond chance: what trees have left of the dependence, and what a fit to n
+    rows took for dependence and was chance in them, the square of which falls with their number. The rows of a fit show
+    chance and what is left, less what was fitted to their chance, which falls with their number as well. So the rows
+    that parts have seen, and all rows, tell what is left; those that parts have not seen, the rest.
 
     Parameters
     ----------
     whole : (2,) array
         :func:`measures_of` the rows of the fit.
-    parts : list of BesideChance
-        Of the rows that each fit to a part has left out.
+    seen : list of (2,) arrays
+        The same of the rows of each fit to a part.
+    unseen : list of BesideChance
+        Of the rows that each of them has left out.
     share : float
         Share of the rows that each of them has left out.
 
@@ -332,32 +341,49 @@ def of_new_rows(whole, parts, share):
     -------
     OfNewRows
     """
-    means = np.mean([part.null.mean(axis=0) for part in parts], axis=0)
-    beyond = np.mean([part.values for part in parts], axis=0) - means
-    spread = np.quantile(np.concatenate([part.null - part.null.mean(axis=0) for part in parts]), 0.95, axis=0)
-    # Chance goes with one over the number of rows, too.
-    left = np.maximum(whole - share * means, 0.0)
-    beyond = np.maximum(left, left + (1.0 - share) * (beyond - left))
+    means = np.mean([part.null.mean(axis=0) for part in unseen], axis=0)
+    beyond = np.mean([part.values for part in unseen], axis=0) - means
+    spread = np.quantile(np.concatenate([part.null - part.null.mean(axis=0) for part in unseen]), 0.95, axis=0)
+    # Chance goes with one over the number of rows, too; between the two fits it cancels.
+    least = np.maximum(whole - share * means, 0.0)
+    left = (whole - (1.0 - share) * np.mean(seen, axis=0)) / share
+    left = np.clip(left, least, np.maximum(beyond, least))
+    expected = np.maximum(left + (1.0 - share) * (beyond - left), least)
     scale = share / _NEW_ROWS
-    return OfNewRows(*map(float, (*(scale * means + beyond), *(scale * (means + spread)))))
+    return OfNewRows(*map(float, (*(scale * means + expected), *(scale * (means + spread)))))
 
 
-def _histogram_divergence(raw_objective, raw, sensitive_features):
-    """Function of the order of the predictions (n,): their divergence between groups, NaN without any."""
+def _smoothed_divergence(raw_objective, raw, sensitive_features, new_rows):
+    """Function of the order of the predictions (n,): their divergence between groups, NaN without any.
+
+    By densities with the bandwidth of ``new_rows`` times as many rows, about as ``fairdcov.metrics`` has them.
+    """
     if sensitive_features is None:
         return lambda order: float("nan")
     attributes, weights = Attributes.read(sensitive_features), raw_objective.probabilities
     codes, labels, _ = attributes.groups(attributes.edges(DEFAULT_GROUPS, weights))
-    raw = raw_objective.whole(raw)
-    inner = np.linspace(0.0, 1.0, _N_BINS + 1)[1:-1]
-    edges = np.unique(np.quantile(raw, inner, weights=weights, method="inverted_cdf"))
-    bins, n_bins = np.searchsorted(edges, raw), len(edges) + 1
+    predicted = raw_objective.response(raw)
+    low, high = float(predicted.min()), float(predicted.max())
+    quartiles = np.quantile(predicted, [0.25, 0.75], weights=weights, method="inverted_cdf")
+    robust = float(quartiles[1] - quartiles[0]) / 1.349
+    deviation = float(np.sqrt(weights @ (predicted - weights @ predicted) ** 2))
+    spread = min(deviation, robust) if robust > 0 else deviation
+    # Silverman's rule.
+    bandwidth = 0.9 * spread * (new_rows / (weights @ weights)) ** -0.2
+    if not (bandwidth > 0 and high > low):
+        return lambda order: 0.0
+    n_bins = int(min(_MOST_BINS, np.ceil(_BINS_PER_BANDWIDTH * (high - low) / bandwidth))) + 1
+    bins = np.rint((predicted - low) * ((n_bins - 1) / (high - low))).astype(np.intp)
+    sigma = bandwidth * (n_bins - 1) / (high - low)
 
     def divergence(order):
         table = np.bincount(codes * n_bins + bins[order], weights, len(labels) * n_bins).reshape(len(labels), n_bins)
-        expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0)
-        held = table > 0
-        return float(table[held] @ np.log2(table[held] / expected[held]))
+        totals = table.sum(axis=1, keepdims=True)
+        smooth = gaussian_filter1d(table, sigma, axis=1, mode="constant")
+        smooth *= totals / smooth.sum(axis=1, keepdims=True)
+        mixture = np.broadcast_to(totals * smooth.sum(axis=0), smooth.shape)
+        held = smooth > 0
+        return float(smooth[held] @ np.log2(smooth[held] / mixture[held]))
 
     return divergence
 

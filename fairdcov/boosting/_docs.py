@@ -72,8 +72,8 @@ _ATTRIBUTES = """booster_ : <booster>
         Penalty that a third as many new rows are expected to show, an estimate from two fits to parts of the rows, and
         its 95 % level under independence; NaN without these fits, see ``validation_fraction``.
     unseen_divergence_, unseen_divergence_level_ : float
-        The same of the Jensen-Shannon divergence between groups, in bits, by a histogram of 24 bins; NaN as well where
-        attributes are known as probabilities, or there are control features.
+        The same of the Jensen-Shannon divergence between groups, in bits, as :func:`fairdcov.metrics.js_divergence`
+        has it; NaN as well where attributes are known as probabilities, or there are control features.
     loss_value_ : float
         Weighted mean loss (half deviance) on the training rows.
     penalty_value_ : float

@@ -329,15 +329,15 @@ class BoostingProblem:
             return _NOT_KNOWN
         order = np.random.default_rng(0).permutation(n_rows)
         try:
-            parts = [self._beside_part(strength, order[first : first + n_held]) for first in (0, n_held)]
+            parts = [self._fit_to_part(strength, order[first : first + n_held]) for first in (0, n_held)]
         except ValueError:
             # A part has one class, or one level of an attribute.
             return _NOT_KNOWN
         whole = measures_of(self.objective, raw, observed_groups(estimator.penalty, data))
-        return of_new_rows(whole, parts, n_held / n_rows)
+        return of_new_rows(whole, *zip(*parts, strict=True), n_held / n_rows)
 
-    def _beside_part(self, strength, held):
-        """Dependence of another fit on the rows at some positions, which it has not seen, beside chance.
+    def _fit_to_part(self, strength, held):
+        """Dependence of another fit on its rows, and on the others, at some positions, beside chance.
 
         It is a fit from the beginning. The splits of the first one have seen all rows, as its unpenalised trees have:
         with these and other leaves much of the dependence that new rows show would be hidden.
@@ -369,8 +369,11 @@ class BoostingProblem:
             warnings.simplefilter("ignore")
             problem = BoostingProblem(again, seen.X, seen.y, weights, seen.sensitive_features, [strength], **given)
             shift, refined = problem.descend(strength)[:2]
-        people = observed_groups(again.penalty, unseen)
-        return beside_chance(problem.rounds.monitor.objective, problem._watched_raw(shift, refined), people)
+        share = len(held) / len(data.y)
+        raw = problem.grower.raw() + shift if refined is None else refined.raw
+        of_seen = measures_of(problem.objective, raw, observed_groups(again.penalty, seen), share=1.0 - share)
+        objective, raw = problem.rounds.monitor.objective, problem._watched_raw(shift, refined)
+        return of_seen, beside_chance(objective, raw, observed_groups(again.penalty, unseen), share=share)
 
     def _admits(self, raw):
         """Whether raw predictions of the training rows are not worse than a constant."""

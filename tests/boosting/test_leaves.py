@@ -13,6 +13,7 @@ from fairdcov._fitting import HalfTweedieLoss
 from fairdcov.boosting._leaves import Leaves, refine_leaves, spread_over
 from fairdcov.boosting._objective import BalancedObjective
 from fairdcov.exceptions import StrengthWarning
+from fairdcov.metrics import js_divergence
 
 ROUNDS = {"objective": "poisson", "n_estimators": 20, "n_penalised_rounds": 25, "random_state": 0, "n_jobs": 1}
 
@@ -258,36 +259,21 @@ def proxies(n=4_000, seed=4):
     return {"X": X, "y": y, "sensitive_features": region.astype(str)}
 
 
-def divergence(prediction, groups, weights):
-    """By its definition: entropy of the mixture less the mean of the groups' entropies, in 24 bins."""
-    weights = weights / weights.sum()
-    edges = np.quantile(prediction, np.arange(1, 24) / 24, weights=weights, method="inverted_cdf")
-
-    def entropy(rows):
-        shares = np.bincount(np.searchsorted(edges, prediction[rows]), weights[rows])
-        shares = shares[shares > 0] / shares.sum()
-        return -shares @ np.log2(shares)
-
-    parts = [np.flatnonzero(groups == group) for group in np.unique(groups)]
-    return entropy(np.arange(len(prediction))) - sum(weights[rows].sum() * entropy(rows) for rows in parts)
-
-
 @both
 def test_independence_of_the_training_rows_alone_is_said(make):
-    trees = {"num_leaves": 16, "n_penalised_rounds": 50}
+    trees = {"num_leaves": 8, "n_penalised_rounds": 50}
     if make is xgboost:
         trees = {"max_depth": 2, "n_penalised_rounds": 100}
     data = proxies()
     model = make(strength=1000.0, **trees)
     assert "new rows will show a divergence between groups of" in said(model, data)
     assert model.unseen_divergence_ > model.unseen_divergence_level_ > 0
-    # Rows drawn anew do show it, a third as many: by all of many, whose chance is small.
-    new, third = proxies(40_000, seed=5), len(data["y"]) / 3
-    predicted, groups = model.predict(new["X"]), new["sensitive_features"]
-    rng, ones = np.random.default_rng(0), np.ones(len(groups))
-    chance = np.mean([divergence(predicted, rng.permutation(groups), ones) for _ in range(9)])
-    shown = divergence(predicted, groups, ones) + chance * (len(groups) / third - 1)
-    assert shown > model.unseen_divergence_level_
+    # Sets of rows drawn anew, a third as many, do show it.
+    shown = []
+    for seed in range(100, 110):
+        new = proxies(len(data["y"]) // 3, seed=seed)
+        shown.append(js_divergence(None, model.predict(new["X"]), sensitive_features=new["sensitive_features"]))
+    assert np.mean(shown) > model.unseen_divergence_level_
     # The other fits change nothing else.
     alone = fit(make(strength=1000.0, validation_fraction=None, **trees), data)
     np.testing.assert_array_equal(model.predict(data["X"]), alone.predict(data["X"]))
@@ -297,41 +283,48 @@ def test_independence_of_the_training_rows_alone_is_said(make):
 def test_what_is_said_is_where_two_parts_lead_to(steep):
     """The same by hand: two fits, each without other rows, measured on these."""
     model = fit(lightgbm(strength=1000.0, validation_fraction=0.25), steep)
-    n, measured, null = len(steep["y"]), [], []
+    n, of_seen, of_unseen, null = len(steep["y"]), [], [], []
     order = np.random.default_rng(0).permutation(n)
     n_trees = {"n_estimators": model.n_unpenalised_rounds_, "n_penalised_rounds": model.n_penalised_rounds_}
     for held in (order[: n // 4], order[n // 4 : n // 2]):
         keep = np.ones(n, dtype=bool)
         keep[held] = False
         seen, unseen = ({name: values[rows] for name, values in steep.items()} for rows in (keep, ~keep))
-        predicted = fit(lightgbm(strength=1000.0, validation_fraction=None, **n_trees), seen).predict(unseen["X"])
+        second = fit(lightgbm(strength=1000.0, validation_fraction=None, **n_trees), seen)
+        of_seen.append(second.penalty_value_)
+        predicted, rng = second.predict(unseen["X"]), np.random.default_rng(0)
         bound = CCDCovPenalty().bind(unseen["sensitive_features"], unseen["sample_weight"])
-        rng = np.random.default_rng(0)
-        measured.append(bound.value(predicted))
+        of_unseen.append(bound.value(predicted))
         null.append([bound.value(predicted[rng.permutation(len(predicted))]) for _ in range(19)])
     chance = np.mean(null)
-    # A third as many rows show three quarters of the chance in a quarter; a fit to all, three quarters of the rest.
-    expected = 0.75 * chance + 0.75 * (np.mean(measured) - chance)
-    assert model.penalty_value_ < 0.25 * chance < expected
-    assert model.unseen_penalty_ == pytest.approx(expected, rel=1e-5)
+    beyond = np.mean(of_unseen) - chance
+    left = (model.penalty_value_ - 0.75 * np.mean(of_seen)) / 0.25
+    assert model.penalty_value_ < 0.25 * chance
+    expected = 0.75 * beyond + 0.25 * np.clip(left, 0.0, beyond)
+    # A third as many rows show three quarters of the chance in a quarter.
+    assert model.unseen_penalty_ == pytest.approx(0.75 * chance + expected, rel=1e-5)
     residuals = np.concatenate(null) - np.repeat(np.mean(null, axis=1), 19)
     assert model.unseen_null_level_ == pytest.approx(0.75 * (chance + np.quantile(residuals, 0.95)), rel=1e-5)
 
 
-def test_the_divergence_of_rows_is_that_of_their_definition(steep):
-    from fairdcov._fitting import RawObjective, beside_chance
+@pytest.mark.parametrize("weighted", [True, False])
+def test_the_divergence_of_rows_is_that_of_the_metric(steep, weighted):
+    from fairdcov._fitting import RawObjective, beside_chance, measures_of
 
-    weights, people = steep["sample_weight"] / steep["sample_weight"].sum(), steep["sensitive_features"]
-    bound = CCDCovPenalty().bind(people, steep["sample_weight"])
-    objective = RawObjective(HalfTweedieLoss(1.0), steep["y"], weights, bound)
+    people, weights = steep["sensitive_features"], steep["sample_weight"] if weighted else np.ones(len(steep["y"]))
+    bound = CCDCovPenalty().bind(people, weights)
+    objective = RawObjective(HalfTweedieLoss(1.0), steep["y"], weights / weights.sum(), bound)
     raw = 0.3 * steep["X"][:, 0] + 0.1 * steep["X"][:, 2]
-    found = beside_chance(objective, raw, people)
-    groups = people.agg("|".join, axis=1).to_numpy()
-    np.testing.assert_allclose(found.values, [bound.value(np.exp(raw)), divergence(raw, groups, weights)], rtol=1e-9)
+    # Three times as many rows as new ones would be: those of the fit have a bandwidth for a third of them.
+    found = measures_of(objective, raw, people, share=1 / 3)
+    metric = js_divergence(None, np.exp(raw), sensitive_features=people, sample_weight=weights)
+    np.testing.assert_allclose(found, [bound.value(np.exp(raw)), metric], rtol=0.01)
+    beside = beside_chance(objective, raw, people)
+    assert beside.values[1] < metric
     rng = np.random.default_rng(0)
     orders = [rng.permutation(len(raw)) for _ in range(19)]
-    np.testing.assert_allclose(found.null[:, 0], [bound.value(np.exp(raw[order])) for order in orders], rtol=1e-9)
-    assert found.values[1] > found.null[:, 1].max() > found.null[:, 1].min() > 0
+    np.testing.assert_allclose(beside.null[:, 0], [bound.value(np.exp(raw[order])) for order in orders], rtol=1e-9)
+    assert beside.values[1] > beside.null[:, 1].max() > beside.null[:, 1].min() > 0
     assert np.isnan(beside_chance(objective, raw).values[1])
 
 
