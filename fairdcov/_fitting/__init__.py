@@ -17,16 +17,18 @@ from fairdcov._fitting._estimator import FIT_PARTS, PenalisedEstimator, check_st
 from fairdcov._fitting._families import FAMILIES, FAMILIES_BY_LOSS, Family, regression_family
 from fairdcov._fitting._functions import functions_of, is_tensor
 from fairdcov._fitting._guard import (
-    BesideChance,
+    OfNewRows,
     StrengthGuard,
     beside_chance,
     largest_sensible_strength,
     looks_independent,
+    measures_of,
     observed_groups,
+    of_new_rows,
     warn_of_dependence,
     warn_of_level,
+    warn_of_new_rows,
     warn_of_strength,
-    warn_of_unseen_rows,
 )
 from fairdcov._fitting._losses import ONE_PROCESS, HalfSquaredError, HalfTweedieLoss, PointwiseLoss
 from fairdcov._fitting._objective import (

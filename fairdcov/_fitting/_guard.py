@@ -7,6 +7,7 @@ differences outweigh the loss, and the optimum of the objective is a model that 
 from typing import NamedTuple
 
 import numpy as np
+from scipy.ndimage import gaussian_filter1d
 
 from fairdcov._checks import warn_user
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes
@@ -14,15 +15,18 @@ from fairdcov.exceptions import StrengthWarning
 
 __all__ = [
     "BesideChance",
+    "OfNewRows",
     "StrengthGuard",
     "beside_chance",
     "largest_sensible_strength",
     "looks_independent",
+    "measures_of",
     "observed_groups",
+    "of_new_rows",
     "warn_of_dependence",
     "warn_of_level",
+    "warn_of_new_rows",
     "warn_of_strength",
-    "warn_of_unseen_rows",
 ]
 
 # Losses that differ by this share are equal: they were summed in another order.
@@ -34,8 +38,10 @@ _MOST_WEIGHT = 10.0
 _MOST_OFF_BALANCE = 2.0
 # The largest of so many values under independence is their 95 % level.
 _N_PERMUTATIONS = 19
-# Predictions are cut into so many bins of equal weight to compare their distributions between groups.
-_N_BINS = 24
+# Bins of the predictions in which their distributions are compared between groups, before they are smoothed.
+_BINS_PER_BANDWIDTH, _MOST_BINS = 3, 4096
+# New rows are as many, beside those of the fit, as a quarter of all rows that is kept for a test.
+_NEW_ROWS = 1 / 3
 # The search goes down by decades, at most so many, and ends when its bounds are this factor apart.
 _MOST_DECADES = 10
 _CLOSE = 1.5
@@ -237,32 +243,35 @@ def observed_groups(penalty, data):
 
 
 class BesideChance(NamedTuple):
-    """What rows show of dependence, and what they show at most when predictions fall to them at random 19 times.
+    """Penalty and divergence of some rows, and what they are when predictions fall to these rows at random.
+
+    The divergence is that of Jensen and Shannon between groups in bits, by smoothed histograms; NaN where rows have
+    shares in several groups, or are compared within strata.
 
     Attributes
     ----------
-    penalty, penalty_level : float
-        The penalty that was bound to the rows.
-    divergence, divergence_level : float
-        Jensen-Shannon divergence of the predictions between groups in bits, by a histogram; NaN where rows have shares
-        in several groups, or are compared within strata.
-    beyond : bool
-        Whether one of both is further from its mean under independence, in standard deviations, than either of them is
-        in any of the 19. By chance that is so once in twenty.
+    values : (2,) array
+        Penalty and divergence.
+    null : (19, 2) array
+        Both with the predictions in random order.
     """
 
-    penalty: float
-    penalty_level: float
-    divergence: float
-    divergence_level: float
-    beyond: bool
+    values: np.ndarray
+    null: np.ndarray
 
 
-def beside_chance(raw_objective, raw, sensitive_features=None):
+def measures_of(raw_objective, raw, sensitive_features=None, *, share=1.0):
+    """Penalty and divergence of raw predictions, (2,), as :class:`BesideChance` has them.
+
+    ``share`` is that of the rows in those of the fit; densities are as smooth as those of new rows.
+    """
+    value = raw_objective.penalty.value(raw_objective.prediction(raw))
+    divergence = _smoothed_divergence(raw_objective, raw, sensitive_features, _NEW_ROWS / share)
+    return np.array([value, divergence(np.arange(len(raw)))])
+
+
+def beside_chance(raw_objective, raw, sensitive_features=None, *, share=1.0):
     """Dependence of raw predictions beside what attributes that do not matter show.
-
-    The penalty gives small groups and the ends of the distribution little weight; the divergence, by which prices are
-    compared, more.
 
     Parameters
     ----------
@@ -272,58 +281,114 @@ def beside_chance(raw_objective, raw, sensitive_features=None):
         Raw predictions.
     sensitive_features : DataFrame, Series or array, optional
         What the groups are made of.
+    share : float, default=1.0
+        As in :func:`measures_of`.
 
     Returns
     -------
     BesideChance
     """
-    penalty, prediction = raw_objective.penalty, raw_objective.prediction(raw)
-    multiplier = getattr(penalty, "multiplier", None)
-    compared = prediction if multiplier is None else prediction * multiplier
-    divergence = _histogram_divergence(raw_objective, raw, sensitive_features)
-    rng, order = np.random.default_rng(0), np.arange(len(prediction))
-    values = []
-    for _ in range(1 + _N_PERMUTATIONS):
-        permuted = compared[order]
-        value = penalty.value(permuted if multiplier is None else permuted / multiplier)
-        values.append((value, divergence(order)))
-        order = rng.permutation(len(prediction))
-    values = np.array(values)
-    # All twenty alike, so that each of them is the farthest equally often under independence.
-    spread = values.std(axis=0)
-    far = ((values - values.mean(axis=0)) / np.where(spread > 0, spread, 1.0)).max(axis=1)
-    (penalty, divergence), levels = values[0], values[1:].max(axis=0)
-    known = sensitive_features is not None
-    return BesideChance(
-        float(penalty),
-        float(levels[0]),
-        float(divergence) if known else float("nan"),
-        float(levels[1]) if known else float("nan"),
-        bool(far[0] > far[1:].max()),
-    )
+    divergence = _smoothed_divergence(raw_objective, raw, sensitive_features, _NEW_ROWS / share)
+    penalties = _null_values(raw_objective.penalty, raw_objective.prediction(raw))
+    null = np.column_stack([penalties, [divergence(order) for order in _random_orders(len(raw))]])
+    return BesideChance(measures_of(raw_objective, raw, sensitive_features, share=share), null)
 
 
-def _histogram_divergence(raw_objective, raw, sensitive_features):
-    """Function of the order of the predictions (n,): their divergence between groups."""
+class OfNewRows(NamedTuple):
+    """What is to be expected of rows that a fit has not seen, a third as many as it was fitted on.
+
+    Attributes
+    ----------
+    penalty, divergence : float
+        As :class:`BesideChance` has them.
+    penalty_level, divergence_level : float
+        What they are at most in 95 % of all cases under independence.
+    """
+
+    penalty: float
+    divergence: float
+    penalty_level: float
+    divergence_level: float
+
+    @property
+    def beyond(self):
+        """Whether more is to be expected than chance; by the divergence, where it is known."""
+        if np.isfinite(self.divergence):
+            return self.divergence > self.divergence_level
+        return self.penalty > self.penalty_level
+
+
+def of_new_rows(whole, seen, unseen, share):
+    """Dependence that a fit will show on new rows, by fits to parts of its rows.
+
+    Let new rows show ``left + moved / n`` beyond chance: what trees have left of the dependence, and what a fit to n
+    rows took for dependence and was chance in them, the square of which falls with their number. The rows of a fit show
+    chance and what is left, less what was fitted to their chance, which falls with their number as well. So the rows
+    that parts have seen, and all rows, tell what is left; those that parts have not seen, the rest.
+
+    Parameters
+    ----------
+    whole : (2,) array
+        :func:`measures_of` the rows of the fit.
+    seen : list of (2,) arrays
+        The same of the rows of each fit to a part.
+    unseen : list of BesideChance
+        Of the rows that each of them has left out.
+    share : float
+        Share of the rows that each of them has left out.
+
+    Returns
+    -------
+    OfNewRows
+    """
+    means = np.mean([part.null.mean(axis=0) for part in unseen], axis=0)
+    beyond = np.mean([part.values for part in unseen], axis=0) - means
+    spread = np.quantile(np.concatenate([part.null - part.null.mean(axis=0) for part in unseen]), 0.95, axis=0)
+    # Chance goes with one over the number of rows, too; between the two fits it cancels.
+    least = np.maximum(whole - share * means, 0.0)
+    left = (whole - (1.0 - share) * np.mean(seen, axis=0)) / share
+    left = np.clip(left, least, np.maximum(beyond, least))
+    expected = np.maximum(left + (1.0 - share) * (beyond - left), least)
+    scale = share / _NEW_ROWS
+    return OfNewRows(*map(float, (*(scale * means + expected), *(scale * (means + spread)))))
+
+
+def _smoothed_divergence(raw_objective, raw, sensitive_features, new_rows):
+    """Function of the order of the predictions (n,): their divergence between groups, NaN without any.
+
+    By densities with the bandwidth of ``new_rows`` times as many rows, about as ``fairdcov.metrics`` has them.
+    """
     if sensitive_features is None:
-        return lambda order: 0.0
+        return lambda order: float("nan")
     attributes, weights = Attributes.read(sensitive_features), raw_objective.probabilities
     codes, labels, _ = attributes.groups(attributes.edges(DEFAULT_GROUPS, weights))
-    raw = raw_objective.whole(raw)
-    inner = np.linspace(0.0, 1.0, _N_BINS + 1)[1:-1]
-    edges = np.unique(np.quantile(raw, inner, weights=weights, method="inverted_cdf"))
-    bins, n_bins = np.searchsorted(edges, raw), len(edges) + 1
+    predicted = raw_objective.response(raw)
+    low, high = float(predicted.min()), float(predicted.max())
+    quartiles = np.quantile(predicted, [0.25, 0.75], weights=weights, method="inverted_cdf")
+    robust = float(quartiles[1] - quartiles[0]) / 1.349
+    deviation = float(np.sqrt(weights @ (predicted - weights @ predicted) ** 2))
+    spread = min(deviation, robust) if robust > 0 else deviation
+    # Silverman's rule.
+    bandwidth = 0.9 * spread * (new_rows / (weights @ weights)) ** -0.2
+    if not (bandwidth > 0 and high > low):
+        return lambda order: 0.0
+    n_bins = int(min(_MOST_BINS, np.ceil(_BINS_PER_BANDWIDTH * (high - low) / bandwidth))) + 1
+    bins = np.rint((predicted - low) * ((n_bins - 1) / (high - low))).astype(np.intp)
+    sigma = bandwidth * (n_bins - 1) / (high - low)
 
     def divergence(order):
         table = np.bincount(codes * n_bins + bins[order], weights, len(labels) * n_bins).reshape(len(labels), n_bins)
-        expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0)
-        held = table > 0
-        return float(table[held] @ np.log2(table[held] / expected[held]))
+        totals = table.sum(axis=1, keepdims=True)
+        smooth = gaussian_filter1d(table, sigma, axis=1, mode="constant")
+        smooth *= totals / smooth.sum(axis=1, keepdims=True)
+        mixture = np.broadcast_to(totals * smooth.sum(axis=0), smooth.shape)
+        held = smooth > 0
+        return float(smooth[held] @ np.log2(smooth[held] / mixture[held]))
 
     return divergence
 
 
-def warn_of_unseen_rows(estimator, strength, found, share, remedy):
+def warn_of_new_rows(estimator, strength, found, remedy):
     """Warn when the independence of the training rows is not that of rows that a fit has not seen.
 
     Parameters
@@ -332,10 +397,8 @@ def warn_of_unseen_rows(estimator, strength, found, share, remedy):
         Named in the warning.
     strength : float
         Strength that was asked for.
-    found : BesideChance
-        Of the rows that a second fit has not seen.
-    share : float
-        Share of the rows that these are.
+    found : OfNewRows
+        What they will show.
     remedy : str
         What to do, for the warning.
     """
@@ -344,16 +407,23 @@ def warn_of_unseen_rows(estimator, strength, found, share, remedy):
     divergence = ""
     if np.isfinite(found.divergence):
         divergence = (
-            f", and a divergence between groups of {found.divergence:.3g} bits where these show at most "
-            f"{found.divergence_level:.3g}"
+            f"a divergence between groups of {found.divergence:.3g} bits where attributes that do not matter show at "
+            f"most {found.divergence_level:.3g} in 95 % of all cases, and "
         )
     warn_user(
         f"{type(estimator).__name__} with strength={strength:g} shows no more dependence on its training rows than "
-        f"chance would, which does not carry over to new ones: fitted without {share:.0%} of the rows it leaves a "
-        f"penalty of {found.penalty:.3g} on them, where attributes that do not matter show at most "
-        f"{found.penalty_level:.3g} in 95 % of all cases{divergence}. {remedy}",
+        "chance would, which does not carry over to new ones. By two fits to part of the rows, a third as many new "
+        f"rows will show {divergence}a penalty of {found.penalty:.3g}, where these show at most "
+        f"{found.penalty_level:.3g}. {remedy}",
         StrengthWarning,
     )
+
+
+def _random_orders(n_rows):
+    """Nineteen orders of rows, always the same."""
+    rng = np.random.default_rng(0)
+    for _ in range(_N_PERMUTATIONS):
+        yield rng.permutation(n_rows)
 
 
 def _null_level(penalty, prediction):
@@ -365,9 +435,8 @@ def _null_values(penalty, prediction):
     """Values of a bound penalty when predictions fall to the rows at random."""
     multiplier = getattr(penalty, "multiplier", None)
     compared = prediction if multiplier is None else prediction * multiplier
-    rng = np.random.default_rng(0)
     values = []
-    for _ in range(_N_PERMUTATIONS):
-        permuted = compared[rng.permutation(len(compared))]
+    for order in _random_orders(len(compared)):
+        permuted = compared[order]
         values.append(penalty.value(permuted if multiplier is None else permuted / multiplier))
     return values

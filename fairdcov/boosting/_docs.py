@@ -25,11 +25,12 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         they fit the noise of ``y`` no further and a small strength changes little, or ``y`` itself, which they then go
         on fitting; that wants few unpenalised rounds or early stopping.
     validation_fraction : float or None, default=0.5
-        Where the training rows show no more dependence than chance would, which flexible models come by easily, a fit
-        is made again without this share of the rows, drawn at random, and its penalty and the divergence between groups
-        are measured on them. A warning says where one of both is further out than chance takes either in 95 % of all
-        cases. The model has learnt from all rows. None, and paths, do without the second fit, as does a fit whose
-        ``eval_set`` already tells.
+        Where the training rows show no more dependence than chance would, which flexible models come by easily, two
+        further fits leave out this share of the rows each, at most 0.5, drawn at random, and their penalty and the
+        divergence between groups are measured on what they left out. From them follows what a third as many new rows
+        will show of the model, which has learnt from all rows; a warning says where its divergence (the penalty where
+        that is not known) is above its 95 % level under independence. The two fits take about as long as the first.
+        None, and paths, do without them, as does a fit whose ``eval_set`` already tells.
     <further>
     random_state : int, RandomState or None, default=None
         Seed of <learner>.
@@ -68,11 +69,11 @@ _ATTRIBUTES = """booster_ : <booster>
         in 95 % of the cases when its predictions fall to the rows at random. The fit warns of a ``penalty_value_``
         above it. NaN elsewhere.
     unseen_penalty_, unseen_null_level_ : float
-        Penalty of the second fit on the rows that it has not seen, and its 95 % level under independence; NaN where
-        there was no second fit, see ``validation_fraction``.
+        Penalty that a third as many new rows are expected to show, an estimate from two fits to parts of the rows, and
+        its 95 % level under independence; NaN without these fits, see ``validation_fraction``.
     unseen_divergence_, unseen_divergence_level_ : float
-        The same of the Jensen-Shannon divergence between groups, in bits, by a histogram of 24 bins; NaN as well where
-        attributes are known as probabilities, or there are control features.
+        The same of the Jensen-Shannon divergence between groups, in bits, as :func:`fairdcov.metrics.js_divergence`
+        has it; NaN as well where attributes are known as probabilities, or there are control features.
     loss_value_ : float
         Weighted mean loss (half deviance) on the training rows.
     penalty_value_ : float

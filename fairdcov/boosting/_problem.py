@@ -32,22 +32,24 @@ from fairdcov._checks import (
 )
 from fairdcov._fitting import (
     FIT_PARTS,
-    BesideChance,
     BinaryClassifier,
     ObjectiveRegressor,
+    OfNewRows,
     PenalisedEstimator,
     RawObjective,
     StrengthGuard,
     TrainingData,
     beside_chance,
     looks_independent,
+    measures_of,
     observed_groups,
+    of_new_rows,
     read_evaluation_data,
     read_training_data,
     warn_of_dependence,
     warn_of_level,
+    warn_of_new_rows,
     warn_of_strength,
-    warn_of_unseen_rows,
 )
 from fairdcov.boosting._objective import BalancedObjective, loss_missed_by_rounding
 from fairdcov.boosting._penalised_rounds import Monitor, PenalisedRounds
@@ -74,9 +76,9 @@ _LARGEST_LEAF = 2.0
 # Values of X for each thread of a learner, where the user does not say how many.
 _VALUES_OF_A_THREAD = 100_000
 
-# A second fit to part of so few rows would not tell anything.
+# Fits to parts of so few rows would not tell anything.
 _LEAST_SPLIT_ROWS = 200
-_NO_SECOND_FIT = BesideChance(np.nan, np.nan, np.nan, np.nan, False)
+_NOT_KNOWN = OfNewRows(np.nan, np.nan, np.nan, np.nan)
 
 
 def as_features(X):
@@ -210,8 +212,10 @@ class BoostingProblem:
         estimator._check_learner()
         # Learners of others need not have it.
         share = getattr(estimator, "validation_fraction", None)
-        if share is not None and not check_positive_number(share, "validation_fraction") < 1:
-            raise ValueError(f"validation_fraction must be below 1, or None; found {share!r}")
+        if share is not None and not check_positive_number(share, "validation_fraction") <= 0.5:
+            raise ValueError(
+                f"validation_fraction must be at most 0.5, or None: two parts are left out in turn; found {share!r}"
+            )
         penalised = any(strengths)
         if reduction is not None and (eval_set is not None or control_features is not None):
             raise ValueError("rows in several processes go without eval_set and control_features: leave them out")
@@ -291,7 +295,7 @@ class BoostingProblem:
         estimator = self.estimator
         remedy = "take more n_penalised_rounds, or trees of more leaves"
         level = warn_of_dependence(estimator, self.objective, raw, strength, remedy)
-        unseen = _NO_SECOND_FIT
+        new_rows = _NOT_KNOWN
         said = False
         if strength > 0 and self.rounds.monitor is not None:
             watched = self.rounds.monitor.objective
@@ -302,34 +306,46 @@ class BoostingProblem:
             )
             said = watched.penalty_value(watched_raw) > of_watched
         if strength > 0 and not said and self._data is not None and looks_independent(self.objective, raw):
-            unseen = self._of_unseen_rows(strength)
+            new_rows = self._of_new_rows(strength, raw)
             remedy = "Take larger leaves, fewer n_penalised_rounds or more rows, and measure it on rows of your own"
-            warn_of_unseen_rows(estimator, strength, unseen, estimator.validation_fraction, remedy)
+            warn_of_new_rows(estimator, strength, new_rows, remedy)
         return {
             "penalty_null_level_": level,
-            "unseen_penalty_": unseen.penalty,
-            "unseen_null_level_": unseen.penalty_level,
-            "unseen_divergence_": unseen.divergence,
-            "unseen_divergence_level_": unseen.divergence_level,
+            "unseen_penalty_": new_rows.penalty,
+            "unseen_null_level_": new_rows.penalty_level,
+            "unseen_divergence_": new_rows.divergence,
+            "unseen_divergence_level_": new_rows.divergence_level,
         }
 
     def _watched_raw(self, shift, refined):
         """Raw predictions of the rows of ``eval_set``."""
         return self.grower.monitored_raw() + shift if refined is None else self.rounds.refined_watched_raw(refined)
 
-    def _of_unseen_rows(self, strength):
-        """Dependence of a second fit on the rows that it has not seen, beside chance; NaN without one.
+    def _of_new_rows(self, strength, raw):
+        """What rows that the fit has not seen will show of dependence, by two fits to parts of its rows."""
+        estimator, data = self.estimator, self._data
+        n_rows, n_held = len(data.y), round(estimator.validation_fraction * len(data.y))
+        if self._n_penalised == 0 or not _LEAST_SPLIT_ROWS / 2 <= n_held <= n_rows - _LEAST_SPLIT_ROWS / 2:
+            return _NOT_KNOWN
+        order = np.random.default_rng(0).permutation(n_rows)
+        try:
+            parts = [self._fit_to_part(strength, order[first : first + n_held]) for first in (0, n_held)]
+        except ValueError:
+            # A part has one class, or one level of an attribute.
+            return _NOT_KNOWN
+        whole = measures_of(self.objective, raw, observed_groups(estimator.penalty, data))
+        return of_new_rows(whole, *zip(*parts, strict=True), n_held / n_rows)
+
+    def _fit_to_part(self, strength, held):
+        """Dependence of another fit on its rows, and on the others, at some positions, beside chance.
 
         It is a fit from the beginning. The splits of the first one have seen all rows, as its unpenalised trees have:
         with these and other leaves much of the dependence that new rows show would be hidden.
         """
         estimator, data = self.estimator, self._data
-        n_held = round(estimator.validation_fraction * len(data.y))
-        if self._n_penalised == 0 or not _LEAST_SPLIT_ROWS / 2 <= n_held <= len(data.y) - _LEAST_SPLIT_ROWS / 2:
-            return _NO_SECOND_FIT
-        held = np.zeros(len(data.y), dtype=bool)
-        held[np.random.default_rng(0).permutation(len(data.y))[:n_held]] = True
-        seen, unseen = data.part(~held), data.part(held)
+        keep = np.ones(len(data.y), dtype=bool)
+        keep[held] = False
+        seen, unseen = data.part(keep), data.part(~keep)
         again = clone(estimator).set_params(
             n_estimators=self.n_unpenalised,
             n_penalised_rounds=self._n_penalised,
@@ -339,7 +355,9 @@ class BoostingProblem:
             sensitive_columns=None,
             verbose=0,
         )
-        further = {
+        given = {
+            "control_features": seen.control_features,
+            "offset": seen.offset,
             "eval_set": (unseen.X, unseen.y),
             "eval_sample_weight": unseen.weights if data.weighted else None,
             "eval_sensitive_features": unseen.sensitive_features,
@@ -347,18 +365,15 @@ class BoostingProblem:
             "eval_offset": unseen.offset,
         }
         weights = seen.weights if data.weighted else None
-        given = (again, seen.X, seen.y, weights, seen.sensitive_features, [strength])
-        seen = {"control_features": seen.control_features, "offset": seen.offset}
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                problem = BoostingProblem(*given, **seen, **further)
-                shift, refined = problem.descend(strength)[:2]
-        except ValueError:
-            # A part has one class, or one level of an attribute.
-            return _NO_SECOND_FIT
-        people = observed_groups(again.penalty, unseen)
-        return beside_chance(problem.rounds.monitor.objective, problem._watched_raw(shift, refined), people)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            problem = BoostingProblem(again, seen.X, seen.y, weights, seen.sensitive_features, [strength], **given)
+            shift, refined = problem.descend(strength)[:2]
+        share = len(held) / len(data.y)
+        raw = problem.grower.raw() + shift if refined is None else refined.raw
+        of_seen = measures_of(problem.objective, raw, observed_groups(again.penalty, seen), share=1.0 - share)
+        objective, raw = problem.rounds.monitor.objective, problem._watched_raw(shift, refined)
+        return of_seen, beside_chance(objective, raw, observed_groups(again.penalty, unseen), share=share)
 
     def _admits(self, raw):
         """Whether raw predictions of the training rows are not worse than a constant."""
@@ -546,8 +561,8 @@ class PenalisedBooster(PenalisedEstimator):
             When a smaller strength was reached (``effective_strength_``), since what is left of the penalty would
             outweigh ten times what is left of the model; when the penalty of the training rows, or of ``eval_set``, is
             above its level under independence although a constant would have the lower objective; when training rows
-            show no more dependence than chance would, and a second fit says that new ones do
-            (``validation_fraction``).
+            show no more dependence than chance would, and fits to parts of them say that new ones
+            will (``validation_fraction``).
         ConvergenceWarning
             When the learner's own rounds end worse than a constant.
         """

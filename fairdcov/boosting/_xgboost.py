@@ -73,6 +73,7 @@ class XGBoostGrower(Grower):
         self._train = train
         self._monitored = monitored
         self._moves_leaves = moves_leaves
+        self._has_predicted = False
 
     def n_trees(self):
         """See :meth:`Grower.n_trees`."""
@@ -83,6 +84,10 @@ class XGBoostGrower(Grower):
         if is_tensor(gradient) and gradient.is_cuda:
             # XGBoost reads them where they are, on a stream of its own.
             import_optional("torch", "penalised rounds on a card").cuda.synchronize(gradient.device)
+        if not self._has_predicted:
+            # XGBoost 3.4 adds the new tree to the predictions that this booster keeps of the rows; of a booster that
+            # is a part, or a copy, of another and has not predicted yet these are nothing, and the sum is wrong.
+            self.raw()
         self.booster.set_param({"learning_rate": learning_rate, **self._bounds})
         self.booster.boost(self._train, self.n_trees(), grad=gradient, hess=curvature)
         if _splits(self.booster, self.n_trees() - 1):
@@ -93,9 +98,11 @@ class XGBoostGrower(Grower):
     def drop(self):
         """See :meth:`Grower.drop`."""
         self.booster = self.booster[: self.n_trees() - 1]
+        self._has_predicted = False
 
     def raw(self):
         """See :meth:`Grower.raw`."""
+        self._has_predicted = True
         return self._margins(self._train, self._offsets[0])
 
     def monitored_raw(self):

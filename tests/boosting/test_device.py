@@ -89,7 +89,7 @@ def test_rounds_on_a_card(book):
         pytest.skip("XGBoost without CUDA")
     X, y, weights, people = book
     fits = [
-        DCovXGBRegressor(strength=10.0, device=device, validation_fraction=None, **ROUNDS).fit(
+        DCovXGBRegressor(strength=1.0, device=device, validation_fraction=None, **ROUNDS).fit(
             X, y, sample_weight=weights, sensitive_features=people
         )
         for device in ("cuda", "cpu")

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.metrics import mean_poisson_deviance
 
 from fairdcov import CCDCovPenalty, DCovXGBRegressor, JDCovPenalty
+from fairdcov.boosting._xgboost import XGBoostGrower
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 
 xgboost = pytest.importorskip("xgboost")
@@ -157,3 +158,20 @@ def test_weights_are_repetition(rng, objective, penalised_target, strength):
     assert weighted.n_penalised_rounds_ == repeated.n_penalised_rounds_
     # sums of XGBoost in single precision, over several trees
     np.testing.assert_allclose(weighted._raw_predict(X), repeated._raw_predict(X), atol=5e-4)
+
+
+@pytest.mark.parametrize("offset", [False, True])
+def test_rows_see_all_trees_after_some_were_taken_back(rng, offset):
+    """XGBoost keeps predictions of the rows that it trains on, and has to be made to after a tree was taken back."""
+    X = rng.normal(size=(300, 2))
+    given = {"base_margin": rng.normal(size=300)} if offset else {}
+    rows, others = (xgboost.DMatrix(X, X[:, 0], **given) for _ in range(2))
+    booster = xgboost.train({"max_depth": 2, "nthread": 1}, rows, 4)
+    # A part of a booster is one that has not predicted yet.
+    grower = XGBoostGrower(booster[:3], rows, None, "identity", {})
+    for n_trees in (4, 5, 5, 6):
+        while grower.n_trees() >= n_trees:
+            grower.drop()
+        assert grower.grow(rng.normal(size=300), np.ones(300), 0.5)
+        assert grower.n_trees() == n_trees
+        np.testing.assert_allclose(grower.raw(), grower.booster.predict(others, output_margin=True), rtol=1e-6)

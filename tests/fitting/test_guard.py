@@ -10,7 +10,13 @@ from sklearn.metrics import mean_poisson_deviance
 
 from fairdcov import CCDCovPenalty, DCovGammaRegressor, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge
 from fairdcov._fitting import HalfTweedieLoss, RawObjective
-from fairdcov._fitting._guard import StrengthGuard, largest_sensible_strength, warn_of_dependence
+from fairdcov._fitting._guard import (
+    BesideChance,
+    StrengthGuard,
+    largest_sensible_strength,
+    of_new_rows,
+    warn_of_dependence,
+)
 from fairdcov.datasets import make_motor_portfolio
 from fairdcov.exceptions import StrengthWarning
 
@@ -113,6 +119,57 @@ def test_the_null_level_is_the_largest_of_nineteen_permutations(rng):
 # ---------------------------------------------------------------------------------------------------------------------
 # The learners
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+# -- new rows ----------------------------------------------------------------------------------------------------------
+
+
+def beside(values, mean, spread):
+    """Null values of a mean, evenly around it."""
+    return BesideChance(np.asarray(values), mean + spread * np.linspace(-1.0, 1.0, 19)[:, None])
+
+
+@pytest.mark.parametrize("share", [0.5, 0.2])
+@pytest.mark.parametrize(("left", "moved", "fitted"), [(0.0, 0.3, 0.5), (0.2, 0.1, 0.3), (0.0, 0.0, 0.0)])
+def test_what_new_rows_show_is_where_the_parts_lead_to(share, left, moved, fitted):
+    """Numbers that follow the curves to the digit, of two parts that differ."""
+    chance, rest = np.array([1.0, 2.0]), 1.0 - share
+    seen = [(chance - fitted) / rest + left + apart for apart in (-0.1, 0.1)]
+    unseen = [
+        beside(chance / share + left + moved / rest + apart, chance / share, 0.1 / share) for apart in (-0.2, 0.2)
+    ]
+    found = of_new_rows(chance + left - fitted, seen, unseen, share)
+    # A third as many rows show three times the chance.
+    np.testing.assert_allclose([found.penalty, found.divergence], 3 * chance + left + moved, rtol=1e-12)
+    levels = 3 * chance + 3 * np.quantile(0.1 * np.linspace(-1.0, 1.0, 19), 0.95)
+    np.testing.assert_allclose([found.penalty_level, found.divergence_level], levels, rtol=0.01)
+    assert found.beyond == (left + moved > 0.28)
+
+
+@pytest.mark.parametrize(
+    ("whole", "seen", "beyond", "shown"),
+    [
+        # What parts show below chance is chance.
+        (0.9, 1.9, -0.2, 0.0),
+        # No more is left than parts show on new rows.
+        (0.9, 1.0, 0.2, 0.2),
+        (0.9, 1.9, 0.2, 0.1),
+        # New rows show no less than those of the fit.
+        (1.7, 2.5, 0.2, 0.7),
+    ],
+)
+def test_bounds_of_what_is_left(whole, seen, beyond, shown):
+    unseen = beside(np.full(2, 2.0 + beyond), np.full(2, 2.0), 0.1)
+    found = of_new_rows(np.full(2, whole), [np.full(2, seen)] * 2, [unseen] * 2, 0.5)
+    assert found.divergence == found.penalty == pytest.approx(3.0 + shown)
+
+
+def test_the_penalty_speaks_where_there_is_no_divergence():
+    for value, beyond in ((2.0, True), (1.01, False)):
+        unseen = beside([value, np.nan], np.array([1.0, np.nan]), 0.1)
+        found = of_new_rows(np.array([0.4, np.nan]), [np.array([0.8, np.nan])] * 2, [unseen] * 2, 0.5)
+        assert found.beyond == beyond
+        assert np.isnan(found.divergence)
 
 
 @pytest.fixture(scope="module")
