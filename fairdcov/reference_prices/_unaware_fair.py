@@ -21,6 +21,7 @@ from fairdcov.actuarial import metadata_for_fit
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes, MissingSensitiveFeaturesError, take_rows
 from fairdcov.reference_prices._alike_rows import alike_rows
 from fairdcov.reference_prices._features import PreparedRows, validate_features
+from fairdcov.reference_prices._staged_fair import StagedFairRegressor
 from fairdcov.reference_prices._unaware_features import UnawareFeatures
 
 __all__ = ["UnawareFairRegressor"]
@@ -284,7 +285,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         """
         prediction = self.predict(X)
         final = _last_step(self.estimator_)
-        if not isinstance(final, DevianceRegressor):
+        if not isinstance(final, DevianceRegressor | StagedFairRegressor):
             return r2_score(y, prediction, sample_weight=sample_weight)
         return explained_deviance(final._loss(), prediction, y, sample_weight)
 
