@@ -55,6 +55,7 @@ from fairdcov import (
     DCovLGBMRegressor,
     DCovLogisticRegression,
     FairBarycentreRegressor,
+    StagedFairRegressor,
     UnawareFairRegressor,
     UnawareFeatures,
 )
@@ -110,6 +111,13 @@ def boosted_paths(task, settings):
     yield from path_of(task, "LightGBM", "UnawareFeatures", featured, strengths)
 
 
+def staged_paths(task, settings):
+    """The penalised GLM, and LightGBM that begins where it ends, half of its rounds without a penalty."""
+    trees = booster(task, settings).set_params(n_estimators=settings.n_estimators // 2)
+    model = StagedFairRegressor(TariffGLM(alpha=ALPHA), trees)
+    yield from path_of(task, "GLM, then LightGBM", "features", model, settings.boosting_strengths)
+
+
 def binary_features_paths(task, settings):
     """Logistic regression and LightGBM of two classes on estimates and posteriors as well."""
     people = levels(task, task.fit.protected)
@@ -157,6 +165,7 @@ SOURCES = {
     "barycentre": (barycentre_paths, ()),
     "GLM": (glm_paths, ()),
     "LightGBM": (boosted_paths, ()),
+    "staged": (staged_paths, ()),
     "discrimination-free": (discrimination_free_candidates, ()),
 }
 OTHERS = {

@@ -89,6 +89,11 @@ def follow(model, X, X_held, task, strengths, given=None):
 class TariffGLM(DCovPoissonRegressor):
     """The penalised GLM of all benchmarks, on its own splines and dummies, and appended columns as they are."""
 
+    def fit(self, X, y, sample_weight=None, **given):
+        (model,) = self.strength_path(X, y, [self.strength], sample_weight, **given)
+        self.__dict__.update({name: value for name, value in vars(model).items() if name.endswith("_")})
+        return self
+
     def strength_path(self, X, y, strengths, sample_weight=None, **given):
         own = [name for name in X if not name.startswith(("log_estimate", "estimate_", "probability_"))]
         columns = tariff_columns() if "Poldur" in own else columns_of(X[own])
