@@ -65,6 +65,7 @@ class Settings:
     boosting_strengths: tuple = (0, 3, 10, 30, 100, 300, 1000, 10000)
     network_strengths: tuple = (0, 10, 30, 100)
     decayed_strengths: tuple = (10, 30, 100)
+    epsilons: tuple = (0.0, 0.25, 0.5, 0.75, 1.0)
     n_estimators: int = 200
     n_penalised_rounds: int = 60
     epochs: int = 30

@@ -17,7 +17,6 @@ __all__ = [
     "unpenalised_booster",
 ]
 
-EPSILONS = (0.0, 0.25, 0.5, 0.75, 1.0)
 # Deviance needs predictions above 0, which corrections and networks without a link do not promise.
 SMALLEST = 1e-6
 
@@ -60,7 +59,8 @@ def transported(task, of_fit, of_held, epsilon=None):
 
 def equipy_candidates(task, settings):
     """LightGBM with S followed by EquiPy on its rows, along ε, the share of the differences that is left."""
-    for aware, epsilons in ((True, EPSILONS), (False, (0.0,))):
+    without = (0.0,) if 0.0 in settings.epsilons else ()
+    for aware, epsilons in ((True, settings.epsilons), (False, without)):
         X, X_held = (frame_features(rows, aware) for rows in (task.fit, task.held))
         model = unpenalised_booster(task, settings).fit(X, task.fit.target, sample_weight=task.fit.exposure)
         of_fit, of_held = predicted(model, X), predicted(model, X_held)

@@ -1,7 +1,7 @@
 """Accuracy against fairness, compared where models are equally fair: own models, EquiPy, the discrimination-free price.
 
     FAIRDCOV_DATA=folder python benchmarks/frontier.py [pg15training | compas | randhie | fair] [--seeds 0 1 2 3 4]
-        [--processes 16] [--policies N] [--others]
+        [--processes 16] [--policies N] [--others] [--models EquiPy staged --epsilons 0 0.5]
     python benchmarks/frontier.py --show
 
 Every model is fitted on the same rows and measured on the same rows held back, for several splits; rates, weighted by
@@ -9,7 +9,8 @@ exposure. A divergence between groups is never 0 by chance, and what it is by ch
 net of that as well as raw. Models are compared with each point of the reference, EquiPy's transport with the protected
 attributes, where their own path has the same measure (JSD and CCdCov, net and raw, UF), by interpolation between two
 strengths; differences in deviance are paired by row. Results are added to frontier.json beside this script, from
-which --show prints the tables and --picture FILE draws; of COMPAS and of the points of the reference the project keeps
+which --show prints the tables and --picture FILE draws; with --models only these are fitted, and replace what is stored
+of them. Of COMPAS and of the points of the reference the project keeps
 what the page of benchmarks shows or names. Packages that are not installed are named and left out.
 """
 
@@ -18,6 +19,7 @@ import json
 import time
 import warnings
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -55,6 +57,7 @@ from fairdcov import (
     DCovLGBMRegressor,
     DCovLogisticRegression,
     FairBarycentreRegressor,
+    StagedFairRegressor,
     UnawareFairRegressor,
     UnawareFeatures,
 )
@@ -110,6 +113,13 @@ def boosted_paths(task, settings):
     yield from path_of(task, "LightGBM", "UnawareFeatures", featured, strengths)
 
 
+def staged_paths(task, settings):
+    """The penalised GLM, and LightGBM that begins where it ends, half of its rounds without a penalty."""
+    trees = booster(task, settings).set_params(n_estimators=settings.n_estimators // 2)
+    model = StagedFairRegressor(TariffGLM(alpha=ALPHA), trees)
+    yield from path_of(task, "GLM, then LightGBM", "features", model, settings.boosting_strengths)
+
+
 def binary_features_paths(task, settings):
     """Logistic regression and LightGBM of two classes on estimates and posteriors as well."""
     people = levels(task, task.fit.protected)
@@ -157,6 +167,7 @@ SOURCES = {
     "barycentre": (barycentre_paths, ()),
     "GLM": (glm_paths, ()),
     "LightGBM": (boosted_paths, ()),
+    "staged": (staged_paths, ()),
     "discrimination-free": (discrimination_free_candidates, ()),
 }
 OTHERS = {
@@ -339,12 +350,30 @@ def assembled(task, found):
     return rounded(found)
 
 
+def merged(stored, found):
+    """What is stored of a split with what was found of some of its models."""
+    keys = {"rows": ("path", "strength"), "comparisons": ("epsilon", "path", "measure")}
+    together = {**stored, **found}
+    for part, names in keys.items():
+        entries = {tuple(entry[name] for name in names): entry for entry in stored.get(part, ())}
+        entries |= {tuple(entry[name] for name in names): entry for entry in found[part]}
+        together[part] = list(entries.values())
+    return together
+
+
 def part_of_run(data, n_policies, seed, settings, name):
     """One source on one split, in a process of its own."""
     warnings.simplefilter("ignore")
     task = load_task(data, n_policies, seed)
     source = (SOURCES | OTHERS | (BINARY if task.binary else {}))[name]
     return list(measured(task, settings, {name: source}, report=lambda line: None))
+
+
+def parts_of_source(name, settings):
+    """Settings of the processes of one source: EquiPy takes a while for each ε."""
+    if name != "EquiPy":
+        return [settings]
+    return [replace(settings, epsilons=(epsilon,)) for epsilon in settings.epsilons]
 
 
 def in_processes(options, settings, names):
@@ -354,7 +383,11 @@ def in_processes(options, settings, names):
         # The long ones first.
         names = sorted(names, key=lambda name: name not in ("LightGBM", "GLM", "EquiPy"))
         runs = {
-            seed: [pool.submit(part_of_run, options.data, n_policies, seed, settings, name) for name in names]
+            seed: [
+                pool.submit(part_of_run, options.data, n_policies, seed, part, name)
+                for name in names
+                for part in parts_of_source(name, settings)
+            ]
             for seed in options.seeds
         }
         for seed, parts in runs.items():
@@ -366,6 +399,19 @@ def in_processes(options, settings, names):
                         seen.add(key)
                         found.append(entry)
             yield seed, assembled(load_task(options.data, n_policies, seed), found)
+
+
+def of_splits(options, settings, sources):
+    """What is found of each split."""
+    if options.processes > 1:
+        yield from in_processes(options, settings, list(sources))
+        return
+    for seed in options.seeds:
+        task = load_task(options.data, options.policies or settings.n_policies, seed)
+        progress(f"split {seed}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield seed, run(task, settings, sources)
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -471,6 +517,12 @@ def main(arguments=None):
     parser.add_argument("--others", action="store_true", help="networks and fairlearn's methods as well")
     parser.add_argument("--results", type=Path, default=RESULTS, help="file of the results")
     parser.add_argument("--processes", type=int, default=1, help="each source of each split in one of its own")
+    parser.add_argument(
+        "--models", nargs="+", help="only these, such as EquiPy staged; beside EquiPy they are compared"
+    )
+    parser.add_argument(
+        "--epsilons", type=float, nargs="+", help="of EquiPy, the share of the differences that is left"
+    )
     parser.add_argument("--show", action="store_true", help="fit nothing; print what is stored")
     parser.add_argument("--picture", metavar="FILE", help="draw what is stored")
     options = parser.parse_args(arguments)
@@ -478,17 +530,13 @@ def main(arguments=None):
     splits = stored.setdefault(options.data, {})
     if not options.show:
         settings = QUICK if options.quick else Settings()
-        names = (BINARY if options.data == "compas" else SOURCES) | (OTHERS if options.others else {})
-        for seed, found in in_processes(options, settings, list(names)) if options.processes > 1 else ():
-            splits[str(seed)] = found
-            options.results.write_text(a_line_each(stored) + "\n", encoding="utf-8")
-        for seed in options.seeds if options.processes == 1 else ():
-            task = load_task(options.data, options.policies or settings.n_policies, seed)
-            sources = (BINARY if task.binary else SOURCES) | (OTHERS if options.others else {})
-            progress(f"split {seed}")
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                splits[str(seed)] = run(task, settings, sources)
+        if options.epsilons:
+            settings = replace(settings, epsilons=tuple(options.epsilons))
+        sources = (BINARY if options.data == "compas" else SOURCES) | (OTHERS if options.others else {})
+        if options.models:
+            sources = {name: sources[name] for name in options.models}
+        for seed, found in of_splits(options, settings, sources):
+            splits[str(seed)] = merged(splits.get(str(seed), {}), found) if options.models else found
             # After every split: a long run that is cut short keeps what it has.
             options.results.write_text(a_line_each(stored) + "\n", encoding="utf-8")
     if splits:

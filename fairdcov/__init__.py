@@ -29,6 +29,7 @@ from fairdcov.penalties import CCDCovPenalty, DCovPenalty, JDCovPenalty
 from fairdcov.reference_prices import (
     DiscriminationFreeRegressor,
     FairBarycentreRegressor,
+    StagedFairRegressor,
     UnawareFairRegressor,
     UnawareFeatures,
 )
@@ -58,6 +59,7 @@ __all__ = [
     "JDCovPenalty",
     "JSDivergenceCalibrator",
     "SensitiveEncoder",
+    "StagedFairRegressor",
     "UnawareFairRegressor",
     "UnawareFeatures",
     "__version__",

@@ -32,6 +32,7 @@ from fairdcov import (
     FrequencySeverityRegressor,
     JSDivergenceCalibrator,
     SensitiveEncoder,
+    StagedFairRegressor,
     UnawareFairRegressor,
     UnawareFeatures,
 )
@@ -161,6 +162,10 @@ CASES = {
         lambda: penalised(UnawareFairRegressor, halves)(
             DCovRidge(strength=0.1), Ridge(), GaussianNB(), cv=2, n_knots=2, link="identity"
         ),
+    ],
+    StagedFairRegressor: [
+        lambda: penalised(StagedFairRegressor, halves)(DCovRidge(), DCovRidge(alpha=1e-3), strength=0.1),
+        lambda: StagedFairRegressor(DCovPoissonRegressor(), DCovPoissonRegressor(), strength=0),
     ],
     Rebalancer: [
         lambda: Rebalancer(Ridge(), method="additive"),

@@ -48,6 +48,7 @@ from fairdcov.reference_prices._learners import (
 )
 from fairdcov.reference_prices._levels import Levels
 from fairdcov.reference_prices._potentials import DualProblem
+from fairdcov.reference_prices._quantile_averages import QuantileAverages
 
 __all__ = ["FairBarycentreRegressor"]
 
@@ -96,8 +97,9 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         Level of each profile in every attribute; bands are ``pandas.Interval``.
     shares_ : (K,) array
         Weight of each profile, of sum 1.
-    potentials_ : Potentials
-        ``grid`` (M,) and ``values`` (M, K).
+    potentials_ : Potentials or QuantileAverages
+        ``grid`` (M,) and ``values`` (M, K); with ``aware=True`` and infinite strength ``estimates`` and
+        ``predictions``, K arrays of each.
     n_features_in_ : int
         Number of features.
     feature_names_in_ : (p,) array of str
@@ -112,7 +114,8 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
     -----
     The penalty ``int F(t)' A F(t) dt`` of the profiles' distribution functions is convex in the law of the predictions,
     so that its dual has no gap [1]_ [2]_; ``fairdcov.reference_prices._potentials`` has it. The smoothed dual is solved
-    by L-BFGS on a grid of about a hundred predictions, and predictions are exact between its nodes. The potentials are
+    by L-BFGS on a grid of about a hundred predictions, and predictions are exact between its nodes; with S and infinite
+    strength the averages of quantiles are computed without a grid. The potentials are
     those of the very models that predict, on the rows of the fit: averages over folds would have fewer ties and another
     distribution than the models they are applied to. Rows of equal estimates and posteriors get equal predictions,
     which bounds the independence that can be reached with few distinct ones.
@@ -435,11 +438,15 @@ def _solved(model, strengths, eta, memberships, weights, max_rows):
     start = None
     learnt = {name: value for name, value in vars(model).items() if name.endswith("_") or name.startswith("_")}
     for strength in strengths:
-        potentials, start = problem.solve(float(strength), start)
-        if potentials.values.any():
-            prediction = potentials.predict(*sample[:2])
-            shift = loss.best_shift(sample[0], loss.intercept(prediction), sample[2])
-            potentials = replace(potentials, shift=float(shift or 0.0))
+        if model.aware and np.isposinf(strength):
+            # Known without a grid, whose nodes leave some dependence where estimates tie; keeps the total by itself.
+            potentials = QuantileAverages.of(*sample)
+        else:
+            potentials, start = problem.solve(float(strength), start)
+            if potentials.values.any():
+                prediction = potentials.predict(*sample[:2])
+                shift = loss.best_shift(sample[0], loss.intercept(prediction), sample[2])
+                potentials = replace(potentials, shift=float(shift or 0.0))
         solved = clone(model).set_params(strength=strength)
         solved.__dict__.update(learnt, potentials_=potentials)
         yield solved

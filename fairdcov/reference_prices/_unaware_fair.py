@@ -19,7 +19,9 @@ from fairdcov._checks import Bins, Estimator, FloatArray, RandomState, Table
 from fairdcov._fitting import DevianceRegressor, explained_deviance
 from fairdcov.actuarial import metadata_for_fit
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes, MissingSensitiveFeaturesError, take_rows
+from fairdcov.reference_prices._alike_rows import alike_rows
 from fairdcov.reference_prices._features import PreparedRows, validate_features
+from fairdcov.reference_prices._staged_fair import StagedFairRegressor
 from fairdcov.reference_prices._unaware_features import UnawareFeatures
 
 __all__ = ["UnawareFairRegressor"]
@@ -255,8 +257,11 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         n_samples = X.shape[0]
         if n_samples <= _CHUNK:
             return self._average(self.features_.tables_of_folds(X))
+        # Sorted once for all parts, whose rows are the more alike.
+        X, back = alike_rows(X)
         parts = np.array_split(np.arange(n_samples), -(-n_samples // _CHUNK))
-        return np.concatenate([self._average(self.features_.tables_of_folds(take_rows(X, rows))) for rows in parts])
+        found = [self._average(self.features_.tables_of_folds(take_rows(X, rows))) for rows in parts]
+        return np.concatenate(found)[back]
 
     def _average(self, tables):
         """Mean of the estimator's predictions from the columns of each fold's models."""
@@ -280,7 +285,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         """
         prediction = self.predict(X)
         final = _last_step(self.estimator_)
-        if not isinstance(final, DevianceRegressor):
+        if not isinstance(final, DevianceRegressor | StagedFairRegressor):
             return r2_score(y, prediction, sample_weight=sample_weight)
         return explained_deviance(final._loss(), prediction, y, sample_weight)
 

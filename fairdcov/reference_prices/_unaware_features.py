@@ -38,6 +38,7 @@ from fairdcov.encoding import (
     take_rows,
     warn_about_order,
 )
+from fairdcov.reference_prices._alike_rows import alike_rows
 from fairdcov.reference_prices._features import validate_features, with_columns
 from fairdcov.reference_prices._learners import (
     check_classifier,
@@ -425,10 +426,11 @@ class UnawareFeatures(TransformerMixin, BaseEstimator):
 
     def _of_folds(self, X):
         """Estimates and posteriors of each fold's models in turn."""
+        rows, back = alike_rows(X)
         for model, classifiers in self.models_:
             levels = self.levels_.values()
-            found = [posteriors(each, X, len(kept)) for each, kept in zip(classifiers, levels, strict=True)]
-            yield estimates(model, X), found
+            found = [posteriors(each, rows, len(kept))[back] for each, kept in zip(classifiers, levels, strict=True)]
+            yield estimates(model, rows)[back], found
 
     def tables_of_folds(self, X: Table) -> Any:
         """What :meth:`transform` would give by each fold's models alone, one after the other.

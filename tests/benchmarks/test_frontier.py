@@ -147,6 +147,7 @@ def test_own_models(frontier, policy_task, few_forms, binary_task):
     for source, task in (
         (frontier.glm_paths, policy_task),
         (frontier.boosted_paths, policy_task),
+        (frontier.staged_paths, policy_task),
         (sources["GLM"][0], binary_task),
     ):
         rows = {candidate.label: candidate for candidate in source(task, tiny(frontier))}
@@ -154,7 +155,8 @@ def test_own_models(frontier, policy_task, few_forms, binary_task):
         by_path = {}
         for candidate in rows.values():
             by_path.setdefault(candidate.path, {})[candidate.strength] = candidate
-        assert any(candidate.aware for candidate in rows.values()) == (source is not frontier.glm_paths)
+        without = frontier.glm_paths, frontier.staged_paths
+        assert any(candidate.aware for candidate in rows.values()) == (source not in without)
         for path in by_path.values():
             if {0.0, 30.0} <= set(path):
                 free, fair = (frontier.measure(task, path[strength].prediction) for strength in (0.0, 30.0))
@@ -220,3 +222,31 @@ def test_tables_and_pictures(frontier, candidates, policy_task, capsys, tmp_path
     assert "2 of 2" in printed
     frontier.draw(splits, tmp_path / "frontier.png")
     assert (tmp_path / "frontier.png").stat().st_size > 10_000
+
+
+def test_some_models_are_added_to_what_is_stored(frontier):
+    def row(path, value):
+        return {"path": path, "strength": 1.0, "deviance": value}
+
+    def comparison(path, value):
+        return {"epsilon": 0.0, "path": path, "measure": "UF", "difference": value}
+
+    stored = {"rows_fitted": 9, "rows": [row("a", 1), row("b", 2)], "comparisons": [comparison("b", 3)]}
+    found = {"rows_fitted": 9, "rows": [row("b", 4), row("c", 5)], "comparisons": [comparison("c", 6)]}
+    assert frontier.merged(stored, found) == {
+        "rows_fitted": 9,
+        "rows": [row("a", 1), row("b", 4), row("c", 5)],
+        "comparisons": [comparison("b", 3), comparison("c", 6)],
+    }
+    assert frontier.merged({}, found) == found
+    parts = frontier.parts_of_source("EquiPy", frontier.Settings(epsilons=(0.0, 0.5)))
+    assert [part.epsilons for part in parts] == [(0.0,), (0.5,)]
+
+
+def test_rows_to_predict_are_distinct(script, policy_task):
+    X = policy_task.held.features
+    more = script("unaware").distinct_rows(X, 3 * len(X))
+    assert len(more) == 3 * len(X)
+    numbers = more.select_dtypes("number")
+    assert not more[(numbers != 0).any(axis=1).to_numpy()].duplicated().any()
+    assert list(more.dtypes) == list(X.dtypes)
