@@ -1,4 +1,4 @@
-"""Dask: time of an evaluation and of a fit on a local cluster, memory of the workers, and XGBoost over two workers.
+"""Dask: time of an evaluation and of a fit on a local cluster, memory of the workers; XGBoost beside one process.
 
     python benchmarks/dask_cluster.py linear --rows 1000000 10000000 --workers 4 --memory 1.5GB
     python benchmarks/dask_cluster.py xgboost --rows 200000
@@ -12,6 +12,7 @@ import time
 from itertools import product
 
 import numpy as np
+from sklearn.base import clone
 
 COLUMNS = 20
 BLOCK = 250_000
@@ -144,45 +145,51 @@ def compare(options, found):
 
 
 def boosted(options):
-    """Deviance and penalty of XGBoost over the workers against one process."""
+    """Deviance and penalty of XGBoost over the workers and of one process with the rows in other orders."""
     from fairdcov import CCDCovPenalty, DCovXGBRegressor
     from fairdcov.distributed import DaskDCovXGBRegressor
 
-    print(f"{'rows':>12} {'strength':>9} {'':>12} {'seconds':>8} {'deviance':>12} {'penalty':>12}")
-    for rows, strength in product(options.rows, options.strengths):
+    heads = zip(
+        (12, 6, 8, 15, 8, 10, 12), ("rows", "digits", "strength", "", "seconds", "deviance", "penalty"), strict=True
+    )
+    print(*(name.rjust(width) for width, name in heads), " apart by")
+    for rows, digits, strength in product(options.rows, options.digits, options.strengths):
         estimator = DCovXGBRegressor(
             CCDCovPenalty(method="grid"),
             strength=strength,
             objective="poisson",
             n_estimators=options.rounds,
             n_penalised_rounds=options.rounds,
+            validation_fraction=None,
             max_depth=4,
             learning_rate=0.1,
             random_state=0,
+            n_jobs=options.threads,
         )
         block = min(options.block, rows // (2 * options.workers))
-        X, y, exposure, people = in_memory(rows, block)
-        start = time.perf_counter()
-        alone = estimator.fit(X, y, sample_weight=exposure, sensitive_features=people)
-        report(rows, strength, "one process", time.perf_counter() - start, alone)
-        X, y, exposure, people = portfolio(rows, block)
-        start = time.perf_counter()
-        model = DaskDCovXGBRegressor(estimator)
-        together = model.fit(X, y, sample_weight=exposure, sensitive_features=people).estimator_
-        report(rows, strength, "workers", time.perf_counter() - start, together)
-        loss, penalty = (
-            getattr(together, name) / getattr(alone, name) - 1 for name in ("loss_value_", "penalty_value_")
-        )
-        print(f"apart: deviance {loss:.2%}, penalty {penalty:.2%}", flush=True)
-
-
-def report(rows, strength, who, seconds, model):
-    """A line of :func:`boosted`."""
-    print(
-        f"{rows:>12,} {strength:>9g} {who:>12} {seconds:>8.1f} {2 * model.loss_value_:>12.6f} "
-        f"{model.penalty_value_:>12.6f}",
-        flush=True,
-    )
+        here, (X, y, exposure, people) = in_memory(rows, block), portfolio(rows, block)
+        if digits is not None:
+            here[0], X = here[0].round(digits), X.round(digits)
+        first = None
+        for who in ["one process", *[f"another order {seed}" for seed in range(options.orders)], "workers"]:
+            start = time.perf_counter()
+            if who == "workers":
+                model = DaskDCovXGBRegressor(estimator)
+                fitted = model.fit(X, y, sample_weight=exposure, sensitive_features=people).estimator_
+            else:
+                order = np.random.default_rng(int(who[-1])).permutation(rows) if first else slice(None)
+                features, target, weight, attributes = (values[order] for values in here)
+                fitted = clone(estimator).fit(features, target, sample_weight=weight, sensitive_features=attributes)
+            seconds, apart = time.perf_counter() - start, ""
+            first = first or fitted
+            if fitted is not first:
+                names = ("loss_value_", "penalty_value_")
+                apart = ", ".join(f"{getattr(fitted, name) / getattr(first, name) - 1:.1e}" for name in names)
+            print(
+                f"{rows:>12,} {digits!s:>6} {strength:>8g} {who:>15} {seconds:>8.1f} {2 * fitted.loss_value_:>10.6f} "
+                f"{fitted.penalty_value_:>12.4e}  {apart}",
+                flush=True,
+            )
 
 
 def main():
@@ -197,6 +204,9 @@ def main():
     parser.add_argument("--repeats", type=int, default=5, help="evaluations that are timed")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.2, 2.0], help="of XGBoost")
+    digits = {"type": lambda text: None if text == "all" else int(text), "default": [None, 1]}
+    parser.add_argument("--digits", nargs="+", help="of the features of XGBoost, after the point; or all", **digits)
+    parser.add_argument("--orders", type=int, default=2, help="of the rows, in one process, beside the first")
     parser.add_argument("--no-fit", action="store_true")
     parser.add_argument("--forget", action="store_true", help="features are made anew for each evaluation")
     parser.add_argument("--compare", action="store_true", help="with the fit of the fewest rows in memory")
