@@ -34,15 +34,15 @@ def make_block(number, rows):
     return X, rng.poisson(mean * exposure) / exposure, exposure, people
 
 
-def portfolio(rows, block):
-    """Collections of so many rows: features, frequency, exposure, protected attributes."""
+def portfolio(rows, block, single=False):
+    """Collections of so many rows: features, in single precision on demand, frequency, exposure, attributes."""
     import dask
     import dask.array as da
 
     sizes = [min(block, rows - start) for start in range(0, rows, block)]
     blocks = [dask.delayed(make_block, nout=4)(number, size) for number, size in enumerate(sizes)]
     example = make_block(0, 1)
-    return [
+    collections = [
         da.concatenate(
             [
                 da.from_delayed(made[position], (size, *values.shape[1:]), values.dtype)
@@ -51,6 +51,9 @@ def portfolio(rows, block):
         )
         for position, values in enumerate(example)
     ]
+    if single:
+        collections[0] = collections[0].astype("float32")
+    return collections
 
 
 def in_memory(rows, block):
@@ -65,6 +68,29 @@ def peak_gigabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
+def load_all():
+    """What a worker loads before it holds any rows."""
+    import dask.dataframe
+
+    import fairdcov.distributed
+    import fairdcov.linear_model
+
+    return dask.dataframe.__name__, fairdcov.distributed.__name__, fairdcov.linear_model.__name__
+
+
+def resident_gigabytes():
+    """Resident memory of this process now."""
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e9
+
+
+def spilled_gigabytes(dask_worker):
+    """What a worker has put on disk."""
+    spilled = getattr(dask_worker.data, "spilled_total", None)
+    return 0.0 if spilled is None else spilled.disk / 1e9
+
+
 def linear(options, client):
     """One line for each number of rows; the growth of the time of an evaluation."""
     from fairdcov import DCovPoissonRegressor
@@ -74,14 +100,16 @@ def linear(options, client):
     from fairdcov.linear_model import BlockProblem
 
     heads = zip(
-        (12, 7, 10, 13, 8, 10, 8),
-        ("rows", "blocks", "prepare s", "evaluation s", "fit s", "worker GB", "here GB"),
+        (12, 7, 10, 13, 10, 7, 8, 10, 8),
+        ("rows", "blocks", "prepare s", "evaluation s", "held B/row", "on disk", "fit s", "worker GB", "here GB"),
         strict=True,
     )
     print(*(name.rjust(width) for width, name in heads))
     found = []
+    client.run(load_all)
+    before = sum(client.run(resident_gigabytes).values())
     for rows in options.rows:
-        X, y, exposure, people = portfolio(rows, options.block)
+        X, y, exposure, people = portfolio(rows, options.block, options.single)
         estimator = DCovPoissonRegressor(strength=STRENGTH, alpha=1e-6, n_threads=1)
         start = time.perf_counter()
         parts = DaskParts(
@@ -97,6 +125,8 @@ def linear(options, client):
             start = time.perf_counter()
             problem.objective.parts_gradient(parameters + 0.01 * (step + 1), STRENGTH)
             times.append(time.perf_counter() - start)
+        per_row = (sum(client.run(resident_gigabytes).values()) - before) * 1e9 / rows
+        on_disk = sum(client.run(spilled_gigabytes).values())
         del problem, parts
         fit = float("nan")
         if not options.no_fit:
@@ -109,8 +139,8 @@ def linear(options, client):
         worker = max(client.run(peak_gigabytes).values())
         found.append((rows, min(times)))
         print(
-            f"{rows:>12,} {-(-rows // options.block):>7} {prepared:>10.1f} {min(times):>13.3f} {fit:>8.1f} "
-            f"{worker:>10.2f} {peak_gigabytes():>8.2f}",
+            f"{rows:>12,} {-(-rows // options.block):>7} {prepared:>10.1f} {min(times):>13.3f} {per_row:>10.0f} "
+            f"{on_disk:>7.2f} {fit:>8.1f} {worker:>10.2f} {peak_gigabytes():>8.2f}",
             flush=True,
         )
     if len(found) > 1:
@@ -134,7 +164,7 @@ def compare(options, found):
     took = time.perf_counter() - start
     models = []
     for _ in range(2):
-        X, y, exposure, people = portfolio(rows, options.block)
+        X, y, exposure, people = portfolio(rows, options.block, options.single)
         model = DaskDCovRegressor(DCovPoissonRegressor(**tight))
         models.append(model.fit(X, y, sample_weight=exposure, sensitive_features=people).estimator_)
     apart = np.abs(models[0].coef_ / expected.coef_ - 1).max()
@@ -208,6 +238,7 @@ def main():
     parser.add_argument("--digits", nargs="+", help="of the features of XGBoost, after the point; or all", **digits)
     parser.add_argument("--orders", type=int, default=2, help="of the rows, in one process, beside the first")
     parser.add_argument("--no-fit", action="store_true")
+    parser.add_argument("--single", action="store_true", help="features in single precision")
     parser.add_argument("--forget", action="store_true", help="features are made anew for each evaluation")
     parser.add_argument("--compare", action="store_true", help="with the fit of the fewest rows in memory")
     options = parser.parse_args()
