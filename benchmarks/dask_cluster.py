@@ -1,4 +1,4 @@
-"""Dask: time of an evaluation and of a fit on a local cluster, memory of the workers, and XGBoost over two workers.
+"""Dask: time of an evaluation and of a fit on a local cluster, memory of the workers; XGBoost beside one process.
 
     python benchmarks/dask_cluster.py linear --rows 1000000 10000000 --workers 4 --memory 1.5GB
     python benchmarks/dask_cluster.py xgboost --rows 200000
@@ -12,6 +12,7 @@ import time
 from itertools import product
 
 import numpy as np
+from sklearn.base import clone
 
 COLUMNS = 20
 BLOCK = 250_000
@@ -33,15 +34,15 @@ def make_block(number, rows):
     return X, rng.poisson(mean * exposure) / exposure, exposure, people
 
 
-def portfolio(rows, block):
-    """Collections of so many rows: features, frequency, exposure, protected attributes."""
+def portfolio(rows, block, single=False):
+    """Collections of so many rows: features, in single precision on demand, frequency, exposure, attributes."""
     import dask
     import dask.array as da
 
     sizes = [min(block, rows - start) for start in range(0, rows, block)]
     blocks = [dask.delayed(make_block, nout=4)(number, size) for number, size in enumerate(sizes)]
     example = make_block(0, 1)
-    return [
+    collections = [
         da.concatenate(
             [
                 da.from_delayed(made[position], (size, *values.shape[1:]), values.dtype)
@@ -50,6 +51,9 @@ def portfolio(rows, block):
         )
         for position, values in enumerate(example)
     ]
+    if single:
+        collections[0] = collections[0].astype("float32")
+    return collections
 
 
 def in_memory(rows, block):
@@ -64,6 +68,29 @@ def peak_gigabytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 
+def load_all():
+    """What a worker loads before it holds any rows."""
+    import dask.dataframe
+
+    import fairdcov.distributed
+    import fairdcov.linear_model
+
+    return dask.dataframe.__name__, fairdcov.distributed.__name__, fairdcov.linear_model.__name__
+
+
+def resident_gigabytes():
+    """Resident memory of this process now."""
+    import psutil
+
+    return psutil.Process().memory_info().rss / 1e9
+
+
+def spilled_gigabytes(dask_worker):
+    """What a worker has put on disk."""
+    spilled = getattr(dask_worker.data, "spilled_total", None)
+    return 0.0 if spilled is None else spilled.disk / 1e9
+
+
 def linear(options, client):
     """One line for each number of rows; the growth of the time of an evaluation."""
     from fairdcov import DCovPoissonRegressor
@@ -73,14 +100,16 @@ def linear(options, client):
     from fairdcov.linear_model import BlockProblem
 
     heads = zip(
-        (12, 7, 10, 13, 8, 10, 8),
-        ("rows", "blocks", "prepare s", "evaluation s", "fit s", "worker GB", "here GB"),
+        (12, 7, 10, 13, 10, 7, 8, 10, 8),
+        ("rows", "blocks", "prepare s", "evaluation s", "held B/row", "on disk", "fit s", "worker GB", "here GB"),
         strict=True,
     )
     print(*(name.rjust(width) for width, name in heads))
     found = []
+    client.run(load_all)
+    before = sum(client.run(resident_gigabytes).values())
     for rows in options.rows:
-        X, y, exposure, people = portfolio(rows, options.block)
+        X, y, exposure, people = portfolio(rows, options.block, options.single)
         estimator = DCovPoissonRegressor(strength=STRENGTH, alpha=1e-6, n_threads=1)
         start = time.perf_counter()
         parts = DaskParts(
@@ -96,6 +125,8 @@ def linear(options, client):
             start = time.perf_counter()
             problem.objective.parts_gradient(parameters + 0.01 * (step + 1), STRENGTH)
             times.append(time.perf_counter() - start)
+        per_row = (sum(client.run(resident_gigabytes).values()) - before) * 1e9 / rows
+        on_disk = sum(client.run(spilled_gigabytes).values())
         del problem, parts
         fit = float("nan")
         if not options.no_fit:
@@ -108,8 +139,8 @@ def linear(options, client):
         worker = max(client.run(peak_gigabytes).values())
         found.append((rows, min(times)))
         print(
-            f"{rows:>12,} {-(-rows // options.block):>7} {prepared:>10.1f} {min(times):>13.3f} {fit:>8.1f} "
-            f"{worker:>10.2f} {peak_gigabytes():>8.2f}",
+            f"{rows:>12,} {-(-rows // options.block):>7} {prepared:>10.1f} {min(times):>13.3f} {per_row:>10.0f} "
+            f"{on_disk:>7.2f} {fit:>8.1f} {worker:>10.2f} {peak_gigabytes():>8.2f}",
             flush=True,
         )
     if len(found) > 1:
@@ -133,7 +164,7 @@ def compare(options, found):
     took = time.perf_counter() - start
     models = []
     for _ in range(2):
-        X, y, exposure, people = portfolio(rows, options.block)
+        X, y, exposure, people = portfolio(rows, options.block, options.single)
         model = DaskDCovRegressor(DCovPoissonRegressor(**tight))
         models.append(model.fit(X, y, sample_weight=exposure, sensitive_features=people).estimator_)
     apart = np.abs(models[0].coef_ / expected.coef_ - 1).max()
@@ -144,45 +175,51 @@ def compare(options, found):
 
 
 def boosted(options):
-    """Deviance and penalty of XGBoost over the workers against one process."""
+    """Deviance and penalty of XGBoost over the workers and of one process with the rows in other orders."""
     from fairdcov import CCDCovPenalty, DCovXGBRegressor
     from fairdcov.distributed import DaskDCovXGBRegressor
 
-    print(f"{'rows':>12} {'strength':>9} {'':>12} {'seconds':>8} {'deviance':>12} {'penalty':>12}")
-    for rows, strength in product(options.rows, options.strengths):
+    heads = zip(
+        (12, 6, 8, 15, 8, 10, 12), ("rows", "digits", "strength", "", "seconds", "deviance", "penalty"), strict=True
+    )
+    print(*(name.rjust(width) for width, name in heads), " apart by")
+    for rows, digits, strength in product(options.rows, options.digits, options.strengths):
         estimator = DCovXGBRegressor(
             CCDCovPenalty(method="grid"),
             strength=strength,
             objective="poisson",
             n_estimators=options.rounds,
             n_penalised_rounds=options.rounds,
+            validation_fraction=None,
             max_depth=4,
             learning_rate=0.1,
             random_state=0,
+            n_jobs=options.threads,
         )
         block = min(options.block, rows // (2 * options.workers))
-        X, y, exposure, people = in_memory(rows, block)
-        start = time.perf_counter()
-        alone = estimator.fit(X, y, sample_weight=exposure, sensitive_features=people)
-        report(rows, strength, "one process", time.perf_counter() - start, alone)
-        X, y, exposure, people = portfolio(rows, block)
-        start = time.perf_counter()
-        model = DaskDCovXGBRegressor(estimator)
-        together = model.fit(X, y, sample_weight=exposure, sensitive_features=people).estimator_
-        report(rows, strength, "workers", time.perf_counter() - start, together)
-        loss, penalty = (
-            getattr(together, name) / getattr(alone, name) - 1 for name in ("loss_value_", "penalty_value_")
-        )
-        print(f"apart: deviance {loss:.2%}, penalty {penalty:.2%}", flush=True)
-
-
-def report(rows, strength, who, seconds, model):
-    """A line of :func:`boosted`."""
-    print(
-        f"{rows:>12,} {strength:>9g} {who:>12} {seconds:>8.1f} {2 * model.loss_value_:>12.6f} "
-        f"{model.penalty_value_:>12.6f}",
-        flush=True,
-    )
+        here, (X, y, exposure, people) = in_memory(rows, block), portfolio(rows, block)
+        if digits is not None:
+            here[0], X = here[0].round(digits), X.round(digits)
+        first = None
+        for who in ["one process", *[f"another order {seed}" for seed in range(options.orders)], "workers"]:
+            start = time.perf_counter()
+            if who == "workers":
+                model = DaskDCovXGBRegressor(estimator)
+                fitted = model.fit(X, y, sample_weight=exposure, sensitive_features=people).estimator_
+            else:
+                order = np.random.default_rng(int(who[-1])).permutation(rows) if first else slice(None)
+                features, target, weight, attributes = (values[order] for values in here)
+                fitted = clone(estimator).fit(features, target, sample_weight=weight, sensitive_features=attributes)
+            seconds, apart = time.perf_counter() - start, ""
+            first = first or fitted
+            if fitted is not first:
+                names = ("loss_value_", "penalty_value_")
+                apart = ", ".join(f"{getattr(fitted, name) / getattr(first, name) - 1:.1e}" for name in names)
+            print(
+                f"{rows:>12,} {digits!s:>6} {strength:>8g} {who:>15} {seconds:>8.1f} {2 * fitted.loss_value_:>10.6f} "
+                f"{fitted.penalty_value_:>12.4e}  {apart}",
+                flush=True,
+            )
 
 
 def main():
@@ -197,7 +234,11 @@ def main():
     parser.add_argument("--repeats", type=int, default=5, help="evaluations that are timed")
     parser.add_argument("--rounds", type=int, default=50)
     parser.add_argument("--strengths", type=float, nargs="+", default=[0.0, 0.2, 2.0], help="of XGBoost")
+    digits = {"type": lambda text: None if text == "all" else int(text), "default": [None, 1]}
+    parser.add_argument("--digits", nargs="+", help="of the features of XGBoost, after the point; or all", **digits)
+    parser.add_argument("--orders", type=int, default=2, help="of the rows, in one process, beside the first")
     parser.add_argument("--no-fit", action="store_true")
+    parser.add_argument("--single", action="store_true", help="features in single precision")
     parser.add_argument("--forget", action="store_true", help="features are made anew for each evaluation")
     parser.add_argument("--compare", action="store_true", help="with the fit of the fewest rows in memory")
     options = parser.parse_args()

@@ -1,18 +1,9 @@
 """What all penalised estimators share: fit and path, families, losses, objective, training data, the guard."""
 
-from fairdcov._fitting._device import (
-    DeviceCoefficientObjective,
-    DeviceObjective,
-    as_given,
-    bind_on_device,
-    every_row,
-    features_on_device,
-    follows_device,
-    on_host,
-    penalty_on_device,
-    read_device_data,
-    refuse_device,
-)
+from fairdcov._fitting._device_arrays import as_given, follows_device, on_host, refuse_device
+from fairdcov._fitting._device_data import every_row, features_on_device, read_device_data
+from fairdcov._fitting._device_objective import DeviceCoefficientObjective, DeviceObjective
+from fairdcov._fitting._device_penalty import bind_on_device, penalty_on_device
 from fairdcov._fitting._estimator import FIT_PARTS, PenalisedEstimator, check_strengths
 from fairdcov._fitting._families import FAMILIES, FAMILIES_BY_LOSS, Family, regression_family
 from fairdcov._fitting._functions import functions_of, is_tensor

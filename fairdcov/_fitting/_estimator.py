@@ -13,7 +13,7 @@ from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fairdcov._checks import Table, check_positive_number, fill_docstring
-from fairdcov._fitting._device import refuse_dispatched
+from fairdcov._fitting._device_arrays import refuse_dispatched
 from fairdcov.encoding import drop_sensitive_columns
 
 __all__ = ["FIT_PARTS", "PenalisedEstimator", "check_strengths"]

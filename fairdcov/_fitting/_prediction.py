@@ -13,7 +13,7 @@ from sklearn.metrics import accuracy_score
 from sklearn.utils.validation import column_or_1d
 
 from fairdcov._checks import FloatArray, Table, check_consistent_rows, check_finite_vector, check_sample_weight
-from fairdcov._fitting._device import as_given, as_tensor, on_host
+from fairdcov._fitting._device_arrays import as_given, as_tensor, on_host
 from fairdcov._fitting._families import FAMILIES, regression_family
 from fairdcov._fitting._functions import functions_of, is_tensor
 from fairdcov._fitting._training_data import check_offset, encode_binary_target

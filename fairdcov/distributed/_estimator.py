@@ -1,5 +1,7 @@
 """What the estimators on Dask collections share: the rows as they are read, the scheduler, predictions."""
 
+from itertools import chain
+
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, clone
@@ -34,14 +36,23 @@ def read_fit(estimator, X, y, sample_weight, sensitive_features, offset, *, pers
     )
     if estimator.sensitive_columns is not None:
         rows = rows.map(_split_columns, estimator.sensitive_columns, estimator.drop_sensitive_columns)
-    described = rows.compute(_describe, estimator._loss())
+    described, levels = zip(*rows.compute(_describe, estimator._loss()), strict=True)
     for place, found in zip(rows.places(), described, strict=True):
         if found != described[0]:
             raise ValueError(
                 f"X must have the same columns everywhere; {rows.places()[0]} has {_in_words(described[0])}, {place} "
                 f"has {_in_words(found)}"
             )
-    return rows
+    together = {name: list(dict.fromkeys(chain(*(found[name] for found in levels)))) for name in levels[0]}
+    return rows if all(found == together for found in levels) else rows.map(_with_levels, together)
+
+
+def _with_levels(block, levels):
+    """A level that one partition alone knows is one in all of them, in the same place."""
+    X = block["X"].copy(deep=False)
+    for name, found in levels.items():
+        X[name] = X[name].cat.set_categories(found)
+    return {**block, "X": X}
 
 
 def _split_columns(block, columns, drop):
@@ -50,7 +61,7 @@ def _split_columns(block, columns, drop):
 
 
 def _describe(block, loss):
-    """Columns of a block; what is wrong with its rows raises."""
+    """Columns of a block, and the levels of those that are categorical; what is wrong with its rows raises."""
     X, y, weights = block["X"], check_finite_vector(np.asarray(block["y"]), "y"), block["sample_weight"]
     if np.ndim(X) != 2:
         raise ValueError(f"X must have two dimensions; found {np.ndim(X)}")
@@ -65,8 +76,9 @@ def _describe(block, loss):
     if block["offset"] is not None and np.ndim(block["offset"]):
         check_finite_vector(np.asarray(block["offset"]), "offset")
     if hasattr(X, "columns"):
-        return {str(name): str(dtype) for name, dtype in X.dtypes.items()}
-    return X.shape[1]
+        levels = {name: list(column.cat.categories) for name, column in X.items() if hasattr(column, "cat")}
+        return {str(name): str(dtype) for name, dtype in X.dtypes.items()}, levels
+    return X.shape[1], {}
 
 
 def _in_words(columns):

@@ -30,6 +30,10 @@ class Held:
     def __reduce__(self):
         return Held, (self.value,)
 
+    def __sizeof__(self):
+        # By it Dask decides what is worth moving to another worker, and what goes on disk.
+        return object.__sizeof__(self) + _n_bytes(self.value, set())
+
 
 def value_of(thing):
     """What is held, or the thing itself."""
@@ -55,7 +59,7 @@ def aligned(value, seen=None):
     if type(value) is dict:
         parts = {name: aligned(part, seen) for name, part in value.items()}
         return value if all(parts[name] is given for name, given in value.items()) else parts
-    if type(value).__module__.split(".")[0] in _OPEN and hasattr(value, "__dict__") and not isinstance(value, type):
+    if _is_open(value):
         seen = set() if seen is None else seen
         if id(value) not in seen:
             seen.add(id(value))
@@ -64,3 +68,25 @@ def aligned(value, seen=None):
                 if found is not part:
                     vars(value)[name] = found
     return value
+
+
+def _is_open(value):
+    """Whether what an object consists of is known, and worth a look."""
+    return type(value).__module__.split(".")[0] in _OPEN and hasattr(value, "__dict__") and not isinstance(value, type)
+
+
+def _n_bytes(value, seen):
+    """Bytes of all arrays in a value, each counted once."""
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if hasattr(value, "memory_usage"):
+        return int(np.sum(value.memory_usage(deep=False)))
+    parts = value if isinstance(value, tuple | list) else ()
+    if isinstance(value, dict):
+        parts = value.values()
+    elif _is_open(value):
+        parts = vars(value).values()
+    return sum(_n_bytes(part, seen) for part in parts)

@@ -71,6 +71,9 @@ class DaskDCovXGBRegressor(DaskEstimator):
     in the order of their addresses, and hold their rows in memory; there is no recovery from the loss of one in
     mid-fit, which raises an error: fit again.
 
+    The model is that of one process where no feature has more values than XGBoost's ``max_bin``, 256. Otherwise its
+    bins follow a summary of each worker's rows, and trees differ as they do in one process for rows in another order.
+
     There are no ``eval_set`` and ``control_features``. LightGBM is not distributed: its collectives are not public.
     ``xgboost.spark`` takes no objectives of one's own. The level of independence that a large strength is judged by
     (``penalty_null_level_``) permutes rows within each worker.
@@ -92,7 +95,7 @@ class DaskDCovXGBRegressor(DaskEstimator):
         Parameters
         ----------
         X : Dask DataFrame or Array, (n, p)
-            Features; categorical columns need known categories.
+            Features; levels of a categorical column that only some partitions know are levels in all of them.
         y : Dask Series or Array, (n,)
             Target.
         sample_weight : Dask Series or Array, (n,), optional

@@ -9,6 +9,7 @@ import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_array_equal
 
+from fairdcov._fitting import HalfTweedieLoss, RawObjective
 from fairdcov.distributed._held import Held, aligned, run, value_of
 
 
@@ -57,3 +58,15 @@ def test_what_is_held_travels():
     moved = pickle.loads(data, buffers=[misplaced(np.frombuffer(b.raw(), np.uint8)).data for b in buffers])
     assert is_in_place(value_of(moved))
     assert value_of(moved).tolist() == [1.0, 2.0, 3.0]
+
+
+def test_dask_knows_how_much_is_held():
+    sizeof = pytest.importorskip("dask.sizeof").sizeof
+    shares = np.ones(10_000)
+    rows = RawObjective(HalfTweedieLoss(1.0), np.ones(10_000), shares)
+    rows.also = shares
+    # Target, shares once, and what the loss keeps of the target.
+    assert 240_000 <= sizeof(Held((rows, "beside"))) <= 242_000
+    frame = pd.DataFrame({"a": np.zeros(1_000)})
+    for value, least in [(np.zeros(500), 4_000), ([np.zeros(500)], 4_000), ({"a": frame}, 8_000), (sp.eye(500), 4_000)]:
+        assert least <= sizeof(Held(value)) <= 2 * least + 1_000

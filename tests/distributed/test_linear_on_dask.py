@@ -27,7 +27,7 @@ from fairdcov import (  # noqa: E402
     DCovXGBRegressor,
     FrequencySeverityRegressor,
 )
-from fairdcov.distributed import DaskDCovRegressor, on_sample  # noqa: E402
+from fairdcov.distributed import DaskDCovRegressor, _linear, on_sample  # noqa: E402
 
 MODELS = {
     "poisson": DCovPoissonRegressor,
@@ -103,6 +103,23 @@ def test_the_same_bits_whoever_computes(book, cluster):
         assert_array_equal(other.coef_, of_one.coef_)
         assert other.intercept_ == of_one.intercept_
         assert other.objective_value_ == of_one.objective_value_
+
+
+@pytest.mark.parametrize("name", ["poisson", "normal"])
+def test_features_of_single_precision_take_half_the_memory_and_give_the_same_bits(book, monkeypatch, name):
+    book["X"]["e"] = (book["X"]["d"] > 0).astype("int8")
+    book["X"] = book["X"].astype("float32").astype({"e": "int8"})
+    narrow, kinds = fitted(book, model(name), name).estimator_, []
+    stage = _linear._of_doubles
+    monkeypatch.setattr(_linear, "_of_doubles", lambda of, X, *given: kinds.append(X.dtype) or stage(of, X, *given))
+    fitted(book, model(name, max_iter=1, tol=1.0), name)
+    assert set(kinds) == {np.dtype(np.float32)}
+    kinds.clear()
+    book["X"] = book["X"].astype("float64")
+    wide = fitted(book, model(name), name).estimator_
+    assert set(kinds) == {np.dtype(np.float64)}
+    assert_array_equal(narrow.coef_, wide.coef_)
+    assert narrow.objective_value_ == wide.objective_value_
 
 
 def test_attributes_in_columns_of_X_arrays_and_offsets(book):

@@ -26,8 +26,9 @@ from fairdcov import (
     with_probabilities,
 )
 from fairdcov._fitting import CoefficientObjective, DeviceCoefficientObjective, DeviceObjective, RawObjective
-from fairdcov._fitting import _device as device_module
-from fairdcov._fitting._device import DevicePenalty
+from fairdcov._fitting import _device_objective as objective_module
+from fairdcov._fitting import _device_penalty as penalty_module
+from fairdcov._fitting._device_penalty import DevicePenalty
 from fairdcov.linear_model import _device_problem as problem_module
 
 torch = pytest.importorskip("torch")
@@ -73,7 +74,7 @@ ON_CARDS = [
 def dispatch(monkeypatch):
     """Array API dispatch on, which scikit-learn wants SciPy to know of; sums of a device on the CPU as well."""
     monkeypatch.setenv("SCIPY_ARRAY_API", "1")
-    monkeypatch.setattr(device_module, "COMPILED_ON_CPU", False)
+    monkeypatch.setattr(penalty_module, "COMPILED_ON_CPU", False)
     with sklearn.config_context(array_api_dispatch=True):
         yield
 
@@ -230,12 +231,10 @@ def test_the_objective_is_the_same_function(rng, book, name, digits):
 
 
 def test_products_in_parts_are_the_same(rng, monkeypatch):
-    from fairdcov._fitting import _device
-
-    monkeypatch.setattr(_device, "_SUM_ROWS", 32)
-    monkeypatch.setattr(_device, "_CHUNK_ROWS", 50)
+    monkeypatch.setattr(objective_module, "_SUM_ROWS", 32)
+    monkeypatch.setattr(objective_module, "_CHUNK_ROWS", 50)
     X, g = rng.normal(size=(333, 3)), rng.uniform(size=333)
-    products = _device._Products(torch.tensor(X))
+    products = objective_module._Products(torch.tensor(X))
     assert_allclose(products.columns(torch.tensor(g)), X.T @ g, rtol=1e-12)
     assert_allclose(products.cross(torch.tensor(g)), X.T @ (g[:, None] * X), rtol=1e-12)
     assert_allclose(products.squares(torch.tensor(g)), (X**2).T @ g, rtol=1e-12)
@@ -271,7 +270,7 @@ def test_tensors_on_the_cpu_go_to_the_compiled_kernels(book, monkeypatch):
     X, y, w = torch.tensor(book["X"]), torch.tensor(book["count"] * 1.0), torch.tensor(book["w"])
     fits = []
     for compiled in (False, True):
-        monkeypatch.setattr(device_module, "COMPILED_ON_CPU", compiled)
+        monkeypatch.setattr(penalty_module, "COMPILED_ON_CPU", compiled)
         fits.append(DCovPoissonRegressor(tol=1e-6).fit(X, y, sample_weight=w, sensitive_features=book["people"]))
         with pytest.raises(ValueError, match="penalty is bound by method 'profiles on a grid'"):
             DCovPoissonRegressor(CCDCovPenalty(method="grid")).fit(X, y, sensitive_features=book["people"])
