@@ -1,8 +1,8 @@
 """Make a site that runs examples, and audits files, in the browser: ``python .ci/browser_site.py WHEEL OUTPUT``.
 
 WHEEL is fairdcov's for Pyodide (see the workflow "wheels"), OUTPUT a new folder for a web server, such as
-``python -m http.server``. Needs jupyterlite-core, jupyterlite-pyodide-kernel and sphinx-gallery. What is opened in the
-browser stays there: data that a user uploads are read by Python in the page and sent nowhere.
+``python -m http.server``. Needs jupyterlite-core[contents], jupyterlite-pyodide-kernel and sphinx-gallery. What is
+opened in the browser stays there: data that a user uploads are read by Python in the page and sent nowhere.
 """
 
 import json
