@@ -15,8 +15,9 @@ KERNELS := $(wildcard fairdcov/_kernels/*.pyx fairdcov/_kernels/*.h)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Tests that share a fitted model stay together as long as no worker is idle.
 QUICK_TESTS = -m pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal
-# dcor compiles itself when it is first imported: once here, not in all processes at the same time.
-COMPILE_ONCE = -c "import dcor"
+# dcor, which some tests compare with, compiles itself when it is first imported: once here, where it is installed, not in
+# all processes at the same time.
+COMPILE_ONCE = -c "import importlib.util as u; u.find_spec('dcor') and __import__('dcor')"
 TOOLS := $(VENV)/.tools
 
 # A copy to build from: no object file of another build is taken for up to date, and builds can run side by side.

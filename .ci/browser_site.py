@@ -1,8 +1,8 @@
-"""Make a page that runs three examples in the browser: ``python .ci/browser_site.py WHEEL OUTPUT``.
+"""Make a site that runs examples, and audits files, in the browser: ``python .ci/browser_site.py WHEEL OUTPUT``.
 
 WHEEL is fairdcov's for Pyodide (see the workflow "wheels"), OUTPUT a new folder for a web server, such as
-``python -m http.server``. Needs jupyterlite-core, jupyterlite-pyodide-kernel and sphinx-gallery. What is opened in the
-browser stays there: data that a user uploads are read by Python in the page and sent nowhere.
+``python -m http.server``. Needs jupyterlite-core[contents], jupyterlite-pyodide-kernel and sphinx-gallery. What is
+opened in the browser stays there: data that a user uploads are read by Python in the page and sent nowhere.
 """
 
 import json
@@ -15,13 +15,16 @@ from pathlib import Path
 from sphinx_gallery.notebook import python_to_jupyter_cli
 
 ROOT = Path(__file__).resolve().parents[1]
-EXAMPLES = ("plot_quickstart", "plot_choosing_a_strength", "plot_conditional_parity")
-# dcor, which fairdcov names as a requirement, needs numba, which Pyodide has not: nothing in the examples calls it.
-FIRST_CELL = [
-    "import piplite\n",
-    'await piplite.install(["scikit-learn", "pandas", "matplotlib", "narwhals", "threadpoolctl", "tqdm"])\n',
-    'await piplite.install(["fairlearn", "fairdcov"], deps=False)',
-]
+EXAMPLES = ("plot_quickstart", "plot_choosing_a_strength", "plot_conditional_parity", "audit_a_file")
+# fairdcov is the wheel beside the notebooks; what it needs is Pyodide's, or pure Python on PyPI.
+FIRST_CELL = ["import piplite\n", 'await piplite.install(["fairdcov", "jinja2", "matplotlib"])']
+# After the example of that name: in the list of files on the left, where a file of one's own is put too.
+LAST_CELLS = {"audit_a_file": ["import shutil\n", 'shutil.copy(page, "audit.html")']}
+
+
+def code_cell(lines):
+    """A cell that has not been run."""
+    return {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": lines}
 
 
 def main(wheel, output):
@@ -34,9 +37,8 @@ def main(wheel, output):
             python_to_jupyter_cli([str(script)])
             notebook = Path(script).with_suffix(".ipynb")
             content = json.loads(notebook.read_text(encoding="utf-8"))
-            content["cells"].insert(
-                0, {"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": [], "source": FIRST_CELL}
-            )
+            content["cells"].insert(0, code_cell(FIRST_CELL))
+            content["cells"] += [code_cell(LAST_CELLS[name])] if name in LAST_CELLS else []
             notebook.write_text(json.dumps(content, indent=1), encoding="utf-8")
             Path(script).unlink()
         command = [

@@ -76,6 +76,7 @@ RUN = (
     "plot_certificate",
     "plot_rating_table",
     "plot_displays",
+    "audit_a_file",
     "frequency_severity",
     "imputed_race",
 )

@@ -48,6 +48,12 @@ def rng(request):
 
 
 @pytest.fixture(scope="session")
+def dcor():
+    """What distance statistics are compared with. Only tests need it; it compiles itself when it is first imported."""
+    return pytest.importorskip("dcor")
+
+
+@pytest.fixture(scope="session")
 def import_example():
     """Function that imports a script of examples/ by name, as a user would who keeps it beside the own code."""
 

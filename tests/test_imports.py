@@ -8,6 +8,7 @@ import graphlib
 import re
 import subprocess
 import sys
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,12 +51,10 @@ CYTHON_PACKAGES = {"numpy", "cython", "libc"}
 HEAVY = {
     "dask",
     "distributed",
-    "dcor",
     "fairlearn",
     "jinja2",
     "lightgbm",
     "matplotlib",
-    "numba",
     "rdata",
     "skops",
     "torch",
@@ -64,6 +63,9 @@ HEAVY = {
 # The one exception: classes that derive from torch's are made where torch is imported. Only functions import these
 # modules, so that no public module loads torch.
 TORCH_MODULES = ("fairdcov.dependence._torch_", "fairdcov.neural._torch_")
+# Extras for work on the package; distributions of modules that have another name or come with another package.
+NOT_FOR_USERS = {"test", "lint", "docs", "benchmark", "dev"}
+OF_MODULES = {"sklearn": "scikit-learn", "markupsafe": "jinja2", "triton": "torch"}
 # How entangled the package may be.
 MOST_ROOMS = 20
 MOST_ARROWS = 75
@@ -259,6 +261,22 @@ def test_the_sources_were_found():
         module for _, module, _ in MODULES
     }
     assert {path.stem for path in KERNELS} >= {"_profiles", "_univariate", "_tiles", "_features"}
+
+
+def test_the_package_imports_what_it_asks_for_and_no_more():
+    """What only tests and pages need, such as dcor, is no requirement, and what is imported is asked for."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    required = {re.match(r"[\w-]+", line)[0] for line in project["dependencies"]}
+    offered = {re.match(r"[\w-]+", line)[0] for name in set(extras) - NOT_FOR_USERS for line in extras[name]}
+    imported = {
+        found.target.split(".")[0]
+        for path, module, is_package in MODULES
+        for found in find_imports(path.read_text(encoding="utf-8"), module, is_package=is_package)
+    }
+    imported = {OF_MODULES.get(name, name) for name in imported - sys.stdlib_module_names - {"fairdcov"}}
+    assert imported - offered - required == set()
+    assert required - imported == set()
 
 
 def package_graph():

@@ -15,7 +15,6 @@ _REQUIRED = (
     "pandas",
     "narwhals",
     "fairlearn",
-    "dcor",
     "threadpoolctl",
     "tqdm",
 )

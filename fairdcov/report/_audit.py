@@ -26,9 +26,10 @@ from fairdcov.report._book import (
 )
 from fairdcov.report._conditional import check_control_features, conditional_section
 from fairdcov.report._cost import check_frontier, cost_section, frontier_section
-from fairdcov.report._dependence import dependence_section, partial_section
+from fairdcov.report._dependence import dependence_section
 from fairdcov.report._differences import bootstrap_intervals, compared_groups, group_section, pairs_sections
 from fairdcov.report._estimates import proxy_discrimination_section
+from fairdcov.report._partial import partial_section
 from fairdcov.report._plain import plain
 from fairdcov.report._proxies import proxies_section
 from fairdcov.report._read import read_sample
@@ -42,7 +43,7 @@ from fairdcov.report._tolerance import check_tolerance, tolerance_section
 
 __all__ = ["audit"]
 
-_PACKAGES = ("fairdcov", "numpy", "scipy", "scikit-learn", "pandas", "fairlearn", "dcor")
+_PACKAGES = ("fairdcov", "numpy", "scipy", "scikit-learn", "pandas", "fairlearn")
 
 
 def _check_number(value, name, *, least, auto=False):

@@ -174,6 +174,11 @@ def partial_part(data):
             "strata."
         )
         return Section("partial", "Given legitimate factors", [Text(words)])
+    skipped = [f"{entry['feature']} ({entry['reason']})" for entry in found.get("skipped", ())]
+    notes = [Text(f"Not among the factors given: {'; '.join(skipped)}.")] if skipped else []
+    if not found["given"]:
+        words = "No factor that was called legitimate can be taken as given."
+        return Section("partial", "Given legitimate factors", [Text(words), *notes])
     words = (
         f"Given {', '.join(found['given'])}: the partial distance correlation of predictions and attributes, beside "
         f"the squared distance correlation without these factors, both bias-corrected; on a subsample of "
@@ -182,7 +187,9 @@ def partial_part(data):
     table = table_of(
         "Dependence that is left", ("attributes", "distance_correlation", "partial", "p_value"), found["results"]
     )
-    return Section("partial", "Given legitimate factors", [Text(words), *left_out_texts(data, "partial"), table])
+    return Section(
+        "partial", "Given legitimate factors", [Text(words), *notes, *left_out_texts(data, "partial"), table]
+    )
 
 
 def proxies_part(data):

@@ -6,6 +6,7 @@ import sys
 import warnings
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 import fairdcov.datasets
@@ -93,6 +94,19 @@ def test_features_of_estimates_and_posteriors_leave_less_on_the_table(tmp_path, 
     run("plot_unaware_features", tmp_path, monkeypatch, "--policies", "5000")
     plain, featured = (line.split("leaves on the table: ")[1] for line in capsys.readouterr().out.splitlines())
     assert float(featured.split()[0]) < float(plain.split()[0])
+
+
+def test_an_audit_of_a_file(tmp_path, monkeypatch, capsys, rng):
+    pytest.importorskip("jinja2")
+    columns = {"gender": rng.choice(["f", "m"], 300), "region": rng.choice(["n", "s"], 300)}
+    columns |= {name: rng.gamma(2.0, size=300) for name in ("price", "mileage", "vehicle_power", "density", "exposure")}
+    pd.DataFrame(columns).assign(claims=rng.poisson(1.0, 300)).to_csv(tmp_path / "prices.csv", index=False)
+    monkeypatch.setitem(PICTURES, "audit_a_file", 0)
+    run("audit_a_file", tmp_path, monkeypatch, "--file", str(tmp_path / "prices.csv"))
+    printed = capsys.readouterr().out
+    assert "300 rows" in printed
+    assert "gender × region" in printed
+    assert "<h2>Within tolerance?" in (tmp_path / "audit.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ def test_versions_of_what_is_there_and_of_what_is_not(capsys, monkeypatch):
     version = metadata.version
 
     def without_two(name):
-        if name in ("xgboost", "dcor"):
+        if name in ("xgboost", "narwhals"):
             raise metadata.PackageNotFoundError(name)
         return version(name)
 
@@ -21,4 +21,4 @@ def test_versions_of_what_is_there_and_of_what_is_not(capsys, monkeypatch):
     fairdcov.show_versions()
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines() if line)
     assert lines["xgboost"] == "-"
-    assert lines["dcor"] == "missing, and needed"
+    assert lines["narwhals"] == "missing, and needed"

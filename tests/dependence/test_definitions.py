@@ -3,7 +3,6 @@
 The gradient is compared with finite differences of the definition, not of the library, away from ties and at ties.
 """
 
-import dcor
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -205,7 +204,7 @@ def test_scale_invariant(attributes, statistic, weighted, rng):
 
 @pytest.mark.parametrize("columns", [None, 1, 2, 12])
 @pytest.mark.parametrize("n", [4, 5, 10, 101, 600])
-def test_dcor(n, columns, rng):
+def test_dcor(n, columns, rng, dcor):
     """An independent implementation, on dependent variables: relative errors mean something."""
     x = rng.gamma(2.0, size=n)
     z = rng.normal(size=n if columns is None else (n, columns)) + (x if columns is None else x[:, None])
@@ -218,13 +217,13 @@ def test_dcor(n, columns, rng):
             assert_allclose(value, expected, rtol=1e-10, err_msg=f"{statistic} {method}")
 
 
-def test_sums_of_dcor_over_blocks(rng):
+def test_sums_of_dcor_over_blocks(rng, dcor):
     x, first, second = rng.normal(size=(3, 80))
     expected = dcor.u_distance_covariance_sqr(x, first) + dcor.u_distance_covariance_sqr(x, second)
     assert_allclose(distance_covariance(x, first, second), expected, rtol=1e-10)
 
 
-def test_dcor_of_long_samples(rng):
+def test_dcor_of_long_samples(rng, dcor):
     """O(n log n) against O(n log n), by different algorithms."""
     n = 20_000
     x = rng.normal(size=n)

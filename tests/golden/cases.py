@@ -736,7 +736,7 @@ def _written_table():
 
 @cache
 def _audit(legitimate_features=None):
-    """A small audit with every section; that of legitimate features loads dcor, which compiles itself for seconds."""
+    """A small audit with every section."""
     portfolio = datasets.make_motor_portfolio(240, random_state=1)
     prediction = portfolio.true_rate * np.exp(0.1 * np.sin(np.arange(240)))
     return fairdcov.audit(

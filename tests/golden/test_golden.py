@@ -5,13 +5,7 @@ import pytest
 from .make_golden import AREAS, TERMS, compare, differences, read_area, reason_to_skip
 
 STORED = {area: read_area(area) for area in AREAS}
-# Loads dcor, which compiles itself for many seconds.
-SLOW = {("report", "partial")}
-CASES = [
-    pytest.param(area, case, id=f"{area}: {case}", marks=[pytest.mark.slow] * ((area, case) in SLOW))
-    for area, stored in STORED.items()
-    for case in stored["cases"]
-]
+CASES = [pytest.param(area, case, id=f"{area}: {case}") for area, stored in STORED.items() for case in stored["cases"]]
 
 
 @pytest.mark.parametrize(("area", "case"), CASES)

@@ -538,8 +538,7 @@ def weighted_distance_correlation_squared(prices, points, weights):
     return covariance / math.sqrt(left * right)
 
 
-def test_the_distance_correlation_is_dcors(book):
-    dcor = pytest.importorskip("dcor")
+def test_the_distance_correlation_is_dcors(book, dcor):
     prices, people, _, factors = book
     attributes = people.assign(power=factors["power"])
     result = equivalence_test(prices, attributes, tolerance=0.3, measure="distance_correlation")

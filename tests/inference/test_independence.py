@@ -5,7 +5,6 @@ import itertools
 import json
 import warnings
 
-import dcor
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -44,7 +43,7 @@ def points(frame):
 
 @pytest.mark.parametrize("age", [False, True])
 @pytest.mark.parametrize("test", ["permutation", "chi2"])
-def test_statistic_and_effect_size_of_dcor(test, age, rng):
+def test_statistic_and_effect_size_of_dcor(test, age, rng, dcor):
     u, frame = dependent(rng, 150, 1.0, age=age)
     found = independence_test(u, frame, test=test, n_permutations=19)
     assert found.statistic == pytest.approx(dcor.u_distance_covariance_sqr(u, points(frame)), rel=1e-9)
@@ -53,7 +52,7 @@ def test_statistic_and_effect_size_of_dcor(test, age, rng):
     assert found.statistic_type == "u"
 
 
-def test_chi_square_of_the_published_formula(rng):
+def test_chi_square_of_the_published_formula(rng, dcor):
     """Shen, Panda and Vogelstein (2022), on dcor's bias-corrected correlation, above and below 0."""
     signs = set()
     for strength in (0.0, 0.0, 0.0, 0.0, 0.3, 1.0):
@@ -70,7 +69,7 @@ def test_chi_square_of_the_published_formula(rng):
     assert one.null_distribution is one.null_mean is one.null_quantile_95 is one.n_permutations is None
 
 
-def test_weights_act_as_repetition(rng):
+def test_weights_act_as_repetition(rng, dcor):
     u, frame = dependent(rng, 60, 1.0, age=True)
     weights = rng.integers(1, 4, 60)
     found = independence_test(u, frame, sample_weight=weights, n_permutations=9)
@@ -80,7 +79,7 @@ def test_weights_act_as_repetition(rng):
     assert found.effect_size == pytest.approx(dcor.distance_correlation_sqr(repeated, again), rel=1e-9)
 
 
-def test_effect_size_of_the_sum_over_attributes(rng):
+def test_effect_size_of_the_sum_over_attributes(rng, dcor):
     u, frame = dependent(rng, 80, 1.0, age=True)
     found = independence_test(u, frame, measure="dcov", n_permutations=9)
     blocks = [points(frame[[name]]) for name in frame]
@@ -157,7 +156,7 @@ def test_p_value_of_all_permutations(rng):
     assert found.null_quantile_95 == pytest.approx(np.quantile(found.null_distribution, 0.95))
 
 
-def test_p_value_of_dcor(rng):
+def test_p_value_of_dcor(rng, dcor):
     """The permutation test of the V-statistic; dcor multiplies it by n."""
     n, B = 60, 1999
     for strength in (0.2, 0.6):
@@ -336,7 +335,7 @@ def large(n, *, strength=0.0):
 
 
 @pytest.mark.parametrize("n", [60_000, 100_000])
-def test_large_samples(n):
+def test_large_samples(n, dcor):
     """Counts of pairs pass 2^32 here: nothing may overflow."""
     u, frame = large(n)
     for test in ("chi2", "permutation"):

@@ -1,6 +1,5 @@
 """Permuted values and norms against the definitions, for every method, statistic and kind of permutation."""
 
-import dcor
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -224,7 +223,7 @@ def _centre_u(matrix):
 
 
 @pytest.mark.parametrize("statistic", ["u", "v"])
-def test_norm_of_a_covariance_is_the_distance_deviation_of_dcor(statistic, rng):
+def test_norm_of_a_covariance_is_the_distance_deviation_of_dcor(statistic, rng, dcor):
     z = np.hstack(attributes(rng, 80, "many"))
     oracle = dcor.u_distance_covariance_sqr if statistic == "u" else dcor.distance_covariance_sqr
     for method in ("profiles", "tiles"):
@@ -232,7 +231,7 @@ def test_norm_of_a_covariance_is_the_distance_deviation_of_dcor(statistic, rng):
         assert_allclose(form.norm() ** 2, oracle(z, z), rtol=1e-10)
 
 
-def test_norm_of_several_summed_forms(rng):
+def test_norm_of_several_summed_forms(rng, dcor):
     """The sum over attributes: the norms add up, whatever methods they take."""
     arrays = [rng.normal(size=(600, 1)), rng.normal(size=(600, 1))]
     form = bind_dependence(SensitiveBlocks.from_arrays(arrays), "dcov", statistic="u")

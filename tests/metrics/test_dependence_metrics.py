@@ -1,4 +1,3 @@
-import dcor
 import numpy as np
 import pandas as pd
 import pytest
@@ -50,7 +49,7 @@ def test_values_are_those_of_the_functions_on_encoded_attributes(mixed, statisti
     assert abs(independent) > 1e-6
 
 
-def test_against_dcor(mixed):
+def test_against_dcor(mixed, dcor):
     people, prediction, _ = mixed
     joined = np.column_stack(encode(people))
     expected = dcor.distance_covariance_sqr(prediction, joined)

@@ -4,7 +4,6 @@ import copy
 import io
 import pickle
 
-import dcor
 import numpy as np
 import pandas as pd
 import pytest
@@ -69,7 +68,7 @@ def test_value_is_that_of_the_numpy_functions(rng, people, measure, statistic):
     np.testing.assert_allclose(tensor.grad.numpy(), 3.0 * gradient, rtol=1e-12, atol=1e-15)
 
 
-def test_value_is_that_of_dcor(rng, people):
+def test_value_is_that_of_dcor(rng, people, dcor):
     u = rng.normal(size=len(people))
     S = np.hstack(_blocks(people))
     loss = DependenceLoss(CCDCovPenalty(statistic="u", normalize=False))(torch.tensor(u), people)

@@ -1,6 +1,5 @@
 """Figures of an audit against computations that share no code with it."""
 
-import dcor
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,6 +21,7 @@ from fairdcov.metrics import (
 )
 from fairdcov.report import audit
 from fairdcov.report._differences import ComparedGroups, compared_groups, energy_distances, measure_groups
+from fairdcov.report._partial import _partial_correlation, u_centred
 from fairdcov.report._proxies import table_distance_covariance
 from fairdcov.report._read import read_sample
 from fairdcov.report._tasks import unit_deviance
@@ -190,7 +190,7 @@ def test_distributions_in_cells_are_close_to_every_row():
 # --- pairs ---------------------------------------------------------------------------------------------------------
 
 
-def test_energy_distances_are_dcors(rng):
+def test_energy_distances_are_dcors(rng, dcor):
     group = rng.choice(list("abc"), 300)
     u = rng.gamma(2, 1, 300) + (group == "b") + np.round(rng.random(300), 1)
     u[:40] = np.round(u[:40])
@@ -222,7 +222,7 @@ def test_the_furthest_pairs_come_first(data, book, prediction):
     assert {next(iter(pairs["pairs"][0][f"{side}_levels"])) for side in ("higher", "lower")} == {"gender"}
 
 
-def test_the_level_by_chance_is_the_mean_of_shuffled_groups(rng):
+def test_the_level_by_chance_is_the_mean_of_shuffled_groups(rng, dcor):
     u = rng.gamma(2, 1, 400)
     group = np.repeat(["a", "b", "c"], [50, 150, 200])
     found = audit(None, u, group, min_group_size=1, **QUICK).to_dict()["pairs"][0]["pairs"]
@@ -292,7 +292,7 @@ def test_a_fair_tariff_is_not_accused(book):
     assert joint["test"]["effect_size"] < 0.01
 
 
-def test_partial_distance_correlation_is_dcors(rng):
+def test_partial_distance_correlation_is_dcors(rng, dcor):
     n = 120
     z = rng.normal(size=n)
     group = np.where(z + 0.3 * rng.normal(size=n) > 0, "a", "b")
@@ -310,11 +310,53 @@ def test_partial_distance_correlation_is_dcors(rng):
     assert abs(entry["partial"]) < 0.1
 
 
+@pytest.mark.parametrize("n", [5, 60])
+def test_partial_p_values_are_dcors(rng, dcor, n):
+    x, y, z = rng.normal(size=(n, 1)), np.eye(3)[rng.integers(3, size=n)], rng.normal(size=(n, 2))
+    y[:3] = np.eye(3)
+    x += y[:, :1]
+    found = _partial_correlation(u_centred(x), u_centred(y), u_centred(z), 39, 7)
+    oracle = dcor.independence.partial_distance_covariance_test(x, y, z, num_resamples=39, random_state=7)
+    # It counts what is above the statistic, and what is equal to it up to rounding by chance.
+    assert oracle.pvalue <= found["p_value"] <= oracle.pvalue + (0.5 if n == 5 else 0.0)
+    assert found["partial"] == pytest.approx(dcor.partial_distance_correlation(x, y, z))
+    assert _partial_correlation(u_centred(x), u_centred(y), u_centred(z), 0, 7)["p_value"] is None
+
+
+def test_nothing_is_left_of_predictions_that_are_a_factor(rng):
+    """What is left is rounding: no dependence, and no p-value of it."""
+    z = rng.normal(size=80)
+    group = np.where(z + rng.normal(size=80) > 0, "a", "b")
+    options = {"legitimate_features": ["z"], "n_permutations": 19, "n_bootstrap": 0, "verbose": 0}
+    (entry,) = audit(None, 3 * z + 1, group, features=pd.DataFrame({"z": z}), **options).to_dict()["partial"]["results"]
+    assert (entry["partial"], entry["p_value"]) == (0.0, 1.0)
+    assert entry["distance_correlation"] > 0.1
+    # All distances between levels are equal: nothing to be conditioned on, or to depend on.
+    assert not u_centred(np.eye(6)).any()
+
+
+def test_factors_that_are_none_are_named(rng):
+    n = 60
+    features = pd.DataFrame({"policy": [f"p{i}" for i in range(n)], "zone": rng.choice(list("nsw"), n)})
+    group, u = rng.choice(["a", "b"], n), rng.random(n)
+    report = audit(None, u, group, features=features, legitimate_features=["policy", "zone"], **QUICK)
+    found = report.to_dict()["partial"]
+    assert found["given"] == ["zone"]
+    assert found["skipped"] == [{"feature": "policy", "reason": "60 different values in 60 rows: not a factor"}]
+    alone = audit(None, u, group, features=features, legitimate_features=["zone"], **QUICK).to_dict()["partial"]
+    assert found["results"] == alone["results"]
+    assert "skipped" not in alone
+    assert "Not among the factors given: policy (60 different values in 60 rows: not a factor)" in report.to_markdown()
+    none = audit(None, u, group, features=features, legitimate_features=["policy"], **QUICK)
+    assert none.to_dict()["partial"]["results"] == none.to_dict()["partial"]["given"] == []
+    assert "No factor that was called legitimate can be taken as given" in none.to_markdown()
+
+
 # --- proxies -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("kind", ["numeric", "few numbers", "categorical"])
-def test_distance_correlations_of_features_are_dcors(rng, kind):
+def test_distance_correlations_of_features_are_dcors(rng, kind, dcor):
     n = 150
     region = rng.choice(["n", "s", "w"], n)
     age = rng.integers(18, 80, n).astype(float)
@@ -340,7 +382,7 @@ def test_distance_correlations_of_features_are_dcors(rng, kind):
     assert entry["jointly"] == pytest.approx(jointly)
 
 
-def test_a_categorical_feature_and_an_attribute_of_many_values(rng):
+def test_a_categorical_feature_and_an_attribute_of_many_values(rng, dcor):
     n = 2500
     age = rng.gamma(3, 10, n)
     feature = np.where(age + rng.normal(size=n) * 10 > 30, "old", "young")
@@ -350,7 +392,7 @@ def test_a_categorical_feature_and_an_attribute_of_many_values(rng):
     assert value == pytest.approx(expected)
 
 
-def test_the_covariance_of_a_table_is_dcors(rng):
+def test_the_covariance_of_a_table_is_dcors(rng, dcor):
     x, y = rng.integers(3, size=40), rng.integers(4, size=40)
     a, b = rng.random((3, 2)), rng.random((4, 1))
     counts = np.zeros((3, 4))
