@@ -48,6 +48,8 @@ _RADIX, _CELL_RADIX = (6, 2048), (3, 2048)
 _FEW_ROWS = 1024
 # Sorted rows are cut into parts of so many at least, each a sweep of its own.
 _ROWS_OF_A_PART = 8192
+# Products of a matrix of fewer entries are done before a thread has woken up.
+_MANY_ENTRIES = 2**17
 # Assignments that go through one sweep of profile_values together.
 _GROUP = 4
 
@@ -71,6 +73,11 @@ def _rows(array, u, name, dtype=np.float64):
     return array
 
 
+def _threads_for(n, n_threads):
+    """Threads for so many rows: to wake one takes as long as some thousands of rows."""
+    return max(1, min(usable_threads(n_threads), n // _ROWS_OF_A_PART))
+
+
 def ascending_order(u, *, n_threads=1):
     """``np.argsort(u, kind="stable")`` in linear time, but for zeros of different sign, which may come in any order.
 
@@ -90,7 +97,7 @@ def ascending_order(u, *, n_threads=1):
     if n < _FEW_ROWS:
         return np.argsort(u, kind="stable")
     keys = np.empty((2, n), dtype=np.uint64)
-    n_threads = max(1, min(usable_threads(n_threads), _order.PARTS, n // _ROWS_OF_A_PART))
+    n_threads = min(_threads_for(n, n_threads), _order.PARTS)
     counts = np.empty((n_threads, *_CELL_RADIX), dtype=np.int64)
     line = _order.cell_order(u, keys, counts, n_threads) if n < _order.MOST_ROWS else -1
     if line >= 0:
@@ -179,7 +186,7 @@ def profile_pairs(u, codes, matrix, order, *, weights=None, n_threads=1):
     given, gathered = (_NOTHING, _NOTHING) if weights is None else (weights, np.empty_like(u))
     ends, sorted_codes = np.empty(n_parts + 1, dtype=np.int64), np.empty(len(u), dtype=np.int32)
     pairs = np.empty((len(u), 2))
-    n_threads = min(usable_threads(n_threads), n_parts)
+    n_threads = min(_threads_for(len(u), n_threads), n_parts)
     _profiles.sweep(u, order, codes, given, matrix, n_threads, ends, balances, products, sorted_codes, gathered, pairs)
     return pairs
 
@@ -191,7 +198,7 @@ def pair_sums(u, centre, pairs, *, weights=None, n_threads=1):
     """
     given = _NOTHING if weights is None else weights
     sums = np.empty((-(-len(u) // _profiles.ROWS_OF_BLOCK), 2))
-    _profiles.pair_sums(u, centre, pairs, given, usable_threads(n_threads), sums)
+    _profiles.pair_sums(u, centre, pairs, given, _threads_for(len(u), n_threads), sums)
     return sums.sum(axis=0)
 
 
@@ -199,7 +206,7 @@ def combine_pairs(pairs, first, second, *, weights=None, n_threads=1):
     """``first a_i + second w_i b_i`` of ``pairs = (a, b)`` (n, 2), (n,); ``w`` may be 1."""
     out = np.empty(len(pairs))
     given = _NOTHING if weights is None else weights
-    _profiles.combine_pairs(pairs, given, first, second, usable_threads(n_threads), out)
+    _profiles.combine_pairs(pairs, given, first, second, _threads_for(len(out), n_threads), out)
     return out
 
 
@@ -521,7 +528,7 @@ def features_times(features, vector, constant=0.0, *, n_threads=1):
     if vector.shape != features.shape[1:]:
         raise ValueError(f"features {features.shape} and a vector {vector.shape} do not go together")
     out = np.empty(len(features))
-    _linear.times(features, vector, constant, usable_threads(n_threads), out)
+    _linear.times(features, vector, constant, _threads_for_entries(features, n_threads), out)
     return out
 
 
@@ -531,8 +538,13 @@ def feature_sums(features, factors, *, n_threads=1):
     if factors.shape != features.shape[:1]:
         raise ValueError(f"features {features.shape} and factors {factors.shape} do not go together")
     out = np.empty(features.shape[1])
-    _linear.sums(features, factors, usable_threads(n_threads), np.empty((_linear.PARTS, len(out))), out)
+    partial = np.empty((_linear.PARTS, len(out)))
+    _linear.sums(features, factors, _threads_for_entries(features, n_threads), partial, out)
     return out
+
+
+def _threads_for_entries(features, n_threads):
+    return min(usable_threads(n_threads), _linear.PARTS) if features.size >= _MANY_ENTRIES else 1
 
 
 def _contiguous(features):

@@ -32,7 +32,7 @@ def extent(u, *, n_threads=1):
     found = np.empty((_blocks(len(u)), 3))
     if not len(u):
         return math.inf, -math.inf, 0.0
-    _grid.extent(u, usable_threads(n_threads), found)
+    _grid.extent(u, min(usable_threads(n_threads), _blocks(len(u))), found)
     return float(found[:, 0].min()), float(found[:, 1].max()), float(found[:, 2].sum())
 
 
@@ -239,9 +239,8 @@ def grid_gradient(u, rows, lattice, slopes, plain, own_scale, own_shift, out, *,
         raise ValueError(f"out has shape {out.shape}, u has shape {u.shape}")
     if len(u):
         _check_rows(u, rows)
-        _grid.gradient(
-            u, *lattice.arguments, *rows.arguments, slopes, plain, own_scale, own_shift, usable_threads(n_threads), out
-        )
+        n_threads = min(usable_threads(n_threads), _blocks(len(u)))
+        _grid.gradient(u, *lattice.arguments, *rows.arguments, slopes, plain, own_scale, own_shift, n_threads, out)
 
 
 def _check_rows(u, rows):
