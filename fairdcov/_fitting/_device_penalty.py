@@ -211,7 +211,8 @@ class DevicePenalty:
     def value_gradient(self, u):
         """Value, a float, and gradient (n,) of a float64 tensor."""
         if self._single:
-            low, high = (float(end) for end in u.aminmax())
+            # One copy to the host, not two.
+            low, high = import_optional("torch", NEEDED_BY).stack(u.aminmax()).tolist()
             # Differences alone count: about the mean they keep their digits, if they are not rounding themselves.
             if _SINGLE_RANGE[0] < high - low < _SINGLE_RANGE[1] and high - low > _DIFFERENT * max(abs(low), abs(high)):
                 found = self._sweep.value_gradient((u - u.mean()).float(), long_runs_too=False)

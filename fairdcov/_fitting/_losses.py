@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 from scipy.special import logit, xlogy
 
-from fairdcov._fitting._functions import functions_of
+from fairdcov._fitting._functions import functions_of, is_tensor
 from fairdcov.dependence import Reduction
 
 __all__ = [
@@ -312,7 +312,8 @@ class HalfTweedieLoss(PointwiseLoss):
                     + self._power(mu, log_mu, 2 - p) / (2 - p)
                 )
             undefined = functions_of(raw).isnan(loss)
-            if undefined.any():
+            # To look first spares a pass on the host; a device would have to be waited for.
+            if is_tensor(undefined) or undefined.any():
                 # Overflow of both terms leaves a difference of infinities; the loss itself is infinite there.
                 loss[undefined] = np.inf
             if self.link == "log":

@@ -56,7 +56,7 @@ def adam_phase(network, start, slope_of, score_of, watch, options):
     Parameters
     ----------
     network : Network
-        With ``adam`` and ``parameters``.
+        With ``adam``, ``parameters`` and ``place``.
     start : (m,) array
         Parameters to start from.
     slope_of : callable
@@ -78,7 +78,7 @@ def adam_phase(network, start, slope_of, score_of, watch, options):
     rate = options.learning_rate
     step = network.adam(start, rate)
     for _ in range(options.max_epochs):
-        order = options.random_state.permutation(options.n_rows)
+        order = network.place(options.random_state.permutation(options.n_rows))
         for first in range(0, options.n_rows, options.batch_size):
             rows = order[first : first + options.batch_size]
             step(rows, lambda output, rows=rows: slope_of(rows, output), options.shrinkage)

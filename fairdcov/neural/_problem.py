@@ -285,12 +285,14 @@ class NetworkProblem:
                 bar.update()
 
             def slope_of(rows, output):
-                # A batch stands for the whole: its weights are enlarged to the sum that they have there on average.
-                probabilities = objective.probabilities[rows] * (n_rows / len(rows))
-                offset = None if objective.offset is None else objective.offset[rows]
-                batch = type(objective)(objective.loss, objective.y[rows], probabilities, offset=offset)
-                _, _, gradient = batch.terms(self._raw(output))
-                return gradient * (self._units.spread / self._unit)
+                # A batch stands for the whole: its weights are enlarged to the sum that they have there on average. Its
+                # loss itself is of no use, and a number of a device would be waited for.
+                raw = self._raw(output)
+                if objective.offset is not None:
+                    raw = raw + objective.offset[rows]
+                _, slope = objective.loss.loss_gradient(objective.y[rows], raw, 0.0)
+                slope *= objective.probabilities[rows] * (n_rows / len(rows))
+                return slope * (self._units.spread / self._unit)
 
             def score_of(parameters):
                 loss, _, _ = objective.terms(self._raw(self._network.raw(parameters)))

@@ -66,6 +66,10 @@ class Network:
         tensor = torch.from_numpy(np.asarray(X, dtype=np.float32))
         return tensor if self._device is None else tensor.to(self._device)
 
+    def place(self, rows):
+        """Positions of rows as what the outputs are, where they are: parts of them need no way to a device."""
+        return rows if self._device is None else torch.from_numpy(rows).to(self._device)
+
     def _output(self, tensor):
         """Output as a loss takes it, float64."""
         return _numpy(tensor) if self._device is None else tensor.detach().double()
@@ -123,12 +127,15 @@ class Network:
         return value, gradient
 
     def adam(self, parameters, learning_rate):
-        """Start Adam; returns ``step(rows, function)``, which moves along the gradient from a batch."""
+        """Start Adam; returns ``step(rows, function)``, which moves along the gradient from a batch.
+
+        Rows are some of :meth:`place`.
+        """
         self.load(parameters)
         optimiser = torch.optim.Adam(self._layers, lr=learning_rate, foreach=False)
 
         def step(rows, slope_of, shrinkage):
-            output = self._forward(self._X[torch.from_numpy(rows).to(self._X.device)])
+            output = self._forward(self._X[rows if isinstance(rows, torch.Tensor) else torch.from_numpy(rows)])
             gradients = self._pull_back(output, slope_of(self._output(output)))
             for i, (layer, gradient) in enumerate(zip(self._layers, gradients, strict=True)):
                 layer.grad = gradient.add(layer.detach(), alpha=shrinkage) if i % 2 == 0 else gradient

@@ -81,6 +81,35 @@ def test_many_rows_go_in_parts(book, data, monkeypatch):
     assert_allclose(model.fit(book["X"], book["y"] > 0, **data).objective_value_, whole, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:.*still getting better")
+def test_batches_ask_nothing_of_the_device(book, data, monkeypatch):
+    as_on_a_device(monkeypatch)
+    asked, seen, adam = [], [], _torch_network.Network.adam
+
+    def watched(network, parameters, rate):
+        step = adam(network, parameters, rate)
+
+        def watched_step(rows, slope_of, shrinkage):
+            seen.append(isinstance(rows, torch.Tensor))
+
+            def watched_slope(output):
+                with monkeypatch.context() as patch:
+                    for name in ("__bool__", "__float__", "__int__", "cpu", "item", "numpy", "tolist"):
+                        patch.setattr(torch.Tensor, name, lambda *_, name=name: asked.append(name), raising=False)
+                    return slope_of(output)
+
+            return step(rows, watched_slope, shrinkage)
+
+        return watched_step
+
+    monkeypatch.setattr(_torch_network.Network, "adam", watched)
+    model = DCovMLPRegressor(strength=0, objective="poisson", **{**NETWORK, "max_epochs": 1})
+    model.fit(book["X"], book["y"], offset=0.1 * book["X"][:, 0], **data)
+    assert len(seen) > 5
+    assert all(seen)
+    assert not asked
+
+
 @pytest.mark.parametrize("device", ["nonsense", "mps", 3.5])
 def test_unknown_devices(book, data, device):
     with pytest.raises(ValueError, match="device must be 'cpu', 'cuda' or 'cuda:1'"):
