@@ -87,6 +87,7 @@ sphinx_gallery_conf = {
     "filename_pattern": rf"[\\/]({'|'.join(RUN)})\.py$",
     "within_subsection_order": "gallery.Order",
     "copyfile_regex": "",
+    "default_thumb_file": str(Path(__file__).parent / "_static" / "script.png"),  # of scripts without a picture
     "backreferences_dir": "api/generated/backreferences",
     "doc_module": ("fairdcov",),
     "plot_gallery": True,

@@ -8,6 +8,7 @@ the place of the made-up one and say below what its columns are.
 """
 
 # %%
+# sphinx_gallery_thumbnail_path = "_static/audit_page.png"
 import argparse
 import tempfile
 from pathlib import Path

@@ -11,9 +11,13 @@ gender and region; a criminal record has much to do with age and race throughout
 
 Run it with ``FAIRDCOV_DATA`` naming a folder that holds ``compas-scores-two-years.csv``, or let it download the file
 (2.5 MB).
+
+.. image:: /_static/compas_age.png
+   :alt: Mean predicted probability of women and men by age, without a penalty and with the calibrated one
 """
 
 # %%
+# sphinx_gallery_thumbnail_path = "_static/compas_age.png"
 import argparse
 import time
 import warnings

@@ -8,9 +8,13 @@ is a rating factor. They show in the predictions all the same, since density, ve
 claim frequency model that does not, and see what it costs.
 
 Run it with ``FAIRDCOV_DATA`` naming a folder that holds ``pg15training.rda``, or let it download the file (1.9 MB).
+
+.. image:: /_static/pg15training_frontier.png
+   :alt: Score against the divergence between groups along paths of strengths of two penalties, with the strength chosen
 """
 
 # %%
+# sphinx_gallery_thumbnail_path = "_static/pg15training_frontier.png"
 import argparse
 import time
 import warnings
