@@ -26,7 +26,7 @@ from fairdcov.cli._features import is_quantity, level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, take_stock
 from fairdcov.cli._leakage import notes_on_leakage
-from fairdcov.cli._models import FAMILIES, MODELS, build_model, rebalanced, response
+from fairdcov.cli._models import FAMILIES, MODELS, build_model, premium_model, rebalanced, response
 from fairdcov.cli._monotone import check_monotone, read_monotone
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations
@@ -77,16 +77,24 @@ def _choose_target(options):
         if options.target is None:
             raise ValueError("name the column to be predicted with --target, or --amount and --claims")
         return
-    for option, wrong in (
-        ("--target", options.target is not None),
-        ("--offset", options.offset is not None),
-        (f"--family {options.family}", options.family not in ("poisson", "tweedie")),
-        (f"--model {options.model}", options.model != "glm"),
+    for option, wrong, advice in (
+        ("--target", options.target is not None, "which name the target of both"),
+        (
+            "--offset",
+            options.offset is not None,
+            "whose two models have an offset each: fit the premium as one with --target and --family tweedie, or both "
+            "in Python, by frequency_offset and severity_offset of FrequencySeverityRegressor",
+        ),
+        (
+            f"--family {options.family}",
+            options.family not in ("poisson", "tweedie"),
+            "which fit a Poisson and a gamma model",
+        ),
     ):
         if wrong:
-            raise ValueError(f"{option} does not go with --amount and --claims, which fit a Poisson and a gamma GLM")
+            raise ValueError(f"{option} does not go with --amount and --claims, {advice}")
     # Premiums are measured by the Tweedie deviance.
-    options.target, options.family, options.model = options.amount, "tweedie", "frequency_severity"
+    options.target, options.family, options.model = options.amount, "tweedie", premium_model(options.model)
 
 
 def _check_options(options):
@@ -110,9 +118,14 @@ def _check_options(options):
         raise ValueError(f"--dispersion must be above 0; found {options.dispersion:g}")
 
 
+def _target_option(options):
+    """The option that names the target: what --amount names is the target, and still its own in what is said of it."""
+    return "--target" if options.amount is None else "--amount"
+
+
 def _feature_names(source, options, probabilities):
     """Columns that are features, after a check that every column has one role."""
-    taken = {options.target: "--target"}
+    taken = {options.target: _target_option(options)}
     shares = [column for columns in probabilities.values() for column in columns]
     one_each = (
         ("--exposure", [options.exposure]),
@@ -129,7 +142,7 @@ def _feature_names(source, options, probabilities):
                 taken[name] = option
     source.check_names(
         {
-            "--target": [options.target],
+            _target_option(options): [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
             "--claims": [options.claims] if options.claims else [],
             "--offset": [options.offset] if options.offset else [],
@@ -325,7 +338,7 @@ def _read_book(options, family):
     columns = take_stock(
         table,
         {
-            "--target": [options.target],
+            _target_option(options): [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
             "--claims": [options.claims] if options.claims else [],
             "--offset": [options.offset] if options.offset else [],
@@ -337,8 +350,7 @@ def _read_book(options, family):
     )
     print_columns(columns, all_in=SETTINGS_FILE)
     say_notes([*table.remarks, *notes_on_levels(columns, table.n_rows)])
-    # What --amount names is the target from here on, and still its own in what is said of it.
-    named_by = "--target" if options.amount is None else "--amount"
+    named_by = _target_option(options)
     experience = read_experience(table, options.target, options.exposure, named_by)
     say_notes(experience.remarks)
     if len(experience.rows) < LEAST_ROWS:
@@ -355,7 +367,7 @@ def _read_book(options, family):
     bins = {name: [float(edge) for edge in edges] for name, edges in cuts.items() if edges is not None} or None
     if family.log_link and options.sensitive:
         notes += groups_without_claims(experience, protected.observed, bins)
-    if family.log_link and options.model == "glm":
+    if family.log_link and MODELS[options.model].levels_of_numbers:
         notes += levels_with_few_claims(experience, features)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
     control, control_bins = read_control(table, options.control, options.control_bins, experience.rows)
@@ -449,7 +461,7 @@ def _record(options, book, calibrator, family):
     """What a report says of the model beside its figures, the strengths that were tried among it."""
     table = calibration_table(calibrator.calibration_results_, calibrator.best_index_)
     return {
-        "model": f"{options.family} {options.model} with penalty {options.penalty}"
+        "model": f"{MODELS[options.model].described(options.family)} with penalty {options.penalty}"
         + (", rebalanced" if options.rebalance else ""),
         "strength": calibrator.best_strength_,
         "rule": options.rule,
@@ -512,7 +524,7 @@ def run_fit(options):
 
     # 2. The model.
     fitted, held = book.fitted, book.held
-    what = f"{options.penalty} of a {options.family} {options.model}"
+    what = f"{options.penalty} of a {MODELS[options.model].described(options.family)}"
     print(f"calibrating {what} ({options.folds} folds, rule {options.rule})")
     calibrator = calibrate(
         pipeline,

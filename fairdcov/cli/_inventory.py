@@ -15,7 +15,7 @@ _MOST_LINES = 40
 # Levels from which a category is worth a remark.
 _MANY_LEVELS = 100
 # Options whose columns are numbers that are added up or compared.
-_AMOUNTS = ("target", "exposure", "prediction", "baseline")
+_AMOUNTS = ("target", "amount", "exposure", "prediction", "baseline")
 _PLURALS = {"category": "categories", "empty": "empty"}
 
 

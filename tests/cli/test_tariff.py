@@ -71,10 +71,10 @@ def test_constraints_that_are_refused(run, save, tmp_path, book, options, messag
     assert not (tmp_path / "o").exists()
 
 
-def test_frequency_and_severity_take_no_constraints(run, save, tmp_path, book):
+def test_glms_of_frequency_and_severity_take_no_constraints(run, save, tmp_path, book):
     arguments = ["--amount", "cost", "--claims", "claims", "--exposure", "exposure", "--sensitive", "gender", *QUICK]
     result = run("fit", save(book), *arguments, "--monotone", "mileage=+", "--output", tmp_path / "o")
-    check_refused(result, "--monotone is for --model lightgbm; --amount and --claims fit splines")
+    check_refused(result, "--monotone is for --model lightgbm; --model glm fits splines")
 
 
 def test_a_rating_table_that_turns_is_remarked_on():
