@@ -55,7 +55,7 @@ def read_model_options(texts, estimator, parts=()):
     reserved = _OPTIONS.keys() | _COLUMNS
     single = {f"{name}__{parameter}" for name, found in of_part.items() for parameter in found - reserved}
     known = ((own | shared) - reserved) | single
-    chosen = {}
+    chosen: dict[str, object] = {}
     for text in texts:
         name, equals, value = text.partition("=")
         last = name.rpartition("__")[2]
