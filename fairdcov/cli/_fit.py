@@ -16,6 +16,7 @@ from fairdcov.cli._calibration import Rows, calibrate, calibration_table, calibr
 from fairdcov.cli._cost import cost_of_penalty, print_cost
 from fairdcov.cli._experience import (
     attribute_bins,
+    check_amounts,
     crossed_strata,
     groups_without_claims,
     levels_with_few_claims,
@@ -28,6 +29,7 @@ from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns,
 from fairdcov.cli._leakage import notes_on_leakage
 from fairdcov.cli._models import FAMILIES, MODELS, build_model, premium_model, rebalanced, response
 from fairdcov.cli._monotone import check_monotone, read_monotone
+from fairdcov.cli._offset import check_offset, notes_on_scale, offset_range
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations
 from fairdcov.cli._protected import read_control, read_probabilities, read_protected, split_names
@@ -351,6 +353,8 @@ def _read_book(options, family):
     print_columns(columns, all_in=SETTINGS_FILE)
     say_notes([*table.remarks, *notes_on_levels(columns, table.n_rows)])
     named_by = _target_option(options)
+    if options.amount is not None:
+        check_amounts(table, options.amount, options.claims)
     experience = read_experience(table, options.target, options.exposure, named_by)
     say_notes(experience.remarks)
     if len(experience.rows) < LEAST_ROWS:
@@ -373,7 +377,11 @@ def _read_book(options, family):
     control, control_bins = read_control(table, options.control, options.control_bins, experience.rows)
     # Every row is scored, those that are left out of the fit as well.
     offset = table.numbers(options.offset, "--offset") if options.offset else None
-    fitted_offset = None if offset is None else offset[experience.rows]
+    fitted_offset = None
+    if offset is not None:
+        fitted_offset = offset[experience.rows]
+        check_offset(options.offset, fitted_offset, experience, family.link)
+        say_notes(notes_on_scale(options.offset, fitted_offset, experience, family.link))
     claims = read_claims(table, options.claims, options.amount, experience) if options.claims else None
     data = Rows(
         features,
@@ -428,7 +436,7 @@ def _settings(options, book, calibrator, model):
         # As in the folders of models without any, of this version and of earlier ones.
         **({"probabilities": book.data.protected.probabilities} if options.probabilities else {}),
         **({"control": options.control} if options.control else {}),
-        **({"offset": options.offset} if options.offset else {}),
+        **({"offset": options.offset, "offset_range": offset_range(book.data.offset)} if options.offset else {}),
         **({"claims": options.claims} if options.claims else {}),
         **({"monotone": options.monotone} if options.monotone else {}),
         **({"rebalance": {"factor": model[-1].factor_, "shift": model[-1].shift_}} if options.rebalance else {}),

@@ -69,9 +69,14 @@ class FamilyOption:
         return self.family.task
 
     @property
+    def link(self):
+        """Name of the link."""
+        return self.family.loss().link
+
+    @property
     def log_link(self):
         """Whether the model is multiplicative."""
-        return self.family.loss().link == "log"
+        return self.link == "log"
 
     def parameter(self, options):
         """What its option was set to; None without one."""

@@ -9,7 +9,8 @@ import pandas as pd
 from fairdcov.cli._features import level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import column_read, print_columns
-from fairdcov.cli._models import MODELS, load_model, response
+from fairdcov.cli._models import FAMILIES, MODELS, load_model, response
+from fairdcov.cli._offset import check_offset, note_on_other_range
 from fairdcov.cli._output import check_output_file
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
@@ -114,6 +115,10 @@ def run_predict(options):
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     features, notes = _read_features(table, settings)
     offset = None if offset_name is None else table.numbers(offset_name, "--offset")
+    if offset is not None:
+        family = FAMILIES.get(str(settings.get("family")))
+        check_offset(offset_name, offset, None, family.link if family else "identity")
+        notes += note_on_other_range(offset_name, offset, settings.get("offset_range"))
     known = [] if offset is None else [column_read(pd.Series(offset, name=offset_name), "offset")]
     print_columns([*known, *(column_read(features[name], "feature") for name in features)])
     say_notes([*table.remarks, *notes])

@@ -72,6 +72,13 @@ def read_settings(folder):
         raise ValueError(f"{file} is damaged: {wrong[0]!r} is missing or of the wrong type")
     if isinstance(settings["format"], bool) or settings["format"] != FORMAT:
         raise ValueError(f"{file} has format {settings['format']}; this version of fairdcov reads format {FORMAT}")
+    known = settings.get("offset_range", [])
+    if (
+        not isinstance(known, list)
+        or len(known) not in (0, 2)
+        or not all(isinstance(end, int | float) for end in known)
+    ):
+        raise ValueError(f"{file} is damaged: 'offset_range' must be two numbers")
     for name, feature in settings["features"].items():
         if not isinstance(feature, dict) or feature.get("kind") not in list(_KINDS):
             raise ValueError(f"{file} is damaged: feature {name!r} must be one of {', '.join(_KINDS)}")

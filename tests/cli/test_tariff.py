@@ -175,10 +175,17 @@ def test_rebalancing_leaves_the_model_alone(run, save, tmp_path, book):
     ("row", "message"),
     [
         (
+            {"claims": 0.0, "cost": None},
+            "--amount: column 'Cost €' has no value where '# claims' is 0 in 1 row(s), the first is data row 8: write",
+        ),
+        (
             {"claims": 1.0, "cost": None},
             "--amount: column 'Cost €' has 1 missing value(s), the first in data row 8: fill them or leave these",
         ),
-        ({"claims": 1.0, "cost": -5.0}, "--amount needs a target at least 0; found -"),
+        (
+            {"claims": 1.0, "cost": -5.0},
+            "--amount: column 'Cost €' is negative in 1 row(s), the first is data row 8: a recovery belongs to the",
+        ),
         (
             {"claims": -1.0, "cost": 0.0},
             "--claims: column '# claims' is negative in 1 row(s), the first is data row 8:",
