@@ -25,11 +25,11 @@ from fairdcov.cli._experience import (
 )
 from fairdcov.cli._features import is_quantity, level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
-from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, take_stock
+from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, range_of, take_stock
 from fairdcov.cli._leakage import notes_on_leakage
 from fairdcov.cli._models import FAMILIES, MODELS, build_model, premium_model, rebalanced, response
 from fairdcov.cli._monotone import check_monotone, read_monotone
-from fairdcov.cli._offset import check_offset, notes_on_scale, offset_range
+from fairdcov.cli._offset import check_offset, notes_on_scale
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations
 from fairdcov.cli._protected import read_control, read_probabilities, read_protected, split_names
@@ -247,7 +247,7 @@ def _feature_settings(features):
         if isinstance(column.dtype, pd.CategoricalDtype):
             settings[name] = {"kind": "category", "levels": [str(level) for level in column.cat.categories]}
         elif is_quantity(column):
-            settings[name] = {"kind": "quantity", "missing": int(column.isna().sum())}
+            settings[name] = {"kind": "quantity", "missing": int(column.isna().sum()), "range": range_of(column)}
         else:
             levels = sorted(float(level) for level in column.dropna().unique())
             settings[name] = {"kind": "number", "levels": levels, "missing": int(column.isna().sum())}
@@ -436,7 +436,7 @@ def _settings(options, book, calibrator, model):
         # As in the folders of models without any, of this version and of earlier ones.
         **({"probabilities": book.data.protected.probabilities} if options.probabilities else {}),
         **({"control": options.control} if options.control else {}),
-        **({"offset": options.offset, "offset_range": offset_range(book.data.offset)} if options.offset else {}),
+        **({"offset": options.offset, "offset_range": range_of(book.data.offset)} if options.offset else {}),
         **({"claims": options.claims} if options.claims else {}),
         **({"monotone": options.monotone} if options.monotone else {}),
         **({"rebalance": {"factor": model[-1].factor_, "shift": model[-1].shift_}} if options.rebalance else {}),

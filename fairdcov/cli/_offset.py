@@ -6,7 +6,7 @@ predictions are of another size, or of something else.
 
 import numpy as np
 
-__all__ = ["check_offset", "note_on_other_range", "notes_on_scale", "offset_range"]
+__all__ = ["check_offset", "notes_on_scale"]
 
 # On a logarithmic or logistic scale: 1e21 between 0 and the one, a factor of 1e13 between policies for the other.
 _LARGEST, _WIDEST = 50.0, 30.0
@@ -14,8 +14,6 @@ _LARGEST, _WIDEST = 50.0, 30.0
 _LEAST_SPREAD = 1e-6
 # Mean of a rate over that of the target, within which the one is taken for a price of the other.
 _SAME_SIZE = 2.0
-# Share of a book beyond the offsets of the fit that is worth a remark.
-_BEYOND = 0.05
 
 
 def check_offset(name, offset, rows, link):
@@ -66,23 +64,4 @@ def notes_on_scale(name, offset, rows, link):
     return [
         f"--offset: the mean of {name} is {mean:.4g} and that of the target {observed:.4g}, but exp({name}) has a mean "
         f"of {known:.4g}: if {name} is a rate, take its logarithm"
-    ]
-
-
-def offset_range(offset):
-    """Least and largest value, as ``settings.json`` has them."""
-    return None if offset is None else [float(offset.min()), float(offset.max())]
-
-
-def note_on_other_range(name, offset, fitted):
-    """Remark on offsets beyond those that a model was fitted with; ``fitted`` is their range, or None."""
-    if not fitted:
-        return []
-    low, high = fitted
-    beyond = float(((offset < low) | (offset > high)).mean())
-    if beyond <= _BEYOND:
-        return []
-    return [
-        f"{name} is beyond the offsets of the rows fitted, {low:.4g} to {high:.4g}, in {beyond:.0%} of the rows (it "
-        f"runs from {offset.min():.4g} to {offset.max():.4g}): it has to be on the same scale"
     ]

@@ -8,9 +8,9 @@ import pandas as pd
 
 from fairdcov.cli._features import level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
-from fairdcov.cli._inventory import column_read, print_columns
+from fairdcov.cli._inventory import column_read, notes_on_range, print_columns, range_of
 from fairdcov.cli._models import FAMILIES, MODELS, load_model, response
-from fairdcov.cli._offset import check_offset, note_on_other_range
+from fairdcov.cli._offset import check_offset
 from fairdcov.cli._output import check_output_file
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
@@ -72,7 +72,10 @@ def _read_features(table, settings):
                 notes.append(
                     f"{int(np.isnan(values).sum()):,} row(s) lack {name}, which was complete when the model was fitted"
                 )
-            known = feature["levels"] if feature["kind"] == "number" and levels_of_numbers else None
+            levels = feature.get("levels") if feature["kind"] == "number" else None
+            known = levels if levels_of_numbers else None
+            if known is None:
+                notes += notes_on_range(name, values, range_of(levels) if levels else feature.get("range"))
         if known is not None:
             notes += _unknown_levels(columns[name], known)
     return pd.DataFrame(columns), notes
@@ -118,7 +121,7 @@ def run_predict(options):
     if offset is not None:
         family = FAMILIES.get(str(settings.get("family")))
         check_offset(offset_name, offset, None, family.link if family else "identity")
-        notes += note_on_other_range(offset_name, offset, settings.get("offset_range"))
+        notes += notes_on_range(offset_name, offset, settings.get("offset_range"))
     known = [] if offset is None else [column_read(pd.Series(offset, name=offset_name), "offset")]
     print_columns([*known, *(column_read(features[name], "feature") for name in features)])
     say_notes([*table.remarks, *notes])

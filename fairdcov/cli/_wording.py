@@ -26,11 +26,11 @@ _PHRASES = (
     ("fit", r"\bstrength=(?=[\d.])", "strength "),
     (
         "fit",
-        r"sensitive_features has a single group, (?P<name>.*): there is nothing to calibrate; fit the estimator with "
-        r"strength 0",
-        r"the rows to fit are all of one group, \g<name>: there is nothing to compare; cut finer with --bins, or name "
+        r"sensitive_features has a single group, .*: there is nothing to calibrate; fit the estimator with strength 0",
+        "the rows to fit are all of one protected group: there is nothing to compare; cut finer with --bins, or name "
         "other columns with --sensitive",
     ),
+    (None, r"\bstrata of \[(?P<names>[^\]]*)\]", r"strata of \g<names>"),
     ("fit", r"set max_delta_step=1, a smaller learning_rate", "take a smaller --model-option learning_rate"),
     ("fit", r"\bcheck y\b", "check the target"),
     (None, r", or start from a neighbouring strength with strength_path", ""),

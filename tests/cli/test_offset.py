@@ -140,9 +140,9 @@ def test_rates_in_the_place_of_their_logarithm_are_remarked_on(run, save, tmp_pa
     again = save(book.assign(log_base=np.log(rate)))
     result = run("predict", tmp_path / "o", again, "--output", tmp_path / "s.parquet")
     assert result.code == 0, result.err
-    assert "beyond the offsets of the rows fitted" not in result.out
+    assert "beyond the rows fitted" not in result.out
     result = run("predict", tmp_path / "o", save(book.assign(log_base=rate)), "--output", tmp_path / "r.parquet")
-    assert "note: log_base is beyond the offsets of the rows fitted, -" in result.out
+    assert "note: log_base is beyond the rows fitted, -" in result.out
     assert "in 100% of the rows" in result.out
     money = save(book.assign(log_base=1e4 * rate))
     result = run("predict", tmp_path / "o", money, "--output", tmp_path / "m.parquet")

@@ -122,7 +122,7 @@ def test_no_message_that_can_be_reached_speaks_python(command, place):
             "fit",
             "sensitive_features has a single group, [0, 120]: there is nothing to calibrate; fit the estimator with "
             "strength 0",
-            "the rows to fit are all of one group, [0, 120]: there is nothing to compare; cut finer with --bins, or "
+            "the rows to fit are all of one protected group: there is nothing to compare; cut finer with --bins, or "
             "name other columns with --sensitive",
         ),
         (
