@@ -27,7 +27,7 @@ from fairdcov.cli._features import is_quantity, level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, range_of, take_stock
 from fairdcov.cli._leakage import notes_on_leakage
-from fairdcov.cli._models import FAMILIES, MODELS, build_model, premium_model, rebalanced, response
+from fairdcov.cli._models import FAMILIES, MODELS, PARTS, build_model, parts_of, premium_model, rebalanced, response
 from fairdcov.cli._monotone import check_monotone, read_monotone
 from fairdcov.cli._offset import check_offset, notes_on_scale
 from fairdcov.cli._output import check_output_folder, output_folder
@@ -312,7 +312,8 @@ class _ReadBook:
 def _added_columns(options):
     """Columns of the scored book that were not in the book."""
     name = options.prediction_name
-    return [name, f"{name}_unpenalised", f"{name}_rows"]
+    parts = [f"{name}_{part}" for part in PARTS] if MODELS[options.model].premium else []
+    return [name, f"{name}_unpenalised", f"{name}_rows", *parts]
 
 
 def _read_book(options, family):
@@ -562,6 +563,7 @@ def run_fit(options):
     everything = _read_features(book.table, book.names)
     with notes_of_warnings(options.command, level_columns(model)):
         before, after = (response(fitted, everything, book.offset) for fitted in (unpenalised, model))
+        parts = parts_of(model, everything, after)
     held_before, held_after = (values[book.rows[book.held_rows]] for values in (before, after))
     with notes_of_warnings(options.command):
         comparison = _compare(held, held_before, held_after, book.bins, family, options)
@@ -596,7 +598,7 @@ def run_fit(options):
     with output_folder(options.output, force=options.force, inputs=[options.book]) as folder:
         skops.dump(model, folder / MODEL_FILE)
         write_settings(folder, {**settings, "model_sha256": file_sha256(folder / MODEL_FILE)})
-        scored = dict(zip(_added_columns(options), (after, before, book.roles()), strict=True))
+        scored = dict(zip(_added_columns(options), (after, before, book.roles(), *parts.values()), strict=True))
         write_table(book.table, scored, folder / f"scored.{file_format(book.source.path, 'the book')}")
         _write_tables(folder, options, family, book, model, calibrator, comparison, cost)
         draw_calibrations(

@@ -24,10 +24,12 @@ from fairdcov.metrics import binary_log_loss
 __all__ = [
     "FAMILIES",
     "MODELS",
+    "PARTS",
     "PENALTIES",
     "AddedToOffset",
     "build_model",
     "load_model",
+    "parts_of",
     "premium_model",
     "rebalanced",
     "response",
@@ -147,7 +149,7 @@ def _frequency_severity(build):
     def build_both(family, features, *, parameter, random_state):
         pipelines = {
             name: build(_FAMILIES[of_part], features, parameter=None, random_state=random_state)
-            for name, of_part in _PARTS.items()
+            for name, of_part in PARTS.items()
         }
         parts = {name: pipeline[-1] for name, pipeline in pipelines.items()}
         model = fairdcov.FrequencySeverityRegressor(**parts, power=parameter)
@@ -200,11 +202,11 @@ class Model:
 
     def described(self, family_name):
         """What it is called for people, with the family that was asked for."""
-        return f"{' and '.join(_PARTS.values())} {self.option}" if self.premium else f"{family_name} {self.option}"
+        return f"{' and '.join(PARTS.values())} {self.option}" if self.premium else f"{family_name} {self.option}"
 
 
 # Families of the two models of a premium.
-_PARTS = {"frequency": "poisson", "severity": "gamma"}
+PARTS = {"frequency": "poisson", "severity": "gamma"}
 
 MODELS = {
     "glm": Model(
@@ -226,7 +228,7 @@ MODELS = {
         _frequency_severity(_glm),
         rating_table=True,
         estimators=("FrequencySeverityRegressor",),
-        parts=tuple(_FAMILIES[name].glm for name in _PARTS.values()),
+        parts=tuple(_FAMILIES[name].glm for name in PARTS.values()),
         levels_of_numbers=True,
         premium=True,
     ),
@@ -235,7 +237,7 @@ MODELS = {
         estimators=("FrequencySeverityRegressor",),
         parts=("DCovLGBMRegressor",),
         packages=("lightgbm",),
-        monotone=tuple(f"{part}__monotone_constraints" for part in _PARTS),
+        monotone=tuple(f"{part}__monotone_constraints" for part in PARTS),
         option="lightgbm",
         premium=True,
     ),
@@ -285,7 +287,7 @@ def build_model(
     model = MODELS[name]
     pipeline = model.build(family.family, features, parameter=parameter, random_state=random_state)
     final = pipeline[-1]
-    chosen = read_model_options(model_options or [], final, tuple(_PARTS) if model.premium else ())
+    chosen = read_model_options(model_options or [], final, tuple(PARTS) if model.premium else ())
     signs = [{"+": 1, "-": -1}.get(monotone.get(column), 0) for column in features] if monotone else None
     if signs is not None:
         chosen |= dict.fromkeys(model.monotone, signs)
@@ -304,6 +306,31 @@ def response(model, features, offset=None):
     if hasattr(model, "predict_proba"):
         return model.predict_proba(features, **offset_of(offset))[:, 1]
     return model.predict(features, **offset_of(offset))
+
+
+def parts_of(model, features, premium):
+    """Frequency and severity whose product a premium is, by name; nothing for a model of one target.
+
+    Parameters
+    ----------
+    model : Pipeline
+        Fitted.
+    features : DataFrame, (n, p)
+        As for its prediction.
+    premium : (n,) array
+        The prediction. A factor that rebalances it is one of the cost of a claim.
+
+    Returns
+    -------
+    dict of str to (n,) array
+    """
+    learner = _learner(model)
+    # One that is kept as it was fitted, within what balances it.
+    if not hasattr(learner, "predict_frequency"):
+        return {}
+    columns = model[:-1].transform(features) if len(model) > 1 else features
+    frequency = learner.predict_frequency(columns)
+    return {"frequency": frequency, "severity": premium / frequency}
 
 
 def rebalanced(model, rows, *, method):

@@ -9,7 +9,7 @@ import pandas as pd
 from fairdcov.cli._features import level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
 from fairdcov.cli._inventory import column_read, notes_on_range, print_columns, range_of
-from fairdcov.cli._models import FAMILIES, MODELS, load_model, response
+from fairdcov.cli._models import FAMILIES, MODELS, PARTS, load_model, parts_of, response
 from fairdcov.cli._offset import check_offset
 from fairdcov.cli._output import check_output_file
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
@@ -109,10 +109,12 @@ def run_predict(options):
     source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
     _check_columns(source, settings["features"])
     offset_name = _offset_name(source, settings, options)
-    if options.prediction_name in source.names:
-        raise ValueError(
-            f"{source.path} has a column {options.prediction_name!r} already: choose another --prediction-name"
-        )
+    added = [options.prediction_name]
+    if MODELS[settings["model"]].premium:
+        added += [f"{options.prediction_name}_{part}" for part in PARTS]
+    for name in added:
+        if name in source.names:
+            raise ValueError(f"{source.path} has a column {name!r} already: choose another --prediction-name")
     categories = [name for name, feature in settings["features"].items() if feature["kind"] == "category"]
     table = source.read(as_text=categories, used={*settings["features"], offset_name} - {None})
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
@@ -129,8 +131,9 @@ def run_predict(options):
         # Levels that it does not know have been named.
         with notes_of_warnings(options.command, level_columns(model)):
             prediction = response(model, features, offset)
+            scored = dict(zip(added, [prediction, *parts_of(model, features, prediction).values()], strict=True))
     except Exception as error:  # a model that somebody has made by hand fails anywhere
         raise ValueError(f"the model of {folder} cannot score {source.path}: {error}") from error
-    write_table(table, {options.prediction_name: prediction}, output)
+    write_table(table, scored, output)
     seconds = time.perf_counter() - started
     print(f"wrote {options.output}: mean {options.prediction_name} {prediction.mean():.5g}, in {seconds:.0f} s")

@@ -32,8 +32,14 @@ def test_fit_and_predict_a_premium(run, save, tmp_path):
     assert {"mileage", "vehicle_value", "vehicle_type"} <= set(table["factor"])
     new = save(book[["mileage", "vehicle_value", "vehicle_type"]], "new.parquet")
     assert run("predict", tmp_path / "premium", new, "--output", tmp_path / "new_scored.parquet").code == 0
-    again = pd.read_parquet(tmp_path / "new_scored.parquet")["prediction"]
-    np.testing.assert_allclose(again, scored["prediction"])
+    again = pd.read_parquet(tmp_path / "new_scored.parquet")
+    for name in ("prediction", "prediction_frequency", "prediction_severity"):
+        np.testing.assert_allclose(again[name], scored[name])
+    expected = (scored["prediction_frequency"] * scored["exposure"])[scored["prediction_rows"] == "fitted"].sum()
+    assert expected == pytest.approx(fitted["claims"].sum())
+    taken = save(book.assign(prediction_severity=1.0), "taken.parquet")
+    result = run("predict", tmp_path / "premium", taken, "--output", tmp_path / "t.parquet")
+    check_refused(result, "has a column 'prediction_severity' already: choose another --prediction-name")
 
 
 TREES = ["n_estimators=20", "n_penalised_rounds=10", "num_leaves=4", "severity__num_leaves=3"]
@@ -60,8 +66,9 @@ def test_two_boosters_of_a_premium(run, save, tmp_path):
     features = book[["mileage", "vehicle_value", "vehicle_type"]]
     known = features.astype({"vehicle_type": "category"})
     scored = pd.read_parquet(folder / "scored.parquet")
-    product = model.predict_frequency(known) * model.predict_severity(known)
-    np.testing.assert_allclose(scored["prediction"], product, rtol=1e-12)
+    np.testing.assert_array_equal(scored["prediction_frequency"], model.predict_frequency(known))
+    np.testing.assert_allclose(scored["prediction_severity"], model.predict_severity(known), rtol=1e-12)
+    np.testing.assert_allclose(scored.eval("prediction_frequency * prediction_severity"), scored["prediction"])
     # Premiums add up to the observed cost, claims to the observed number, of the rows fitted.
     fitted = scored["prediction_rows"] == "fitted"
     for name in ("prediction", "prediction_unpenalised"):
