@@ -53,4 +53,5 @@ from fairdcov._fitting._training_data import (
     encode_binary_target,
     read_evaluation_data,
     read_training_data,
+    warn_of_offset,
 )

@@ -8,15 +8,26 @@ from sklearn.base import clone, is_regressor
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import column_or_1d
 
-from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight
+from fairdcov._checks import check_consistent_rows, check_finite_vector, check_sample_weight, warn_user
 from fairdcov.encoding import check_sensitive_features, read_sensitive_columns, select_rows, warn_about_order
 from fairdcov.exceptions import MissingSensitiveFeaturesError
 from fairdcov.penalties import bind_penalty, resolve_penalty
 
-__all__ = ["TrainingData", "check_offset", "encode_binary_target", "read_evaluation_data", "read_training_data"]
+__all__ = [
+    "TrainingData",
+    "check_offset",
+    "encode_binary_target",
+    "read_evaluation_data",
+    "read_training_data",
+    "warn_of_offset",
+]
 
 LEAST_PENALISED_ROWS = 4
 _NAMES = ("X", "y", "sample_weight", "sensitive_features", "control_features", "offset")
+# Between two rows, of an offset on a logarithmic or logistic scale: a factor of 1e13.
+_WIDEST_OFFSET = 30.0
+# By which the logarithms of weights differ at least, and an offset from them at most, where it is taken for them.
+_SAME_OFFSET = 1e-6
 _EVALUATION_NAMES = (
     "X of eval_set",
     "y of eval_set",
@@ -142,6 +153,37 @@ def check_offset(offset, n_samples, *, name="offset", reference="X", X=None):
     return offset
 
 
+def warn_of_offset(offset, weights, loss, *, name="offset"):
+    """Warn of an offset that fits without an error and is on another scale than that of the link, or counts twice.
+
+    Parameters
+    ----------
+    offset, weights : (n,) array
+        Checked, of rows of positive weight.
+    loss : PointwiseLoss
+        Loss with the link.
+    name : str
+        Of the argument.
+    """
+    if loss.link == "identity":
+        return
+    low, high = offset.min(), offset.max()
+    if high - low > _WIDEST_OFFSET:
+        warn_user(
+            f"{name} runs from {low:.6g} to {high:.6g}, a factor of 1e{(high - low) / np.log(10):.0f} between rows: it "
+            f"has to be on the scale of the {loss.link} link, such as the logarithm of a base rate",
+            UserWarning,
+        )
+        return
+    spread = np.ptp(np.log(weights))
+    if loss.link == "log" and spread > _SAME_OFFSET and np.ptp(offset - np.log(weights)) <= _SAME_OFFSET * spread:
+        warn_user(
+            f"{name} is the logarithm of sample_weight: where y is per unit of exposure, that counts the exposure "
+            "twice; leave the offset out, or sample_weight where y is not divided by it",
+            UserWarning,
+        )
+
+
 def read_training_data(
     estimator,
     X,
@@ -181,6 +223,8 @@ def read_training_data(
     if len(data.y) < least:
         raise ValueError(f"a penalised fit needs at least {least} rows of positive sample_weight; found {len(data.y)}")
     loss.check_target(data.y)
+    if data.offset is not None:
+        warn_of_offset(data.offset, data.weights, loss)
     return data
 
 

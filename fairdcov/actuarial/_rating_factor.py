@@ -1,27 +1,16 @@
-"""Factors of a rating table: the relativities of levels, looked up, rounded and capped, and read from cells."""
+"""Factors of a rating table: the relativities of levels, as they were fitted, as rows of the table, and looked up."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
-from fairdcov.actuarial._export import armed
-from fairdcov.actuarial._rating_levels import CategoryLevels, NumberLevels, split_categories
-from fairdcov.encoding import MISSING
+from fairdcov._checks import check_choice
+from fairdcov.encoding import nearest_name, read_frame
 
-__all__ = [
-    "RatingFactor",
-    "adjusted_factor",
-    "cell_text",
-    "factor_after_adjustment",
-    "factor_of_cells",
-    "factor_of_effects",
-    "positive_number",
-    "ratios_of_levels",
-    "relativity_of_rows",
-]
+__all__ = ["NO_EXPOSURE", "RatingFactor", "factor_of_effects", "premium_of", "ratios_of_levels"]
 
-_NO_EXPOSURE = "no exposure, no relativity"
+# Notes on levels.
+NO_EXPOSURE = "no exposure, no relativity"
 _NO_EXPOSURE_OF_PAIR = "no exposure, no more than the factors alone"
 
 
@@ -78,7 +67,7 @@ class RatingFactor:
             relativity = float(self.relativities[index])
             note = ""
             if total > 0 and self.exposure[index] == 0:
-                note = _NO_EXPOSURE if len(shape) == 1 else _NO_EXPOSURE_OF_PAIR
+                note = NO_EXPOSURE if len(shape) == 1 else _NO_EXPOSURE_OF_PAIR
             rows.append(
                 row
                 | {
@@ -94,11 +83,6 @@ class RatingFactor:
                 }
             )
         return rows
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Factors
-# ---------------------------------------------------------------------------------------------------------------------
 
 
 def factor_of_effects(group, logs, exposure):
@@ -141,7 +125,20 @@ def ratios_of_levels(group, table, model):
     return ratio.reshape(shape)
 
 
-def relativity_of_rows(part, frame, unknown):
+def premium_of(base_premium, factors, X, unknown):
+    """Premium of each row of X; see :meth:`RatingTable.predict`."""
+    check_choice(unknown, "unknown", ("error", "base", "nearest"))
+    frame = read_frame(X, "X")
+    for name in dict.fromkeys(column.name for part in factors for column in part.columns):
+        if name not in frame.columns:
+            raise ValueError(f"X has no column {name!r}, which the table rates by{nearest_name(name, frame.columns)}")
+    premium = np.full(len(frame), base_premium)
+    for part in factors:
+        premium *= _relativity_of_rows(part, frame, unknown)
+    return premium
+
+
+def _relativity_of_rows(part, frame, unknown):
     codes = part.codes(frame, nearest=unknown == "nearest")
     found = part.relativities[tuple(code.clip(0) for code in codes)]
     for column, code in zip(part.columns, codes, strict=True):
@@ -163,115 +160,3 @@ def relativity_of_rows(part, frame, unknown):
             "unknown='base'"
         )
     return np.where(nothing, 1.0, found)
-
-
-def adjusted_factor(part, decimals, lower, upper):
-    relativities = part.relativities
-    if decimals is not None:
-        relativities = np.round(relativities, int(decimals))
-    relativities = np.clip(relativities, lower, upper) if (lower, upper) != (None, None) else relativities
-    if (relativities <= 0).any():
-        raise ValueError(
-            f"decimals={decimals} rounds relativities of {part.name!r} to 0, such as "
-            f"{np.nanmin(part.relativities):.4g}: keep more decimals, or set lower"
-        )
-    return replace(part, relativities=relativities)
-
-
-def factor_after_adjustment(part, frame, before, after, unknown):
-    """The factor with its ratios of table to model moved by what the adjustment has done to its levels."""
-    codes = part.codes(frame, nearest=unknown == "nearest")
-    inside = np.all([code >= 0 for code in codes], axis=0)
-    flat = np.ravel_multi_index([code[inside] for code in codes], part.relativities.shape)
-    size = part.relativities.size
-    with np.errstate(invalid="ignore"):
-        ratio = np.bincount(flat, after[inside], size) / np.bincount(flat, before[inside], size)
-    return replace(part, table_to_model=part.table_to_model * ratio.reshape(part.relativities.shape))
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# From a file
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def cell_text(value):
-    if isinstance(value, float) and np.isnan(value):
-        return ""
-    return repr(value) if isinstance(value, float) else "" if value is None else str(value)
-
-
-def positive_number(text, what, column, row):
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not np.isfinite(value) or value <= 0:
-        raise ValueError(f"{what}: {column} must be a number above 0 in data row {row + 1}; found {text!r}")
-    return value
-
-
-def _end(text, what, row):
-    try:
-        return float(text)
-    except ValueError:
-        raise ValueError(f"{what}: lower and upper must be numbers in data row {row + 1}; found {text!r}") from None
-
-
-def factor_of_cells(part, what):
-    prefixes = ["", "by_"] if "by" in part and part["by"].iloc[0] != "" else [""]
-    columns, codes = [], []
-    for prefix in prefixes:
-        name = armed(part["by" if prefix else "factor"].iloc[0])
-        cells = [armed(text) for text in part[f"{prefix}level"]]
-        ends = list(zip(part[f"{prefix}lower"], part[f"{prefix}upper"], strict=True))
-        levels = list(dict.fromkeys(zip(cells, ends, strict=True)))
-        columns.append(_read_levels(name, levels, what, int(part.index[0])))
-        codes.append([levels.index(level) for level in zip(cells, ends, strict=True)])
-    shape = tuple(map(len, columns))
-    flat = np.ravel_multi_index(codes, shape)
-    if len(np.unique(flat)) < len(flat) or len(flat) < np.prod(shape):
-        raise ValueError(
-            f"{what}: factor {' × '.join(column.name for column in columns)!r} must have each level, of a pair each "
-            "combination, once"
-        )
-    arrays = {}
-    for name in ("rows", "exposure", "table_to_model"):
-        cells = pd.to_numeric(part[name], errors="coerce") if name in part else pd.Series(np.nan, part.index)
-        arrays[name] = np.empty(len(flat))
-        arrays[name][flat] = cells
-        arrays[name] = arrays[name].reshape(shape)
-    for name in ("rows", "exposure"):
-        arrays[name] = np.nan_to_num(arrays[name])
-    relativities = np.full(len(flat), np.nan)
-    for row, position in zip(part.index, flat, strict=True):
-        text = part.loc[row, "relativity"]
-        if text != "" or "note" not in part or part.loc[row, "note"] != _NO_EXPOSURE:
-            relativities[position] = positive_number(text, what, "relativity", int(row))
-    values = np.empty(len(flat), dtype=object)
-    if "value" in part and len(prefixes) == 1:
-        numeric = isinstance(columns[0], NumberLevels)
-        for position, text in zip(flat, part["value"], strict=True):
-            values[position] = (_end(text, what, int(part.index[0])) if numeric else armed(text)) if text else None
-    return RatingFactor(
-        tuple(columns),
-        relativities.reshape(shape),
-        arrays["rows"].astype(np.int64),
-        arrays["exposure"],
-        arrays["table_to_model"],
-        tuple(values) if len(prefixes) == 1 else (),
-    )
-
-
-def _read_levels(name, levels, what, row):
-    ranges = [ends for _, ends in levels if ends != ("", "")]
-    if not ranges:
-        return CategoryLevels(name, tuple(split_categories(label) for label, _ in levels))
-    lower, upper = (np.array([_end(text, what, row) for text in side]) for side in zip(*ranges, strict=True))
-    missing = len(levels) > len(ranges)
-    if missing and (len(levels) > len(ranges) + 1 or levels[-1][0] != MISSING):
-        raise ValueError(
-            f"{what}: factor {name!r} has levels with ends and without; only {MISSING!r}, the last one, may have none"
-        )
-    if (upper < lower).any() or (lower[1:] < upper[:-1]).any() or (np.diff(lower) <= 0).any():
-        raise ValueError(f"{what}: the ranges of factor {name!r} must increase and not overlap")
-    return NumberLevels(name, lower, upper, tuple(label for label, _ in levels), missing)

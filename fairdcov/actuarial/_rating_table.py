@@ -2,76 +2,25 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
-from sklearn.base import is_classifier
 
-from fairdcov._checks import (
-    Bins,
-    Estimator,
-    FloatArray,
-    PenaltyLike,
-    Table,
-    check_choice,
-    check_consistent_rows,
-    check_finite_vector,
-    check_positive_number,
-    check_sample_weight,
-    check_whole_number,
-    import_optional,
-    warn_user,
-)
-from fairdcov.actuarial._comparison import compare, comparison_lines, dependence_text
-from fairdcov.actuarial._distillation import distil, read_columns
-from fairdcov.actuarial._export import excel_safe, write_csv
-from fairdcov.actuarial._rating_factor import (
-    RatingFactor,
-    adjusted_factor,
-    cell_text,
-    factor_after_adjustment,
-    factor_of_cells,
-    factor_of_effects,
-    positive_number,
-    ratios_of_levels,
-    relativity_of_rows,
-)
-from fairdcov.actuarial._rating_input import (
-    bins_by_name,
-    check_no_penalty,
-    check_pairs,
-    check_power,
-    columns_named,
-    penalty_of,
-    positive_predictions,
-)
-from fairdcov.actuarial._rating_levels import CategoryLevels, NumberLevels, category_text
-from fairdcov.encoding import (
-    MISSING,
-    given_to,
-    nearest_name,
-    read_frame,
-    select_rows,
-    warn_about_order,
-)
-from fairdcov.exceptions import StrengthWarning
-from fairdcov.metrics import mean_deviance
+from fairdcov._checks import Bins, Estimator, FloatArray, PenaltyLike, Table, check_positive_number
+from fairdcov.actuarial._comparison import comparison_lines
+from fairdcov.actuarial._export import write_csv
+from fairdcov.actuarial._rating_adjustment import adjusted_table
+from fairdcov.actuarial._rating_factor import RatingFactor, premium_of
+from fairdcov.actuarial._rating_file import cells_of, read_csv_file, read_excel_file, write_excel_file
+from fairdcov.actuarial._rating_model import compare_with_model, factors_of_relativities, table_of_model
 
 __all__ = ["RatingTable"]
 
-# Factor of the row with the base premium.
-_BASE = "(base premium)"
-# Of the variation of the model's premiums: a table that keeps less has another price for most.
-_LEAST_FIDELITY = 0.5
 _BY = ("by", "by_level", "by_lower", "by_upper")
-_COLUMNS = ("factor", "level", "lower", "upper", "relativity")
 
 
 class RatingTable:
@@ -238,97 +187,23 @@ class RatingTable:
         :class:`fairdcov.DCovTweedieRegressor` is fitted to the levels with the penalty, and the base premium gives the
         balance back. Ranges begin and end with the policies: :meth:`predict` says what is done with values beyond.
         """
-        # 1. What can be wrong.
-        if hasattr(model, "__sklearn_tags__") and is_classifier(model):
-            raise TypeError(f"a rating table needs a regressor; found the classifier {type(model).__name__}")
-        check_whole_number(max_relativities, "max_relativities", 1)
-        if max_levels is not None:
-            check_whole_number(max_levels, "max_levels", 1)
-        check_power(power)
-        if strength != "auto":
-            check_positive_number(strength, "strength", allow_zero=True)
-        pairs = check_pairs(pairs)
-        penalty = penalty_of(model) if penalty is None else penalty
-        if isinstance(penalty, str):
-            check_choice(penalty, "penalty", ("ccdcov", "jdcov", "dcov"))
-        if sensitive_features is None:
-            check_no_penalty(model, strength, control_features)
-        people = {"sensitive_features": sensitive_features, "control_features": control_features}
-        warn_about_order(X=X, y=y, sample_weight=sample_weight, **people)
-        frame = read_frame(X, "X")
-        n_samples = len(frame)
-        if n_samples == 0:
-            raise ValueError("X must have at least one row; found 0")
-        names = columns_named(factors, frame.columns)
-        bins = bins_by_name(bins, names, frame)
-        weights = check_sample_weight(sample_weight, n_samples)
-        people = {name: given_to(None, value) for name, value in people.items() if value is not None}
-        if y is not None:
-            y = check_finite_vector(y, "y")
-        for name, value in {"y": y, **people}.items():
-            if value is not None:
-                check_consistent_rows(n_samples, value, name)
-
-        # 2. Predictions and levels of the rows that count.
-        rows = np.flatnonzero(weights > 0)
-        exposure = weights[rows]
-        predicted = positive_predictions(model, X, n_samples)[rows]
-        if len(rows) < n_samples:
-            frame = frame[rows, :]
-            people = {name: select_rows(value, weights > 0) for name, value in people.items()}
-        columns = read_columns(frame, names, bins, exposure, max_levels)
-
-        # 3. The table.
-        found = distil(
-            predicted,
-            exposure,
-            columns,
-            most=max_relativities,
+        made = table_of_model(
+            model,
+            X,
+            y,
+            sample_weight=sample_weight,
+            sensitive_features=sensitive_features,
+            control_features=control_features,
+            factors=factors,
+            bins=bins,
+            max_relativities=max_relativities,
             pairs=pairs,
-            power=power,
             penalty=penalty,
             strength=strength,
-            people=people,
-        )
-        parts = [factor_of_effects(group, logs, exposure) for group, logs in found.factors]
-        table = cls(found.base_premium, parts, off_balance=found.off_balance, strength=found.strength, power=power)
-        premium = table.predict(frame.to_native())
-        filled = [
-            replace(part, table_to_model=ratios_of_levels(group, exposure * premium, exposure * predicted))
-            for part, (group, _) in zip(parts, found.factors, strict=True)
-        ]
-        comparison = compare(
-            predicted,
-            premium,
-            None if y is None else y[rows],
-            exposure=exposure,
-            people=people,
-            deviance=partial(mean_deviance, power=power),
-            fidelity=True,
-        )
-        if not found.kept:
-            warn_user(
-                "the table depends more on the protected attributes than the model does "
-                f"({dependence_text(comparison)}) at every strength that was tried: let it have more relativities or "
-                "fewer columns, or pass a strength",
-                StrengthWarning,
-            )
-        fidelity = comparison.set_index("measure").loc["deviance from the model", "kept"]
-        if found.strength > 0 and fidelity < _LEAST_FIDELITY:
-            warn_user(
-                f"the table keeps {max(fidelity, 0.0):.0%} of the variation of the model's premiums: it takes a "
-                f"penalty of strength {found.strength:.3g} to be no more dependent than the model is. Let it have more "
-                "relativities, or pass a smaller strength",
-                StrengthWarning,
-            )
-        return cls(
-            found.base_premium,
-            filled,
-            off_balance=found.off_balance,
-            strength=found.strength,
-            comparison=comparison,
             power=power,
+            max_levels=max_levels,
         )
+        return cls(**made)
 
     @classmethod
     def from_relativities(cls, table: pd.DataFrame) -> RatingTable:
@@ -358,38 +233,8 @@ class RatingTable:
         >>> RatingTable.from_relativities(relativities(model, X)).predict(X).round(3).tolist()
         [1.0, 2.0, 4.0, 4.0]
         """
-        if not isinstance(table, pd.DataFrame) or not {"base_premium", "off_balance_before"} <= table.attrs.keys():
-            raise ValueError(
-                "table must be what relativities(...) returns, with its attrs; tables that were put together or read "
-                "from a file have none"
-            )
-        absent = table.attrs.get("left_out")
-        if absent:
-            raise ValueError(f"table lacks the factors {absent} of the model: let relativities(...) show all of them")
-        repeated = table.duplicated(["factor", "level"])
-        if repeated.any():
-            raise ValueError(
-                f"table has levels twice, the first of them of factor {table['factor'][repeated].iloc[0]!r}"
-            )
-        parts = []
-        for name, part in table.groupby("factor", sort=False):
-            levels = part["level"].tolist()
-            missing = bool(levels) and levels[-1] == MISSING
-            known = levels[:-1] if missing else levels
-            if known and all(isinstance(level, pd.Interval) for level in known):
-                lower, upper = ([getattr(level, side) for level in known] for side in ("left", "right"))
-                columns = NumberLevels.of_ranges(name, lower, upper, missing)
-            elif known and all(isinstance(level, numbers.Real) and not isinstance(level, bool) for level in known):
-                columns = NumberLevels.of_ranges(name, known, known, missing)
-            else:
-                columns = CategoryLevels(name, tuple((category_text(level),) for level in levels))
-            arrays = {
-                column: part[column].to_numpy(dtype=np.int64 if column == "rows" else np.float64)
-                for column in ("rows", "exposure", "table_to_model")
-            }
-            relativity = part["relativity"].to_numpy(dtype=np.float64)
-            parts.append(RatingFactor((columns,), relativity, **arrays, values=tuple(part["value"])))
-        return cls(table.attrs["base_premium"], parts, off_balance=table.attrs["off_balance_before"])
+        factors = factors_of_relativities(table)
+        return cls(table.attrs["base_premium"], factors, off_balance=table.attrs["off_balance_before"])
 
     @classmethod
     def from_csv(cls, path: str | Path) -> RatingTable:
@@ -412,24 +257,7 @@ class RatingTable:
         ValueError
             For files without the columns of a table, relativities that are no numbers above 0, and ranges that overlap.
         """
-        frame = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-        return cls._from_cells(frame, f"path {str(path)!r}")
-
-    @classmethod
-    def _from_cells(cls, frame, what):
-        absent = [name for name in (*_COLUMNS, "premium") if name not in frame.columns]
-        if absent:
-            raise ValueError(f"{what} is no rating table of to_csv: it has no column {absent[0]!r}")
-        frame = frame.reset_index(drop=True)
-        first = frame["factor"] == _BASE
-        if first.sum() != 1:
-            raise ValueError(f"{what} must have one row of factor {_BASE!r}; found {int(first.sum())}")
-        base_premium = positive_number(
-            frame.loc[first, "premium"].item(), what, "premium", int(np.flatnonzero(first)[0])
-        )
-        by = frame["by"] if "by" in frame else pd.Series("", index=frame.index)
-        parts = [factor_of_cells(part, what) for _, part in frame[~first].groupby([frame["factor"], by], sort=False)]
-        return cls(base_premium, parts)
+        return cls(*read_csv_file(path))
 
     # -- what it says -------------------------------------------------------------------------------------------------
 
@@ -487,17 +315,7 @@ class RatingTable:
         ValueError
             For columns that are not there, and with ``unknown="error"`` for values that no level contains.
         """
-        check_choice(unknown, "unknown", ("error", "base", "nearest"))
-        frame = read_frame(X, "X")
-        for name in self.columns:
-            if name not in frame.columns:
-                raise ValueError(
-                    f"X has no column {name!r}, which the table rates by{nearest_name(name, frame.columns)}"
-                )
-        premium = np.full(len(frame), self.base_premium)
-        for part in self._factors:
-            premium *= relativity_of_rows(part, frame, unknown)
-        return premium
+        return premium_of(self.base_premium, self._factors, X, unknown)
 
     def compare(
         self,
@@ -556,31 +374,15 @@ class RatingTable:
         >>> compared.loc["explained deviance"].round(3).tolist()
         [1.0, 1.0, 1.0]
         """
-        premium = self.predict(X, unknown=unknown)
-        if hasattr(model, "predict"):
-            predicted = positive_predictions(model, X, len(premium))
-        else:
-            predicted = check_finite_vector(model, "model")
-            check_consistent_rows(len(premium), predicted, "model")
-        weights = check_sample_weight(sample_weight, len(premium))
-        people = {"sensitive_features": sensitive_features, "control_features": control_features}
-        warn_about_order(X=X, y=y, sample_weight=sample_weight, **people)
-        people = {name: given_to(None, value) for name, value in people.items() if value is not None}
-        keep = weights > 0
-        for name, value in people.items():
-            check_consistent_rows(len(premium), value, name)
-        if y is not None:
-            y = check_finite_vector(y, "y")
-            check_consistent_rows(len(premium), y, "y")
-        return compare(
-            predicted[keep],
-            premium[keep],
-            None if y is None else y[keep],
-            exposure=weights[keep],
-            people={name: select_rows(value, keep) for name, value in people.items()},
-            deviance=partial(mean_deviance, power=self._power if power is None else power),
+        return compare_with_model(
+            model,
+            self.predict(X, unknown=unknown),
+            X,
+            y,
+            sample_weight=sample_weight,
+            people={"sensitive_features": sensitive_features, "control_features": control_features},
             bins=bins,
-            fidelity=True,
+            power=self._power if power is None else power,
         )
 
     def summary(self) -> str:
@@ -658,43 +460,19 @@ class RatingTable:
         >>> table.frame["relativity"].tolist(), round(float(table.predict(X).sum()), 6)
         ([0.4, 0.5, 1.0], 11.0)
         """
-        for name, value in (("lower", lower), ("upper", upper)):
-            if value is not None:
-                check_positive_number(value, name)
-        if (lower is not None and lower > 1) or (upper is not None and upper < 1):
-            raise ValueError(f"lower must be at most 1 and upper at least 1, the base; found {lower!r} and {upper!r}")
-        if decimals is not None:
-            check_whole_number(decimals, "decimals", 0)
-        chosen = set(self.factors) if factors is None else set([factors] if isinstance(factors, str) else factors)
-        for name in chosen - set(self.factors):
-            raise ValueError(
-                f"factors names {name!r}, which is no factor of the table{nearest_name(name, self.factors)}"
-            )
-        before = self.predict(X, unknown=unknown)
-        exposure = check_sample_weight(sample_weight, len(before))
-        wanted = float(exposure @ before) if total is None else check_positive_number(total, "total")
-        parts = [
-            adjusted_factor(part, decimals, lower, upper) if part.name in chosen else part for part in self._factors
-        ]
-        table = RatingTable(self.base_premium, parts, strength=self.strength, power=self._power)
-        premium = table.predict(X, unknown=unknown)
-        off_balance = float(exposure @ premium) / wanted
-        premium /= off_balance
-        frame = read_frame(X, "X")
-        filled = [
-            factor_after_adjustment(part, frame, exposure * before, exposure * premium, unknown) for part in parts
-        ]
-        return RatingTable(
-            self.base_premium / off_balance, filled, off_balance=off_balance, strength=self.strength, power=self._power
+        made = adjusted_table(
+            self.base_premium,
+            self._factors,
+            X,
+            sample_weight=sample_weight,
+            decimals=decimals,
+            lower=lower,
+            upper=upper,
+            factors=factors,
+            total=total,
+            unknown=unknown,
         )
-
-    def _cells(self):
-        """The frame below a row with the base premium."""
-        frame = self.frame.astype(object)
-        base = pd.DataFrame(
-            [{"factor": _BASE, "level": "", "relativity": 1.0, "premium": self.base_premium}], dtype=object
-        )
-        return pd.concat([base, frame], ignore_index=True)[frame.columns]
+        return RatingTable(**made, strength=self.strength, power=self._power)
 
     def to_csv(self, path: str | Path) -> Path:
         """Write the table for a spreadsheet; :meth:`from_csv` reads it back, the same to the last digit.
@@ -710,7 +488,7 @@ class RatingTable:
             The file: a row with the base premium, then those of :attr:`frame`. The categories of a level are parted by
             a vertical line.
         """
-        return write_csv(self._cells(), path)
+        return write_csv(cells_of(self.frame, self.base_premium), path)
 
     def to_excel(self, path: str | Path) -> Path:
         """Write the table as an Excel workbook; needs the package openpyxl.
@@ -725,10 +503,7 @@ class RatingTable:
         Path
             The file.
         """
-        import_optional("openpyxl", "RatingTable.to_excel")
-        path = Path(path)
-        excel_safe(self._cells()).to_excel(path, index=False, sheet_name="rating table", engine="openpyxl")
-        return path
+        return write_excel_file(cells_of(self.frame, self.base_premium), path)
 
     @classmethod
     def from_excel(cls, path: str | Path) -> RatingTable:
@@ -743,6 +518,4 @@ class RatingTable:
         -------
         RatingTable
         """
-        import_optional("openpyxl", "RatingTable.from_excel")
-        frame = pd.read_excel(path, dtype=object, keep_default_na=False, engine="openpyxl")
-        return cls._from_cells(frame.map(cell_text), f"path {str(path)!r}")
+        return cls(*read_excel_file(path))

@@ -97,7 +97,8 @@ def calibrate(pipeline, rows, bins, options, **settings):
         pipeline, bins=bins, random_state=options.seed, verbose=not options.quiet, **settings
     )
     try:
-        with notes_of_warnings(options.command, level_columns(pipeline)):
+        # Trees take features as they are, without a step before.
+        with notes_of_warnings(options.command, level_columns(pipeline), trees=len(pipeline) == 1):
             calibrator.fit(
                 rows.features,
                 rows.target,

@@ -12,6 +12,7 @@ from fairdcov.encoding import DEFAULT_GROUPS, MAX_NUMERIC_LEVELS, make_groups
 __all__ = [
     "Experience",
     "attribute_bins",
+    "check_amounts",
     "crossed_strata",
     "groups_without_claims",
     "levels_with_few_claims",
@@ -100,6 +101,25 @@ def _reject(wrong, what, advice):
     rows = np.flatnonzero(wrong)
     if len(rows):
         raise ValueError(f"{what} in {len(rows):,} row(s), the first is data row {rows[0] + 1}: {advice}")
+
+
+def check_amounts(table, name, claims_name):
+    """Raise for amounts that rows without claims lack, and for negative ones.
+
+    Left out, as other rows with gaps may be, rows without claims would take most of the exposure with them.
+    """
+    amounts = table.numbers(name, "--amount", allow_missing=True)
+    claims = table.numbers(claims_name, "--claims", allow_missing=True)
+    _reject(
+        np.isnan(amounts) & (claims == 0),
+        f"--amount: column {name!r} has no value where {claims_name!r} is 0",
+        "write 0 there, and keep these rows",
+    )
+    _reject(
+        amounts < 0,
+        f"--amount: column {name!r} is negative",
+        "a recovery belongs to the claim that it is of: add it there",
+    )
 
 
 def read_claims(table, name, amount_name, experience):

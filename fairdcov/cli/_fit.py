@@ -16,6 +16,7 @@ from fairdcov.cli._calibration import Rows, calibrate, calibration_table, calibr
 from fairdcov.cli._cost import cost_of_penalty, print_cost
 from fairdcov.cli._experience import (
     attribute_bins,
+    check_amounts,
     crossed_strata,
     groups_without_claims,
     levels_with_few_claims,
@@ -24,10 +25,11 @@ from fairdcov.cli._experience import (
 )
 from fairdcov.cli._features import is_quantity, level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
-from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, take_stock
+from fairdcov.cli._inventory import as_settings, notes_on_levels, print_columns, range_of, take_stock
 from fairdcov.cli._leakage import notes_on_leakage
-from fairdcov.cli._models import FAMILIES, MODELS, build_model, rebalanced, response
+from fairdcov.cli._models import FAMILIES, MODELS, PARTS, build_model, parts_of, premium_model, rebalanced, response
 from fairdcov.cli._monotone import check_monotone, read_monotone
+from fairdcov.cli._offset import check_offset, notes_on_scale
 from fairdcov.cli._output import check_output_folder, output_folder
 from fairdcov.cli._pictures import draw_calibrations
 from fairdcov.cli._protected import read_control, read_probabilities, read_protected, split_names
@@ -77,16 +79,24 @@ def _choose_target(options):
         if options.target is None:
             raise ValueError("name the column to be predicted with --target, or --amount and --claims")
         return
-    for option, wrong in (
-        ("--target", options.target is not None),
-        ("--offset", options.offset is not None),
-        (f"--family {options.family}", options.family not in ("poisson", "tweedie")),
-        (f"--model {options.model}", options.model != "glm"),
+    for option, wrong, advice in (
+        ("--target", options.target is not None, "which name the target of both"),
+        (
+            "--offset",
+            options.offset is not None,
+            "whose two models have an offset each: fit the premium as one with --target and --family tweedie, or both "
+            "in Python, by frequency_offset and severity_offset of FrequencySeverityRegressor",
+        ),
+        (
+            f"--family {options.family}",
+            options.family not in ("poisson", "tweedie"),
+            "which fit a Poisson and a gamma model",
+        ),
     ):
         if wrong:
-            raise ValueError(f"{option} does not go with --amount and --claims, which fit a Poisson and a gamma GLM")
+            raise ValueError(f"{option} does not go with --amount and --claims, {advice}")
     # Premiums are measured by the Tweedie deviance.
-    options.target, options.family, options.model = options.amount, "tweedie", "frequency_severity"
+    options.target, options.family, options.model = options.amount, "tweedie", premium_model(options.model)
 
 
 def _check_options(options):
@@ -110,9 +120,14 @@ def _check_options(options):
         raise ValueError(f"--dispersion must be above 0; found {options.dispersion:g}")
 
 
+def _target_option(options):
+    """The option that names the target: what --amount names is the target, and still its own in what is said of it."""
+    return "--target" if options.amount is None else "--amount"
+
+
 def _feature_names(source, options, probabilities):
     """Columns that are features, after a check that every column has one role."""
-    taken = {options.target: "--target"}
+    taken = {options.target: _target_option(options)}
     shares = [column for columns in probabilities.values() for column in columns]
     one_each = (
         ("--exposure", [options.exposure]),
@@ -129,7 +144,7 @@ def _feature_names(source, options, probabilities):
                 taken[name] = option
     source.check_names(
         {
-            "--target": [options.target],
+            _target_option(options): [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
             "--claims": [options.claims] if options.claims else [],
             "--offset": [options.offset] if options.offset else [],
@@ -232,7 +247,7 @@ def _feature_settings(features):
         if isinstance(column.dtype, pd.CategoricalDtype):
             settings[name] = {"kind": "category", "levels": [str(level) for level in column.cat.categories]}
         elif is_quantity(column):
-            settings[name] = {"kind": "quantity", "missing": int(column.isna().sum())}
+            settings[name] = {"kind": "quantity", "missing": int(column.isna().sum()), "range": range_of(column)}
         else:
             levels = sorted(float(level) for level in column.dropna().unique())
             settings[name] = {"kind": "number", "levels": levels, "missing": int(column.isna().sum())}
@@ -297,7 +312,8 @@ class _ReadBook:
 def _added_columns(options):
     """Columns of the scored book that were not in the book."""
     name = options.prediction_name
-    return [name, f"{name}_unpenalised", f"{name}_rows"]
+    parts = [f"{name}_{part}" for part in PARTS] if MODELS[options.model].premium else []
+    return [name, f"{name}_unpenalised", f"{name}_rows", *parts]
 
 
 def _read_book(options, family):
@@ -325,7 +341,7 @@ def _read_book(options, family):
     columns = take_stock(
         table,
         {
-            "--target": [options.target],
+            _target_option(options): [options.target],
             "--exposure": [options.exposure] if options.exposure else [],
             "--claims": [options.claims] if options.claims else [],
             "--offset": [options.offset] if options.offset else [],
@@ -337,8 +353,9 @@ def _read_book(options, family):
     )
     print_columns(columns, all_in=SETTINGS_FILE)
     say_notes([*table.remarks, *notes_on_levels(columns, table.n_rows)])
-    # What --amount names is the target from here on, and still its own in what is said of it.
-    named_by = "--target" if options.amount is None else "--amount"
+    named_by = _target_option(options)
+    if options.amount is not None:
+        check_amounts(table, options.amount, options.claims)
     experience = read_experience(table, options.target, options.exposure, named_by)
     say_notes(experience.remarks)
     if len(experience.rows) < LEAST_ROWS:
@@ -355,13 +372,17 @@ def _read_book(options, family):
     bins = {name: [float(edge) for edge in edges] for name, edges in cuts.items() if edges is not None} or None
     if family.log_link and options.sensitive:
         notes += groups_without_claims(experience, protected.observed, bins)
-    if family.log_link and options.model == "glm":
+    if family.log_link and MODELS[options.model].levels_of_numbers:
         notes += levels_with_few_claims(experience, features)
     say_notes([*notes, *notes_on_leakage(features, experience.target)])
     control, control_bins = read_control(table, options.control, options.control_bins, experience.rows)
     # Every row is scored, those that are left out of the fit as well.
     offset = table.numbers(options.offset, "--offset") if options.offset else None
-    fitted_offset = None if offset is None else offset[experience.rows]
+    fitted_offset = None
+    if offset is not None:
+        fitted_offset = offset[experience.rows]
+        check_offset(options.offset, fitted_offset, experience, family.link)
+        say_notes(notes_on_scale(options.offset, fitted_offset, experience, family.link))
     claims = read_claims(table, options.claims, options.amount, experience) if options.claims else None
     data = Rows(
         features,
@@ -416,7 +437,7 @@ def _settings(options, book, calibrator, model):
         # As in the folders of models without any, of this version and of earlier ones.
         **({"probabilities": book.data.protected.probabilities} if options.probabilities else {}),
         **({"control": options.control} if options.control else {}),
-        **({"offset": options.offset} if options.offset else {}),
+        **({"offset": options.offset, "offset_range": range_of(book.data.offset)} if options.offset else {}),
         **({"claims": options.claims} if options.claims else {}),
         **({"monotone": options.monotone} if options.monotone else {}),
         **({"rebalance": {"factor": model[-1].factor_, "shift": model[-1].shift_}} if options.rebalance else {}),
@@ -449,7 +470,7 @@ def _record(options, book, calibrator, family):
     """What a report says of the model beside its figures, the strengths that were tried among it."""
     table = calibration_table(calibrator.calibration_results_, calibrator.best_index_)
     return {
-        "model": f"{options.family} {options.model} with penalty {options.penalty}"
+        "model": f"{MODELS[options.model].described(options.family)} with penalty {options.penalty}"
         + (", rebalanced" if options.rebalance else ""),
         "strength": calibrator.best_strength_,
         "rule": options.rule,
@@ -512,7 +533,7 @@ def run_fit(options):
 
     # 2. The model.
     fitted, held = book.fitted, book.held
-    what = f"{options.penalty} of a {options.family} {options.model}"
+    what = f"{options.penalty} of a {MODELS[options.model].described(options.family)}"
     print(f"calibrating {what} ({options.folds} folds, rule {options.rule})")
     calibrator = calibrate(
         pipeline,
@@ -542,6 +563,7 @@ def run_fit(options):
     everything = _read_features(book.table, book.names)
     with notes_of_warnings(options.command, level_columns(model)):
         before, after = (response(fitted, everything, book.offset) for fitted in (unpenalised, model))
+        parts = parts_of(model, everything, after)
     held_before, held_after = (values[book.rows[book.held_rows]] for values in (before, after))
     with notes_of_warnings(options.command):
         comparison = _compare(held, held_before, held_after, book.bins, family, options)
@@ -576,7 +598,7 @@ def run_fit(options):
     with output_folder(options.output, force=options.force, inputs=[options.book]) as folder:
         skops.dump(model, folder / MODEL_FILE)
         write_settings(folder, {**settings, "model_sha256": file_sha256(folder / MODEL_FILE)})
-        scored = dict(zip(_added_columns(options), (after, before, book.roles()), strict=True))
+        scored = dict(zip(_added_columns(options), (after, before, book.roles(), *parts.values()), strict=True))
         write_table(book.table, scored, folder / f"scored.{file_format(book.source.path, 'the book')}")
         _write_tables(folder, options, family, book, model, calibrator, comparison, cost)
         draw_calibrations(

@@ -8,14 +8,25 @@ import pandas as pd
 
 from fairdcov.encoding import MISSING
 
-__all__ = ["ColumnRead", "as_settings", "column_read", "notes_on_levels", "print_columns", "take_stock"]
+__all__ = [
+    "ColumnRead",
+    "as_settings",
+    "column_read",
+    "notes_on_levels",
+    "notes_on_range",
+    "print_columns",
+    "range_of",
+    "take_stock",
+]
 
 # Columns of features that are printed; the others are counted.
 _MOST_LINES = 40
 # Levels from which a category is worth a remark.
 _MANY_LEVELS = 100
+# Share of the rows beyond what the rows fitted have that is worth a remark.
+_BEYOND = 0.05
 # Options whose columns are numbers that are added up or compared.
-_AMOUNTS = ("target", "exposure", "prediction", "baseline")
+_AMOUNTS = ("target", "amount", "exposure", "prediction", "baseline")
 _PLURALS = {"category": "categories", "empty": "empty"}
 
 
@@ -126,4 +137,38 @@ def notes_on_levels(columns, n_rows):
         f"{column.name} is a category of {column.levels:,} levels in {n_rows:,} rows"
         for column in columns
         if column.kind == "category" and column.levels > _MANY_LEVELS
+    ]
+
+
+def range_of(values):
+    """Least and largest of some numbers, as ``settings.json`` has them; missing ones do not count."""
+    return [float(np.nanmin(values)), float(np.nanmax(values))]
+
+
+def notes_on_range(name, values, known):
+    """Remark on a column of which many rows are beyond those fitted, as those of another unit or scale are.
+
+    Parameters
+    ----------
+    name : str
+        Of the column.
+    values : (n,) array
+        Numbers to predict with.
+    known : pair of float or None
+        Of :func:`range_of`, None where it is not known.
+
+    Returns
+    -------
+    list of str
+    """
+    if not known:
+        return []
+    there = values[~np.isnan(values)]
+    low, high = known
+    beyond = ((there < low) | (there > high)).sum() / max(len(values), 1)
+    if beyond <= _BEYOND:
+        return []
+    return [
+        f"{name} is beyond the rows fitted, {low:.6g} to {high:.6g}, in {beyond:.0%} of the rows (it runs from "
+        f"{there.min():.6g} to {there.max():.6g}): see that it is in the same unit"
     ]

@@ -1,11 +1,9 @@
 """The families and models that ``fairdcov fit`` offers, and the types that a saved model may consist of."""
 
-import json
 import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 
 import numpy as np
 from sklearn.exceptions import InconsistentVersionWarning
@@ -20,16 +18,19 @@ from fairdcov._fitting import Family
 from fairdcov.actuarial import Rebalancer
 from fairdcov.cli._features import QuantityColumns, feature_columns
 from fairdcov.cli._model_file import check_model_file
-from fairdcov.encoding import nearest_name
+from fairdcov.cli._model_options import read_model_options
 from fairdcov.metrics import binary_log_loss
 
 __all__ = [
     "FAMILIES",
     "MODELS",
+    "PARTS",
     "PENALTIES",
     "AddedToOffset",
     "build_model",
     "load_model",
+    "parts_of",
+    "premium_model",
     "rebalanced",
     "response",
     "trusted_types",
@@ -70,9 +71,14 @@ class FamilyOption:
         return self.family.task
 
     @property
+    def link(self):
+        """Name of the link."""
+        return self.family.loss().link
+
+    @property
     def log_link(self):
         """Whether the model is multiplicative."""
-        return self.family.loss().link == "log"
+        return self.link == "log"
 
     def parameter(self, options):
         """What its option was set to; None without one."""
@@ -123,13 +129,6 @@ def _glm(family, features, *, parameter, random_state):
     return Pipeline([("features", feature_columns(features)), ("model", model)])
 
 
-def _frequency_severity(family, features, *, parameter, random_state):
-    """The same for frequency and severity of a premium."""
-    parts = {name: getattr(fairdcov, _FAMILIES[family].glm)(alpha=1e-5) for name, family in _PARTS.items()}
-    model = fairdcov.FrequencySeverityRegressor(**parts, power=parameter)
-    return Pipeline([("features", feature_columns(features)), ("model", model)])
-
-
 def _lightgbm(family, features, *, parameter, random_state):
     """Boosted trees on numbers and categories as they are."""
     import_optional("lightgbm", "--model lightgbm")
@@ -144,6 +143,22 @@ def _lightgbm(family, features, *, parameter, random_state):
     return Pipeline([("model", model)])
 
 
+def _frequency_severity(build):
+    """What builds frequency and severity of a premium with one penalty, of the models that ``build`` builds."""
+
+    def build_both(family, features, *, parameter, random_state):
+        pipelines = {
+            name: build(_FAMILIES[of_part], features, parameter=None, random_state=random_state)
+            for name, of_part in PARTS.items()
+        }
+        parts = {name: pipeline[-1] for name, pipeline in pipelines.items()}
+        model = fairdcov.FrequencySeverityRegressor(**parts, power=parameter)
+        # What comes before is the same for both.
+        return Pipeline([*pipelines["frequency"].steps[:-1], ("model", model)])
+
+    return build_both
+
+
 @dataclass(frozen=True)
 class Model:
     """A learner.
@@ -155,10 +170,10 @@ class Model:
         ``penalty`` and ``strength``.
     rating_table : bool
         Whether its predictions are a product of relativities when the family has a logarithmic link.
-    module : str
-        Module of fairdcov that has its estimators.
     estimators : tuple of str
-        Classes of that module that its files may hold.
+        Classes of fairdcov that the end of its pipelines may be.
+    parts : tuple of str
+        Further classes of fairdcov that its files may hold.
     trusted : tuple of str
         Types of other packages that its files may hold beside those that skops trusts: public ones alone, since a file
         is read by other releases of a package than the one that wrote it.
@@ -166,48 +181,72 @@ class Model:
         Optional packages that it needs.
     levels_of_numbers : bool
         Whether numbers of few values are levels to it, for which new values are unknown.
-    monotone : str
-        Its parameter of monotone constraints, one of -1, 0 and 1 for each feature; empty for a learner without.
+    monotone : tuple of str
+        Its parameters of monotone constraints, each one of -1, 0 and 1 for each feature; none for a learner without.
+    option : str
+        ``--model`` that asks for it.
+    premium : bool
+        Whether it is of --amount and --claims.
     """
 
     build: Callable
     rating_table: bool = False
-    module: str = ""
     estimators: tuple = ()
+    parts: tuple = ()
     trusted: tuple = ()
     packages: tuple = ()
     levels_of_numbers: bool = False
-    monotone: str = ""
+    monotone: tuple = ()
+    option: str = "glm"
+    premium: bool = False
+
+    def described(self, family_name):
+        """What it is called for people, with the family that was asked for."""
+        return f"{' and '.join(PARTS.values())} {self.option}" if self.premium else f"{family_name} {self.option}"
 
 
 # Families of the two models of a premium.
-_PARTS = {"frequency": "poisson", "severity": "gamma"}
+PARTS = {"frequency": "poisson", "severity": "gamma"}
 
 MODELS = {
     "glm": Model(
         _glm,
         rating_table=True,
-        module="fairdcov.linear_model",
         estimators=tuple(sorted({family.glm for family in _FAMILIES.values()})),
-        levels_of_numbers=True,
-    ),
-    # What --amount and --claims ask for.
-    "frequency_severity": Model(
-        _frequency_severity,
-        rating_table=True,
-        module="fairdcov.linear_model",
-        estimators=("FrequencySeverityRegressor", *(_FAMILIES[name].glm for name in _PARTS.values())),
         levels_of_numbers=True,
     ),
     # A booster is kept as LightGBM's own text, which its estimator checks before LightGBM reads it.
     "lightgbm": Model(
         _lightgbm,
-        module="fairdcov.boosting",
         estimators=("DCovLGBMRegressor", "DCovLGBMClassifier"),
         packages=("lightgbm",),
-        monotone="monotone_constraints",
+        monotone=("monotone_constraints",),
+        option="lightgbm",
+    ),
+    # What --amount and --claims ask for.
+    "frequency_severity": Model(
+        _frequency_severity(_glm),
+        rating_table=True,
+        estimators=("FrequencySeverityRegressor",),
+        parts=tuple(_FAMILIES[name].glm for name in PARTS.values()),
+        levels_of_numbers=True,
+        premium=True,
+    ),
+    "frequency_severity_lightgbm": Model(
+        _frequency_severity(_lightgbm),
+        estimators=("FrequencySeverityRegressor",),
+        parts=("DCovLGBMRegressor",),
+        packages=("lightgbm",),
+        monotone=tuple(f"{part}__monotone_constraints" for part in PARTS),
+        option="lightgbm",
+        premium=True,
     ),
 }
+
+
+def premium_model(option):
+    """Key of ``MODELS`` of the frequency and severity models of a ``--model``."""
+    return next(name for name, model in MODELS.items() if model.premium and model.option == option)
 
 
 def build_model(
@@ -248,19 +287,10 @@ def build_model(
     model = MODELS[name]
     pipeline = model.build(family.family, features, parameter=parameter, random_state=random_state)
     final = pipeline[-1]
-    known = set(final.get_params()) - {"penalty", "strength", "sensitive_columns", "drop_sensitive_columns"}
-    chosen = {}
-    for text in model_options or []:
-        option, equals, value = text.partition("=")
-        if not equals or option not in known:
-            hint = nearest_name(option, sorted(known)) if equals else ""
-            raise ValueError(f"--model-option takes NAME=VALUE of {type(final).__name__}; found {text!r}{hint}")
-        try:
-            chosen[option] = json.loads(value)
-        except json.JSONDecodeError:
-            chosen[option] = value
-    if monotone:
-        chosen[model.monotone] = [{"+": 1, "-": -1}.get(monotone.get(column), 0) for column in features]
+    chosen = read_model_options(model_options or [], final, tuple(PARTS) if model.premium else ())
+    signs = [{"+": 1, "-": -1}.get(monotone.get(column), 0) for column in features] if monotone else None
+    if signs is not None:
+        chosen |= dict.fromkeys(model.monotone, signs)
     measure = PENALTIES[penalty]() if control_bins is None else PENALTIES[penalty](control_bins=control_bins)
     final.set_params(penalty=measure, **chosen)
     return pipeline
@@ -276,6 +306,31 @@ def response(model, features, offset=None):
     if hasattr(model, "predict_proba"):
         return model.predict_proba(features, **offset_of(offset))[:, 1]
     return model.predict(features, **offset_of(offset))
+
+
+def parts_of(model, features, premium):
+    """Frequency and severity whose product a premium is, by name; nothing for a model of one target.
+
+    Parameters
+    ----------
+    model : Pipeline
+        Fitted.
+    features : DataFrame, (n, p)
+        As for its prediction.
+    premium : (n,) array
+        The prediction. A factor that rebalances it is one of the cost of a claim.
+
+    Returns
+    -------
+    dict of str to (n,) array
+    """
+    learner = _learner(model)
+    # One that is kept as it was fitted, within what balances it.
+    if not hasattr(learner, "predict_frequency"):
+        return {}
+    columns = model[:-1].transform(features) if len(model) > 1 else features
+    frequency = learner.predict_frequency(columns)
+    return {"frequency": frequency, "severity": premium / frequency}
 
 
 def rebalanced(model, rows, *, method):
@@ -321,9 +376,8 @@ class AddedToOffset:
 def trusted_types(model_name):
     """Types that a file of this model may hold, beside those that skops trusts itself."""
     model = MODELS[model_name]
-    module = import_module(model.module)
     own = [*PENALTIES.values(), fairdcov.SensitiveEncoder, QuantityColumns, Rebalancer]
-    classes = [*(getattr(module, name) for name in model.estimators), *own]
+    classes = [*(getattr(fairdcov, name) for name in (*model.estimators, *model.parts)), *own]
     return {f"{cls.__module__}.{cls.__qualname__}" for cls in classes} | set(model.trusted)
 
 

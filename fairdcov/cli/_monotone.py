@@ -34,11 +34,10 @@ def read_monotone(texts, model_name, columns):
         For a model that takes no constraints, another form, columns that are not there, and columns named twice.
     """
     if texts and not MODELS[model_name].monotone:
-        able = ", ".join(f"--model {name}" for name, model in MODELS.items() if model.monotone)
-        what = "--amount and --claims fit" if model_name == "frequency_severity" else f"--model {model_name} fits"
+        able = ", ".join(sorted({f"--model {model.option}" for model in MODELS.values() if model.monotone}))
         raise ValueError(
-            f"--monotone is for {able}; {what} splines, which may rise and fall: take {able}, or look at "
-            "relativities.csv after the fit"
+            f"--monotone is for {able}; --model {MODELS[model_name].option} fits splines, which may rise and fall: "
+            f"take {able}, or look at relativities.csv after the fit"
         )
     signs: dict[str, str] = {}
     for text in texts:

@@ -32,6 +32,16 @@ def _add_command(commands, name, *, summary, description, examples, exit_codes=E
     )
 
 
+def _learner(name):
+    """A learner; the choices that argparse prints do not say why another one is none."""
+    if name.lower() in ("xgboost", "xgb"):
+        raise argparse.ArgumentTypeError(
+            "xgboost models are not written: predict loads no file that it has not checked, which there is for "
+            "LightGBM's; take lightgbm, or DCovXGBRegressor in Python"
+        )
+    return name
+
+
 def _add_table_options(command):
     group = command.add_argument_group("how the file is read")
     group.add_argument("--separator", metavar="CHARACTER", help="between the columns of a CSV file; 'tab' for tabs")
@@ -148,7 +158,7 @@ def _add_fit(commands):
         "--amount",
         metavar="COLUMN",
         help="cost of the claims of each row, with --claims and in the place of --target: a frequency and a severity "
-        "GLM with one penalty on the pure premium",
+        "model, of --model, with one penalty on the pure premium",
     )
     fit.add_argument("--claims", metavar="COLUMN", help="number of claims of each row, with --amount")
     fit.add_argument(
@@ -168,7 +178,7 @@ def _add_fit(commands):
     which = fit.add_mutually_exclusive_group()
     which.add_argument("--features", nargs="+", metavar="COLUMN", help="rating factors; all other columns by default")
     which.add_argument("--exclude", nargs="+", default=[], metavar="COLUMN", help="columns that are no rating factors")
-    fit.add_argument("--model", choices=["glm", "lightgbm"], default="glm", help="learner (%(default)s)")
+    fit.add_argument("--model", type=_learner, choices=["glm", "lightgbm"], default="glm", help="learner (%(default)s)")
     fit.add_argument(
         "--family",
         choices=["poisson", "negative_binomial", "gamma", "tweedie", "gaussian", "binomial"],
@@ -183,7 +193,8 @@ def _add_fit(commands):
         "--model-option",
         nargs="+",
         metavar="NAME=VALUE",
-        help="parameters of the estimator, such as alpha=0.001 for glm and num_leaves=15 for lightgbm",
+        help="parameters of the estimator, such as alpha=0.001 for glm and num_leaves=15 for lightgbm; with --amount "
+        "of both models, or of one as in severity__num_leaves=7",
     )
     fit.add_argument(
         "--monotone",

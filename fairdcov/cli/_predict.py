@@ -8,8 +8,9 @@ import pandas as pd
 
 from fairdcov.cli._features import level_columns
 from fairdcov.cli._files import file_format, file_sha256, open_table
-from fairdcov.cli._inventory import column_read, print_columns
-from fairdcov.cli._models import MODELS, load_model, response
+from fairdcov.cli._inventory import column_read, notes_on_range, print_columns, range_of
+from fairdcov.cli._models import FAMILIES, MODELS, PARTS, load_model, parts_of, response
+from fairdcov.cli._offset import check_offset
 from fairdcov.cli._output import check_output_file
 from fairdcov.cli._remarks import notes_of_warnings, say_notes
 from fairdcov.cli._scored import write_table
@@ -71,7 +72,10 @@ def _read_features(table, settings):
                 notes.append(
                     f"{int(np.isnan(values).sum()):,} row(s) lack {name}, which was complete when the model was fitted"
                 )
-            known = feature["levels"] if feature["kind"] == "number" and levels_of_numbers else None
+            levels = feature.get("levels") if feature["kind"] == "number" else None
+            known = levels if levels_of_numbers else None
+            if known is None:
+                notes += notes_on_range(name, values, range_of(levels) if levels else feature.get("range"))
         if known is not None:
             notes += _unknown_levels(columns[name], known)
     return pd.DataFrame(columns), notes
@@ -105,15 +109,21 @@ def run_predict(options):
     source = open_table(options.book, separator=options.separator, decimal=options.decimal, encoding=options.encoding)
     _check_columns(source, settings["features"])
     offset_name = _offset_name(source, settings, options)
-    if options.prediction_name in source.names:
-        raise ValueError(
-            f"{source.path} has a column {options.prediction_name!r} already: choose another --prediction-name"
-        )
+    added = [options.prediction_name]
+    if MODELS[settings["model"]].premium:
+        added += [f"{options.prediction_name}_{part}" for part in PARTS]
+    for name in added:
+        if name in source.names:
+            raise ValueError(f"{source.path} has a column {name!r} already: choose another --prediction-name")
     categories = [name for name, feature in settings["features"].items() if feature["kind"] == "category"]
     table = source.read(as_text=categories, used={*settings["features"], offset_name} - {None})
     print(f"read {source.path}: {table.n_rows:,} rows, {len(source.names)} columns")
     features, notes = _read_features(table, settings)
     offset = None if offset_name is None else table.numbers(offset_name, "--offset")
+    if offset is not None:
+        family = FAMILIES.get(str(settings.get("family")))
+        check_offset(offset_name, offset, None, family.link if family else "identity")
+        notes += notes_on_range(offset_name, offset, settings.get("offset_range"))
     known = [] if offset is None else [column_read(pd.Series(offset, name=offset_name), "offset")]
     print_columns([*known, *(column_read(features[name], "feature") for name in features)])
     say_notes([*table.remarks, *notes])
@@ -121,8 +131,9 @@ def run_predict(options):
         # Levels that it does not know have been named.
         with notes_of_warnings(options.command, level_columns(model)):
             prediction = response(model, features, offset)
+            scored = dict(zip(added, [prediction, *parts_of(model, features, prediction).values()], strict=True))
     except Exception as error:  # a model that somebody has made by hand fails anywhere
         raise ValueError(f"the model of {folder} cannot score {source.path}: {error}") from error
-    write_table(table, {options.prediction_name: prediction}, output)
+    write_table(table, scored, output)
     seconds = time.perf_counter() - started
     print(f"wrote {options.output}: mean {options.prediction_name} {prediction.mean():.5g}, in {seconds:.0f} s")

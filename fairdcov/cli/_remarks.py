@@ -26,7 +26,7 @@ def say_notes(notes):
 
 
 @contextmanager
-def notes_of_warnings(command, columns=()):
+def notes_of_warnings(command, columns=(), *, trees=False):
     """Print the warnings of a block of calls of the library as remarks when it ends, and reword its errors.
 
     Warnings to developers, of what will change in some package, are left out, and so are the places in the source.
@@ -37,6 +37,8 @@ def notes_of_warnings(command, columns=()):
         Whose options the messages are to speak of.
     columns : list of str, default=()
         See :func:`~fairdcov.cli._wording.in_options`.
+    trees : bool, default=False
+        See there.
     """
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -44,10 +46,10 @@ def notes_of_warnings(command, columns=()):
             yield
         except (ValueError, TypeError) as error:
             if len(error.args) == 1 and isinstance(error.args[0], str):
-                error.args = (in_options(error.args[0], command, columns),)
+                error.args = (in_options(error.args[0], command, columns, trees=trees),)
             raise
     say_notes(
-        in_options(str(warning.message), command, columns)
+        in_options(str(warning.message), command, columns, trees=trees)
         for warning in caught
         if not issubclass(warning.category, DeprecationWarning | PendingDeprecationWarning | FutureWarning)
     )

@@ -72,10 +72,19 @@ def read_settings(folder):
         raise ValueError(f"{file} is damaged: {wrong[0]!r} is missing or of the wrong type")
     if isinstance(settings["format"], bool) or settings["format"] != FORMAT:
         raise ValueError(f"{file} has format {settings['format']}; this version of fairdcov reads format {FORMAT}")
+    _check_range(settings, "offset_range", file)
     for name, feature in settings["features"].items():
         if not isinstance(feature, dict) or feature.get("kind") not in list(_KINDS):
             raise ValueError(f"{file} is damaged: feature {name!r} must be one of {', '.join(_KINDS)}")
         types, levels = _KINDS[feature["kind"]], feature.get("levels")
         if types and not (isinstance(levels, list) and all(isinstance(level, types) for level in levels)):
             raise ValueError(f"{file} is damaged: feature {name!r} has no list of its levels")
+        _check_range(feature, "range", file)
     return settings
+
+
+def _check_range(holder, name, file):
+    """Raise for what is there and is not two numbers; folders of earlier versions have none."""
+    ends = holder.get(name, [0, 0])
+    if not isinstance(ends, list) or len(ends) != 2 or not all(isinstance(end, int | float) for end in ends):
+        raise ValueError(f"{file} is damaged: {name!r} must be two numbers")

@@ -20,6 +20,19 @@ _PHRASES = (
     (None, r"a list of edges or None; found", "edges separated by commas; found"),
     (None, r", or a dict of column name to edges or whole number", ""),
     (None, r"JSDivergenceCalibrator needs", "the calibration needs"),
+    # One estimator is fitted, whose class nobody has named.
+    (None, r"\b(DCov(Ridge|LogisticRegression|\w+(Regressor|Classifier))|FrequencySeverityRegressor)\b", "the model"),
+    (None, r" \(effective_strength_\)", ""),
+    ("fit", r"\bstrength=(?=[\d.])", "strength "),
+    (
+        "fit",
+        r"sensitive_features has a single group, .*: there is nothing to calibrate; fit the estimator with strength 0",
+        "the rows to fit are all of one protected group: there is nothing to compare; cut finer with --bins, or name "
+        "other columns with --sensitive",
+    ),
+    (None, r"\bstrata of \[(?P<names>[^\]]*)\]", r"strata of \g<names>"),
+    ("fit", r"set max_delta_step=1, a smaller learning_rate", "take a smaller --model-option learning_rate"),
+    ("fit", r"\bcheck y\b", "check the target"),
     (None, r", or start from a neighbouring strength with strength_path", ""),
     (None, r", use method='tiles' or 'approximate', or raise sklearn\.set_config\(working_memory=\.\.\.\)", ""),
     (None, r"more than scikit-learn's working_memory of", "more than"),
@@ -115,11 +128,16 @@ _UNKNOWN_LEVELS = re.compile(
     r"Found unknown categories in columns? \[(?P<positions>[\d, ]+)\] during transform\. These unknown categories will "
     r"be encoded as .*"
 )
+_ADVICE_FOR_GLMS = re.compile(r"Look for levels of factors without claims .*")
+_ADVICE_FOR_TREES = (
+    "Trees that are too many or too large for so few claims learn chance: take fewer or smaller ones, as in "
+    "n_estimators=50 num_leaves=8"
+)
 # Text in quotation marks is of the user, unless it is the value of an argument.
 _QUOTED = r"(?<![\w=])'[^']*'|(?<![\w=])\"[^\"]*\""
 
 
-def in_options(message, command, columns=()):
+def in_options(message, command, columns=(), *, trees=False):
     """A message of the library in the words of a command.
 
     Parameters
@@ -130,6 +148,8 @@ def in_options(message, command, columns=()):
         ``"fit"``, ``"audit"`` or ``"predict"``; another one has no options for what the library takes.
     columns : list of str, default=()
         Columns that are levels to a generalised linear model, in its order.
+    trees : bool, default=False
+        Whether the model is boosted trees, which take other advice.
 
     Returns
     -------
@@ -137,6 +157,8 @@ def in_options(message, command, columns=()):
     """
     if command not in _ARGUMENTS:
         return message
+    if trees:
+        message = _ADVICE_FOR_GLMS.sub(_ADVICE_FOR_TREES, message)
     unknown = _UNKNOWN_LEVELS.fullmatch(message)
     if unknown and columns:
         names = ", ".join(columns[int(position)] for position in unknown["positions"].split(","))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import pandas as pd
@@ -51,6 +51,16 @@ def _problem_of(model):
     if isinstance(model, PenalisedLinearModel) and hasattr(model, "_loss"):
         return FrequencySeverityProblem
     return getattr(model, "_product_problem", None)
+
+
+def _check_no_offset(offset, method):
+    """Raise for the offset of other regressors: which of the two models it is of, only who passes it knows."""
+    if offset is not None:
+        raise TypeError(
+            "FrequencySeverityRegressor has two models and an offset for each: pass "
+            f"{method}(..., frequency_offset=offset) for a known part of the number of claims, severity_offset=offset "
+            "for one of their cost, on the logarithmic scale"
+        )
 
 
 class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
@@ -244,6 +254,7 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         control_features: Table | None = None,
         frequency_offset: ArrayLike | None = None,
         severity_offset: ArrayLike | None = None,
+        offset: None = None,
     ) -> Self:
         """Fit both models.
 
@@ -264,6 +275,8 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         frequency_offset, severity_offset : (n,) array or float, optional
             Known parts of the logarithms of frequency and severity, such as the factors of a tariff that stay as they
             are. The penalty is of the whole premium. Then needed in ``predict`` as well.
+        offset : None
+            Other regressors take one; a known part of the premium has to be of the frequency or of the severity here.
 
         <outcome>
             Among them claims without an amount, amounts without claims, and claims that are no whole numbers.
@@ -275,6 +288,7 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         StrengthWarning
             When models of this strength would be worse than two constants, and a smaller one was taken.
         """
+        _check_no_offset(offset, "fit")
         return self._fit(
             X,
             y,
@@ -410,7 +424,12 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
     # -- predict -------------------------------------------------------------------------------------------------------
 
     def predict(  # type: ignore[override]  # an offset for each model
-        self, X: Table, *, frequency_offset: ArrayLike | None = None, severity_offset: ArrayLike | None = None
+        self,
+        X: Table,
+        *,
+        frequency_offset: ArrayLike | None = None,
+        severity_offset: ArrayLike | None = None,
+        offset: None = None,
     ) -> FloatArray:
         """Predict the pure premium per unit of exposure; no protected attribute is needed.
 
@@ -419,6 +438,8 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         X : array, sparse matrix or DataFrame, (n, p)
             Features as in ``fit``; ``sensitive_columns`` may be there or not.
         <offsets>
+        offset : None
+            As in ``fit``.
 
         Returns
         -------
@@ -431,6 +452,7 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
             When a prediction is not finite, and for offsets that are missing where the fit had them or there where it
             had none.
         """
+        _check_no_offset(offset, "predict")
         X = self._features(X)
         frequency = self._predict_part("frequency", X, frequency_offset)
         return frequency * self._predict_part("severity", X, severity_offset)
@@ -495,6 +517,7 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         *,
         frequency_offset: ArrayLike | None = None,
         severity_offset: ArrayLike | None = None,
+        offset: None = None,
     ) -> float:
         """Share of the Tweedie deviance of the premium that the models explain, D^2.
 
@@ -507,13 +530,17 @@ class FrequencySeverityRegressor(DevianceRegressor, PenalisedEstimator):
         sample_weight : (n,) array, optional
             Exposure.
         <offsets>
+        offset : None
+            As in ``fit``.
 
         Returns
         -------
         float
             1 at best; 0 for the mean of ``y`` in all rows.
         """
-        given = {"frequency_offset": frequency_offset, "severity_offset": severity_offset}
+        _check_no_offset(offset, "score")
+        given: dict[str, Any] = {"frequency_offset": frequency_offset, "severity_offset": severity_offset}
+        # What answers in the place of predict where predictions are made already is asked without them.
         given = {name: value for name, value in given.items() if value is not None}
         prediction = self.predict(X, **given)
         return explained_deviance(self._loss(), prediction, y, sample_weight)

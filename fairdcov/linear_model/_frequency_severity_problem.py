@@ -12,6 +12,7 @@ from fairdcov._fitting import (
     TrainingData,
     check_offset,
     read_training_data,
+    warn_of_offset,
 )
 from fairdcov.linear_model._problem import START_TOLERANCE, LinearProblem
 
@@ -119,6 +120,9 @@ def read_premiums(
         None if offset is None else check_offset(offset, n_rows, name=f"{part}_offset")[keep]
         for part, offset in zip(PARTS, (frequency_offset, severity_offset), strict=True)
     ]
+    for part, offset in zip(PARTS, offsets, strict=True):
+        if offset is not None:
+            warn_of_offset(offset, rows.weights, estimator._loss(), name=f"{part}_offset")
     some = claims > 0
     amounts = rows.y * rows.weights
     targets = claims / rows.weights, np.where(some, amounts / np.where(some, claims, 1.0), 1.0)

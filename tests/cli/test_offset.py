@@ -87,3 +87,69 @@ def test_a_model_without_an_offset_takes_none(run, save, tmp_path, book):
     assert run("fit", save(book), *ARGUMENTS, "--exclude", "log_base", "--output", tmp_path / "out").code == 0
     result = run("predict", tmp_path / "out", save(book), "--offset", "log_base", "--output", tmp_path / "s.parquet")
     check_refused(result, "the model was fitted without an offset")
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda book: 1e3,
+            "column 'log_base' runs from 1000 to 1000, which are no logarithms of rates: --offset is on",
+        ),
+        (lambda book: 400 * np.exp(book["log_base"]), "name a column with the logarithm of the base rate"),
+        (
+            lambda book: -np.geomspace(1, 40, len(book)),
+            "column 'log_base' runs from -40 to -1, which are no logarithms",
+        ),
+        (
+            lambda book: np.log(book["exposure"]) - 2,
+            "column 'log_base' is the logarithm of the --exposure, by which --target is divided already",
+        ),
+    ],
+    ids=["huge", "money", "wide", "exposure"],
+)
+def test_offsets_of_another_scale(run, save, tmp_path, book, make, message):
+    path = save(book.assign(log_base=make(book)))
+    check_refused(run("fit", path, *ARGUMENTS, "--offset", "log_base", "--output", tmp_path / "o"), message)
+    assert not (tmp_path / "o").exists()
+
+
+def test_counts_with_the_logarithm_of_the_exposure_are_a_model(run, save, tmp_path, book):
+    path = save(book.assign(log_base=np.log(book["exposure"])).drop(columns="exposure"))
+    arguments = ["--target", "claims", "--sensitive", "gender", "--offset", "log_base", *QUICK]
+    result = run("fit", path, *arguments, "--output", tmp_path / "o")
+    assert result.code == 0, result.err
+
+
+def test_rates_in_the_place_of_their_logarithm_are_remarked_on(run, save, tmp_path, book):
+    rate = np.exp(book["log_base"]) * book["claims"].sum() / (np.exp(book["log_base"]) @ book["exposure"])
+    note = "note: --offset: the mean of log_base is 0."
+    result = run(
+        "fit", save(book.assign(log_base=rate)), *ARGUMENTS, "--offset", "log_base", "--output", tmp_path / "o"
+    )
+    assert result.code == 0, result.err
+    assert note in result.out
+    assert "if log_base is a rate, take its logarithm" in result.out
+    # And where one is asked to predict with another one than it was fitted with.
+    arguments = ["--offset", "log_base", "--force", "--output", tmp_path / "o"]
+    result = run("fit", save(book.assign(log_base=np.log(rate))), *ARGUMENTS, *arguments)
+    assert result.code == 0, result.err
+    assert note not in result.out
+    settings = json.loads((tmp_path / "o" / "settings.json").read_text(encoding="utf-8"))
+    assert settings["offset_range"] == [np.log(rate).min(), np.log(rate).max()]
+    again = save(book.assign(log_base=np.log(rate)))
+    result = run("predict", tmp_path / "o", again, "--output", tmp_path / "s.parquet")
+    assert result.code == 0, result.err
+    assert "beyond the rows fitted" not in result.out
+    result = run("predict", tmp_path / "o", save(book.assign(log_base=rate)), "--output", tmp_path / "r.parquet")
+    assert "note: log_base is beyond the rows fitted, -" in result.out
+    assert "in 100% of the rows" in result.out
+    money = save(book.assign(log_base=1e4 * rate))
+    result = run("predict", tmp_path / "o", money, "--output", tmp_path / "m.parquet")
+    check_refused(result, "which are no logarithms of rates")
+    (tmp_path / "o" / "settings.json").write_text(
+        json.dumps({**settings, "offset_range": ["a", None]}), encoding="utf-8"
+    )
+    check_refused(
+        run("predict", tmp_path / "o", save(book), "--output", tmp_path / "d.parquet"), "settings.json is damaged"
+    )

@@ -60,3 +60,10 @@ def test_an_unknown_option_is_an_error_of_the_user(capsys):
         main(["fit", "book.csv", "--target", "claims", "--sensitive", "gender", "--output", "out", "--strenghts", "1"])
     assert stop.value.code == 2
     assert "--strenghts" in capsys.readouterr().err
+
+
+def test_a_learner_that_is_there_in_python_alone(capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["fit", "book.csv", "--target", "claims", "--sensitive", "a", "--output", "o", "--model", "xgboost"])
+    assert stop.value.code == 2
+    assert "argument --model: xgboost models are not written: " in capsys.readouterr().err

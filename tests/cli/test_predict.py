@@ -17,6 +17,7 @@ from sklearn.preprocessing import FunctionTransformer, SplineTransformer
 from fairdcov.cli import main
 from fairdcov.cli._features import QuantityColumns
 from fairdcov.cli._models import trusted_types
+from fairdcov.cli._settings import read_settings
 
 from .conftest import BOOK, QUICK, check_refused, portfolio, read_scored
 
@@ -271,3 +272,18 @@ def test_categories_of_digits_stay_categories(run, save, tmp_path):
     one, other = read_scored(tmp_path / "out" / "scored.parquet"), pd.read_parquet(tmp_path / "new.parquet")
     np.testing.assert_allclose(one["prediction"], other["prediction"], rtol=1e-10)
     assert one["code"].tolist() == frame["code"].tolist()
+
+
+def test_numbers_in_another_unit_are_said(run, save, folder, tmp_path):
+    new_book = book(100, random_state=1)[FEATURES]
+    result = run("predict", folder, save(new_book), "--output", tmp_path / "out.parquet")
+    assert "beyond the rows fitted" not in result.out
+    # A few rows beyond are nothing to speak of, and missing ones are in no unit.
+    new_book.loc[:4, "mileage"] = 1e6
+    new_book.loc[50:, "mileage"] = np.nan
+    result = run("predict", folder, save(new_book), "--force", "--output", tmp_path / "out.parquet")
+    assert "beyond the rows fitted" not in result.out
+    new_book["mileage"] *= 1000
+    result = run("predict", folder, save(new_book), "--force", "--output", tmp_path / "out.parquet")
+    known = read_settings(folder)["features"]["mileage"]["range"]
+    assert f"mileage is beyond the rows fitted, {known[0]:.6g} to {known[1]:.6g}, in 50% of the rows" in result.out

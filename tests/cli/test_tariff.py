@@ -71,10 +71,10 @@ def test_constraints_that_are_refused(run, save, tmp_path, book, options, messag
     assert not (tmp_path / "o").exists()
 
 
-def test_frequency_and_severity_take_no_constraints(run, save, tmp_path, book):
+def test_glms_of_frequency_and_severity_take_no_constraints(run, save, tmp_path, book):
     arguments = ["--amount", "cost", "--claims", "claims", "--exposure", "exposure", "--sensitive", "gender", *QUICK]
     result = run("fit", save(book), *arguments, "--monotone", "mileage=+", "--output", tmp_path / "o")
-    check_refused(result, "--monotone is for --model lightgbm; --amount and --claims fit splines")
+    check_refused(result, "--monotone is for --model lightgbm; --model glm fits splines")
 
 
 def test_a_rating_table_that_turns_is_remarked_on():
@@ -175,10 +175,17 @@ def test_rebalancing_leaves_the_model_alone(run, save, tmp_path, book):
     ("row", "message"),
     [
         (
+            {"claims": 0.0, "cost": None},
+            "--amount: column 'Cost €' has no value where '# claims' is 0 in 1 row(s), the first is data row 8: write",
+        ),
+        (
             {"claims": 1.0, "cost": None},
             "--amount: column 'Cost €' has 1 missing value(s), the first in data row 8: fill them or leave these",
         ),
-        ({"claims": 1.0, "cost": -5.0}, "--amount needs a target at least 0; found -"),
+        (
+            {"claims": 1.0, "cost": -5.0},
+            "--amount: column 'Cost €' is negative in 1 row(s), the first is data row 8: a recovery belongs to the",
+        ),
         (
             {"claims": -1.0, "cost": 0.0},
             "--claims: column '# claims' is negative in 1 row(s), the first is data row 8:",

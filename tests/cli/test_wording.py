@@ -86,7 +86,7 @@ def test_no_message_that_can_be_reached_speaks_python(command, place):
         (
             "fit",
             "DCovGammaRegressor with strength=3.0 stopped before it converged (max_iter=5): increase max_iter or tol",
-            "DCovGammaRegressor with strength=3.0 stopped before it converged (--model-option max_iter=5): "
+            "the model with strength 3.0 stopped before it converged (--model-option max_iter=5): "
             "increase --model-option max_iter or --model-option tol",
         ),
         (
@@ -111,6 +111,27 @@ def test_no_message_that_can_be_reached_speaks_python(command, place):
             "the levels of its factors are 1,150 relativities, more than the 119 that a table has: group rare levels "
             "before the fit, or leave columns out with --exclude",
         ),
+        (
+            "fit",
+            "FrequencySeverityRegressor was fitted with strength 18.4 (effective_strength_) instead of strength=30: "
+            "larger ones outweigh all that the model explains",
+            "the model was fitted with strength 18.4 instead of strength 30: larger ones outweigh all that the model "
+            "explains",
+        ),
+        (
+            "fit",
+            "sensitive_features has a single group, [0, 120]: there is nothing to calibrate; fit the estimator with "
+            "strength 0",
+            "the rows to fit are all of one protected group: there is nothing to compare; cut finer with --bins, or "
+            "name other columns with --sensitive",
+        ),
+        (
+            "fit",
+            "the unpenalised rounds diverged; set max_delta_step=1, a smaller learning_rate or larger leaves, and "
+            "check y for extreme values",
+            "the unpenalised rounds diverged; take a smaller --model-option learning_rate or larger leaves, and check "
+            "the target for extreme values",
+        ),
         ("predict", "offset must be finite", "--offset must be finite"),
         # names of the user's are as they are
         ("fit", "column 'sample_weight' has the bins 'rule' and \"y_true\"", None),
@@ -120,6 +141,17 @@ def test_no_message_that_can_be_reached_speaks_python(command, place):
 )
 def test_messages(command, message, worded):
     assert in_options(message, command) == (worded or message)
+
+
+def test_advice_for_trees_is_not_that_for_glms():
+    message = (
+        "the folds disagree: ... Look for levels of factors without claims in the rows that such a fold is fitted to, "
+        "which a GLM with log link prices next to 0: merge them with others, or raise alpha"
+    )
+    assert in_options(message, "fit").endswith("merge them with others, or raise --model-option alpha")
+    worded = in_options(message, "fit", trees=True)
+    assert "GLM" not in worded
+    assert worded.endswith("take fewer or smaller ones, as in --model-option n_estimators=50 num_leaves=8")
 
 
 def test_columns_have_names_instead_of_positions():

@@ -301,3 +301,36 @@ def test_models_of_earlier_versions_have_none(book):
     assert model.predict(book["X"]).shape == (600,)
     with pytest.raises(ValueError, match="fitted without an offset"):
         model.predict(book["X"], offset=0)
+
+
+@pytest.mark.parametrize("joint", [False, True], ids=["one model", "frequency and severity"])
+def test_offsets_that_fit_and_mean_something_else_are_warned_of(joint, rng):
+    n = 400
+    exposure, X = rng.uniform(0.2, 1.0, n), rng.normal(size=(n, 2))
+    claims = rng.poisson(2 * exposure)
+    cost = claims * rng.gamma(2.0, 50.0, n)
+    name = "frequency_offset" if joint else "offset"
+    model = fairdcov.FrequencySeverityRegressor(strength=0) if joint else DCovPoissonRegressor(strength=0)
+    given = {"claims": claims} if joint else {}
+
+    def fit(offset, weights=exposure):
+        return model.fit(X, cost / exposure if joint else claims / exposure, weights, **given, **{name: offset})
+
+    with pytest.warns(
+        UserWarning, match=f"^{name} runs from .* a factor of 1e.* between rows: it has to be on the scale"
+    ):
+        fit(np.linspace(200, 240, n))
+    with pytest.warns(UserWarning, match=f"^{name} is the logarithm of sample_weight: .* counts the exposure twice"):
+        fit(np.log(exposure) + 3)
+    # Neither is a base rate that varies, nor a constant beside weights that are all the same.
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fit(rng.normal(size=n))
+        fit(np.full(n, -2.0), np.ones(n))
+
+
+def test_offsets_of_another_link_have_no_scale(rng):
+    X = rng.normal(size=(50, 2))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        DCovRidge(strength=0).fit(X, rng.normal(size=50), offset=np.linspace(0, 900, 50))

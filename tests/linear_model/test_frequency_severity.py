@@ -287,6 +287,12 @@ def test_offsets_of_both_models(book, rng):
             predict(book["X"])
     with pytest.raises(ValueError, match="fitted without a severity_offset"):
         fit(book, joint(strength=0)).predict(book["X"], severity_offset=0.0)
+    for method in (model.fit, model.predict, model.score):
+        given = () if method == model.predict else (book["y"],)
+        with pytest.raises(
+            TypeError, match=rf"{method.__name__}\(\.\.\., frequency_offset=offset\) for a known part of"
+        ):
+            method(book["X"], *given, offset=np.zeros(n))
     with pytest.raises(ValueError, match="severity_offset must have as many rows as X"):
         fit(book, joint(strength=0), severity_offset=np.zeros(3))
 
