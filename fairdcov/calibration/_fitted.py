@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import sklearn
 from numpy.typing import ArrayLike
 from sklearn.utils.metadata_routing import process_routing
@@ -11,8 +12,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import Table
+from fairdcov._fitting import name_of_own_score
 from fairdcov.calibration._candidates import calibration_candidates
 from fairdcov.calibration._cost import cost_lines, cost_table
+from fairdcov.calibration._frontier import gap_lines, gap_rows
 from fairdcov.calibration._parameters import name_of_rule
 
 __all__ = ["FittedCalibration"]
@@ -41,7 +44,22 @@ class FittedCalibration:
     def cost_(self) -> Any:
         """What the chosen strength costs, made of ``calibration_results_`` when it is asked for."""
         check_is_fitted(self, "calibration_results_")
-        return cost_table(self.calibration_results_, self.levels_, self.best_index_, "score")
+        table = cost_table(self.calibration_results_, self.levels_, self.best_index_, "score")
+        if self._gap is None:
+            return table
+        return pd.concat([table, pd.DataFrame(gap_rows(self._gap), columns=table.columns)], ignore_index=True)
+
+    @property
+    def _gap(self):
+        """Distance to the references; calibrators of earlier versions have none."""
+        return getattr(self, "frontier_gap_", None)
+
+    @property
+    def score_name_(self) -> str:
+        """Name of the score: what the estimator scores by, or the text given as ``scoring``."""
+        if self.scoring is None:
+            return name_of_own_score(self.estimator) or "score"
+        return self.scoring if isinstance(self.scoring, str) else "score"
 
     def summary(self) -> str:
         """What was chosen, and what that costs on the rows held out, in words.
@@ -57,7 +75,8 @@ class FittedCalibration:
             f"divergence {results['mean_divergence'][0]:.4g} -> {results['mean_divergence'][best]:.4g} (null level "
             f"{results['null_level'][best]:.4g})"
         )
-        return "\n".join([first, *cost_lines(self.cost_)])
+        lines = [first, *cost_lines(self.cost_, self.score_name_)]
+        return "\n".join(lines if self._gap is None else [*lines, *gap_lines(self._gap)])
 
     # -- the model ---------------------------------------------------------------------------------------------------
 

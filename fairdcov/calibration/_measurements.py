@@ -32,13 +32,16 @@ def end_of_grid(found):
     return int(np.argmax(capped)) if capped.any() else None
 
 
-def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, divergence, seed, report=None):
+def measure_fold(
+    sweep, data, split, strengths, scorer, *, n_permutations, divergence, seed, report=None, keep_predictions=False
+):
     """What is measured on the rows held out, by name: arrays with an entry for each strength.
 
     ``divergence``, its values under permuted groups in ``permuted``, ``score``, ``seconds``, and ``capped``, whether
-    the model goes by a smaller strength than the one asked for; ``constant_score`` is one number, the score of the
-    constant prediction, and ``cost`` what :class:`FoldCost` has found. All strengths are compared with the same
-    permutations, so that the null level is a smooth function of the strength.
+    the model goes by a smaller strength than the one asked for, and ``predictions`` where they are to be kept;
+    ``constant_score`` is one number, the score of the constant prediction, and ``cost`` what :class:`FoldCost` has
+    found. All strengths are compared with the same permutations, so that the null level is a smooth function of the
+    strength.
     """
     fitted, held = (data.part(rows) for rows in split)
     score_params = handed_to(scorer, held.score_params)
@@ -82,6 +85,8 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
                     "capped": effective_strength(model, strength) < strength,
                 }
             )
+            if keep_predictions:
+                rows[-1]["predictions"] = predictions
             if report is not None:
                 report()
             start = time.perf_counter()
@@ -89,9 +94,10 @@ def measure_fold(sweep, data, split, strengths, scorer, *, n_permutations, diver
     return found | {"constant_score": constant_score, "cost": cost.found()}
 
 
-def measure_folds(calibrator, sweep, data, splits, strengths, scorer, options):
+def measure_folds(calibrator, sweep, data, splits, strengths, scorer, options, *, keep_predictions=False):
     """What :func:`measure_fold` finds in each fold and, within it, for each seed of the learner."""
     estimator, n_seeds = calibrator.estimator, calibrator.n_seeds
+    options = {**options, "keep_predictions": keep_predictions}
     generator = check_random_state(calibrator.random_state)
     tasks = []
     for split in splits:
@@ -122,7 +128,7 @@ def summarise_folds(strengths, found, n_seeds, null_quantile):
 
     Seeds share the rows of their fold: they are averaged first, and the standard errors are those over the folds.
     """
-    names = [name for name in found[0] if name != "cost"]
+    names = [name for name in found[0] if name not in ("cost", "predictions")]
     folds = {name: np.stack([part[name] for part in found], axis=-1) for name in names}
     # Of the strengths measured those up to the end of the grid.
     folds = {name: values if values.ndim == 1 else values[: len(strengths)] for name, values in folds.items()}

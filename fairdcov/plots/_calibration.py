@@ -25,13 +25,19 @@ from fairdcov.plots._style import (
     show_legend,
 )
 
-__all__ = ["CalibrationDisplay"]
+__all__ = ["CalibrationDisplay", "score_of_calibrator"]
 
 _BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "0.85"
 # Ticks of the strengths on a figure of our own, and on axes that may be narrow.
 _MOST_TICKS, _FEWER_TICKS = 8, 5
 # A divergence that falls by this factor is shown on a log axis.
 _WIDE_RANGE = 10.0
+
+
+def score_of_calibrator(calibrator):
+    """Name of the score of a calibrator: of its ``scoring``, or what its estimator scores by."""
+    scoring = getattr(calibrator, "scoring", None)
+    return getattr(calibrator, "score_name_", "score") if scoring is None else score_label(scoring)
 
 
 class CalibrationDisplay:
@@ -155,7 +161,7 @@ class CalibrationDisplay:
         ax : Axes, array of two Axes or None, default=None
             See :meth:`plot`.
         score_name : str, optional
-            Name of the score on the axis; taken from the calibrator's ``scoring`` by default.
+            Name of the score on the axis; by default the calibrator's ``scoring``, or what its estimator scores by.
         **kwargs
             Options of :meth:`plot`.
 
@@ -200,7 +206,7 @@ class CalibrationDisplay:
             unpenalised = results["mean_score"][0]
             min_score = unpenalised - calibrator.score_budget * abs(unpenalised)
         if score_name is None:
-            score_name = score_label(getattr(calibrator, "scoring", None))
+            score_name = score_of_calibrator(calibrator)
         return cls.from_results(
             results,
             calibrator.best_index_,

@@ -22,6 +22,7 @@ from fairdcov.metrics import (
     root_mean_squared_error,
     rps,
 )
+from fairdcov.plots._calibration import score_of_calibrator
 from fairdcov.plots._style import (
     as_vector,
     axes_to_draw_on,
@@ -159,7 +160,7 @@ class FrontierDisplay:
         ax : Axes, optional
             Axes to draw on.
         score_name : str, optional
-            Name of the score; taken from the first calibrator's ``scoring`` by default.
+            Name of the score; taken from the calibrators' ``scoring`` by default, or what their estimators score by.
         **kwargs
             Options of :meth:`plot`.
 
@@ -179,11 +180,13 @@ class FrontierDisplay:
             chosen = np.arange(len(results["strengths"])) == calibrator.best_index_
             parts.append(pd.DataFrame({"name": str(name), **part, "chosen": chosen}))
         first = next(iter(calibrators.values()))
-        scores = {score_label(getattr(calibrator, "scoring", None)) for calibrator in calibrators.values()}
-        if len(scores) > 1:
-            raise ValueError(f"the calibrators have different scores, which cannot share an axis: {sorted(scores)}")
+        scores = {score_of_calibrator(calibrator) for calibrator in calibrators.values()}
+        # Of estimators of others it may not be known what they score by.
+        known = scores - {"score"} or scores
+        if len(known) > 1:
+            raise ValueError(f"the calibrators have different scores, which cannot share an axis: {sorted(known)}")
         if score_name is None:
-            (score_name,) = scores
+            (score_name,) = known
         quantile = getattr(first, "null_quantile", None)
         display = cls(points=_complete(pd.concat(parts)), score_name=score_name, null_quantile=quantile)
         return display.plot(ax, **kwargs)

@@ -15,9 +15,8 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import Bins, Estimator, FloatArray, RandomState, Table
+from fairdcov._checks import Bins, Estimator, FloatArray, RandomState, Table, metadata_for_fit
 from fairdcov._fitting import DevianceRegressor, explained_deviance
-from fairdcov.actuarial import metadata_for_fit
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes, MissingSensitiveFeaturesError, take_rows
 from fairdcov.reference_prices._features import PreparedRows, validate_features
 from fairdcov.reference_prices._unaware_features import UnawareFeatures
