@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -25,11 +26,13 @@ from fairdcov.plots._style import (
     show_legend,
 )
 
-__all__ = ["CalibrationDisplay", "score_of_calibrator"]
+__all__ = ["CalibrationDisplay", "in_lines", "score_of_calibrator"]
 
 _BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "0.85"
 # Ticks of the strengths on a figure of our own, and on axes that may be narrow.
 _MOST_TICKS, _FEWER_TICKS = 8, 5
+# Letters of a line that the height of a panel has room for.
+_LINE = 32
 # A divergence that falls by this factor is shown on a log axis.
 _WIDE_RANGE = 10.0
 
@@ -38,6 +41,11 @@ def score_of_calibrator(calibrator):
     """Name of the score of a calibrator: of its ``scoring``, or what its estimator scores by."""
     scoring = getattr(calibrator, "scoring", None)
     return getattr(calibrator, "score_name_", "score") if scoring is None else score_label(scoring)
+
+
+def in_lines(name, length):
+    """A name in lines between its words."""
+    return textwrap.fill(name, length, break_long_words=False, break_on_hyphens=False)
 
 
 class CalibrationDisplay:
@@ -335,7 +343,7 @@ class CalibrationDisplay:
             self._scale_strength(panel, labels=panel is bottom, most=_MOST_TICKS if own else _FEWER_TICKS)
             light_grid(panel, "y")
         top.set_ylabel("Jensen–Shannon divergence\n(bits)")
-        bottom.set_ylabel(f"{self.score_name}\n(higher is better)")
+        bottom.set_ylabel(f"{in_lines(self.score_name, _LINE)}\n(higher is better)")
         bottom.set_xlabel("strength of the penalty" + (" (log scale)" if self._is_log else ""))
         bottom.ticklabel_format(axis="y", useOffset=False)
         self.legend_ = None

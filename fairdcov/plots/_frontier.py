@@ -22,7 +22,7 @@ from fairdcov.metrics import (
     root_mean_squared_error,
     rps,
 )
-from fairdcov.plots._calibration import score_of_calibrator
+from fairdcov.plots._calibration import in_lines, score_of_calibrator
 from fairdcov.plots._style import (
     as_vector,
     axes_to_draw_on,
@@ -43,6 +43,8 @@ __all__ = ["FrontierDisplay"]
 
 _COLUMNS = ("divergence", "score", "strength", "std_error_divergence", "std_error_score", "null_level")
 _WIDE_RANGE = 10.0
+# Letters of a line that the height of the picture has room for.
+_LINE = 60
 # Share of the axis below which a band cannot be seen.
 _NARROWEST = 0.005
 
@@ -408,7 +410,7 @@ class FrontierDisplay:
         light_grid(self.ax_)
         self.ax_.ticklabel_format(axis="y", useOffset=False)
         better = "higher" if self.greater_is_better else "lower"
-        self.ax_.set_ylabel(f"{self.score_name} ({better} is better)")
+        self.ax_.set_ylabel(in_lines(f"{self.score_name} ({better} is better)", _LINE))
         log = ", log scale" if self.ax_.get_xscale() == "log" else ""
         self.ax_.set_xlabel(f"Jensen–Shannon divergence between groups (bits{log})")
         self.legend_ = show_legend(self.figure_, axes, own, self._handles()) if legend else None
