@@ -295,8 +295,9 @@ class JSDivergenceCalibrator(FittedCalibration, MetaEstimatorMixin, BaseEstimato
         -----
         CalibrationWarning
             When the model with the chosen strength has no finite score, explains nothing, or less than a fifth of what
-            it explains without penalty, and when the largest strength that was tried meets the rule. Also where the
-            folds disagree: the model without penalty scores below a constant in some fold, and above in their mean.
+            it explains without penalty, when the largest strength that was tried meets the rule, and when
+            ``rule="elbow"`` finds none. Also for folds that hold out rows that they are fitted to, and where the folds
+            disagree: the model without penalty scores below a constant in some fold, and above in their mean.
         StrengthWarning
             When the grid has strengths beyond the largest that the models can go by, which are left out.
         SensitiveFeaturesWarning

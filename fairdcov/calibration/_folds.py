@@ -11,7 +11,7 @@ from fairdcov._checks import warn_user
 from fairdcov.calibration._data import count_rows
 from fairdcov.calibration._parameters import number_of_folds
 from fairdcov.encoding import as_given, describe_groups
-from fairdcov.exceptions import SensitiveFeaturesWarning
+from fairdcov.exceptions import CalibrationWarning, SensitiveFeaturesWarning
 
 __all__ = ["make_splits", "stratified_splits"]
 
@@ -25,11 +25,46 @@ def make_splits(calibrator, splitter, data, groups, split_params):
         splits = stratified_splits(number_of_folds(calibrator.cv), groups.sections, calibrator.random_state)
     else:
         params = {name: as_given(value) for name, value in split_params.items()}
-        splits = list(splitter.split(data.X, data.y, **params))
+        splits = _read_splits(list(splitter.split(data.X, data.y, **params)), count_rows(data.X))
     counted = np.ones(count_rows(data.X), dtype=bool) if data.sample_weight is None else data.sample_weight > 0
     _check_groups(splits, groups, counted, calibrator.min_group_size)
     _check_targets(splits, data.y, counted)
     return splits
+
+
+def _read_splits(splits, n_samples):
+    """Splits of a splitter as positions of rows; raise for what are none, warn of rows on both sides."""
+    found = []
+    for fold, split in enumerate(splits):
+        where = f"fold {fold} of {len(splits)} in cv"
+        fitted, held = (_positions(rows, n_samples, where) for rows in split)
+        if len(fitted) == 0:
+            raise ValueError(f"{where} has no row to fit")
+        n_seen = int(np.isin(held, fitted).sum())
+        if n_seen:
+            warn_user(
+                f"{where} holds out {n_seen} row(s) that its models are fitted to: divergence and score there are not "
+                "those of new rows, and what is chosen by them may not hold",
+                CalibrationWarning,
+            )
+        found.append((fitted, held))
+    return found
+
+
+def _positions(rows, n_samples, where):
+    """Positions of rows, given by themselves or by a mask."""
+    rows = np.asarray(rows)
+    if rows.dtype == bool and rows.shape == (n_samples,):
+        return np.flatnonzero(rows)
+    if rows.ndim != 1 or (len(rows) and rows.dtype.kind not in "iu"):
+        raise ValueError(
+            f"{where} must have arrays of positions of rows, or masks ({n_samples},); found an array of shape "
+            f"{rows.shape} and type {rows.dtype}"
+        )
+    wrong = (rows < 0) | (rows >= n_samples)
+    if wrong.any():
+        raise ValueError(f"{where} has the row {rows[wrong][0]}; X has rows 0 to {n_samples - 1}")
+    return rows.astype(np.int64)
 
 
 def stratified_splits(n_folds, codes, random_state):

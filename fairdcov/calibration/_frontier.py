@@ -61,7 +61,9 @@ def predict_references(calibrator, data, splits):
         return {}
     X, n_samples = _without_attributes(calibrator.estimator, data.X), count_rows(data.X)
     found = {kind: {strength: np.full(n_samples, np.nan) for strength in _STRENGTHS} for kind in ("unaware", "aware")}
-    rows_of_folds = [(fold, held) for fold, held in enumerate(_rows_of_folds(splits, n_samples)) if len(held)]
+    rows_of_folds = [(fold, held) for fold, held in enumerate(_rows_of_folds(splits, data)) if len(held)]
+    if not rows_of_folds:
+        raise ValueError("reference needs folds that hold out rows that they are not fitted to; cv has none")
     total = len(rows_of_folds) * len(found) * len(_STRENGTHS)
     bar = tqdm(total=total, desc="references", unit="fit", disable=not calibrator.verbose, leave=False)
     with bar, warnings.catch_warnings():
@@ -89,12 +91,12 @@ def _without_attributes(estimator, X):
     return read_sensitive_columns(X, None, columns)[0]
 
 
-def _rows_of_folds(splits, n_samples):
-    """Rows that each fold is the first to hold out: of repeated folds a row counts once."""
-    new = np.ones(n_samples, dtype=bool)
+def _rows_of_folds(splits, data):
+    """Rows of positive weight that each fold is the first to hold out: of repeated folds a row counts once."""
+    new = np.ones(count_rows(data.X), dtype=bool) if data.sample_weight is None else data.sample_weight > 0
     found = []
-    for _, held in splits:
-        held = np.unique(held)
+    for fitted, held in splits:
+        held = np.setdiff1d(held, fitted)
         found.append(held[new[held]])
         new[held] = False
     return found
@@ -151,7 +153,7 @@ def gap_of_choice(calibrator, model, data, splits, references, found, best, dive
     if not references:
         return None
     prediction = np.full(count_rows(data.X), np.nan)
-    for fold, rows in enumerate(_rows_of_folds(splits, len(prediction))):
+    for fold, rows in enumerate(_rows_of_folds(splits, data)):
         held = np.asarray(splits[fold][1])
         # Of several seeds the first.
         found_there = found[fold * calibrator.n_seeds]["predictions"][best]

@@ -32,6 +32,14 @@ def end_of_grid(found):
     return int(np.argmax(capped)) if capped.any() else None
 
 
+def _as_number(score, scorer):
+    """One number, or an error that names the scorer."""
+    try:
+        return float(score)
+    except (TypeError, ValueError):
+        raise TypeError(f"scoring must give one number, which the rules compare; {scorer!r} gave {score!r}") from None
+
+
 def measure_fold(
     sweep, data, split, strengths, scorer, *, n_permutations, divergence, seed, report=None, keep_predictions=False
 ):
@@ -80,7 +88,7 @@ def measure_fold(
                 {
                     "divergence": null.observed,
                     "permuted": null.values,
-                    "score": float(scorer(model, prepared, held.y, **score_params)),
+                    "score": _as_number(scorer(model, prepared, held.y, **score_params), scorer),
                     "seconds": seconds,
                     "capped": effective_strength(model, strength) < strength,
                 }
@@ -138,7 +146,9 @@ def summarise_folds(strengths, found, n_seeds, null_quantile):
     def mean_and_error(values):
         folds = values.reshape(len(strengths), -1, n_seeds).mean(axis=-1)
         n_folds = folds.shape[1]
-        error = folds.std(axis=1, ddof=1) / np.sqrt(n_folds) if n_folds > 1 else np.zeros(len(strengths))
+        with np.errstate(invalid="ignore"):
+            # Of a score that is infinite.
+            error = folds.std(axis=1, ddof=1) / np.sqrt(n_folds) if n_folds > 1 else np.zeros(len(strengths))
         return folds.mean(axis=1), error
 
     divergence, divergence_error = mean_and_error(folds["divergence"])

@@ -22,6 +22,9 @@ __all__ = [
 
 def check_parameters(calibrator):
     """Check what needs no data; the options of the rule."""
+    if isinstance(calibrator.estimator, type):
+        name = calibrator.estimator.__name__
+        raise TypeError(f"estimator must be an estimator, such as {name}(); found the class {name}")
     if not callable(calibrator.rule):
         check_choice(calibrator.rule, "rule", tuple(RULES))
     check_choice(calibrator.if_unmet, "if_unmet", ("raise", "warn"))
@@ -30,7 +33,7 @@ def check_parameters(calibrator):
             raise ValueError("rule='threshold' needs max_divergence, the largest divergence that is allowed")
         check_positive_number(calibrator.max_divergence, "max_divergence", allow_zero=True)
     check_positive_number(calibrator.score_budget, "score_budget", allow_zero=True)
-    if not 0 < calibrator.null_quantile < 1:
+    if not isinstance(calibrator.null_quantile, numbers.Real) or not 0 < calibrator.null_quantile < 1:
         raise ValueError(f"null_quantile must be between 0 and 1; found {calibrator.null_quantile!r}")
     for name, least in (("n_permutations", 1), ("n_seeds", 1), ("n_strengths", 3), ("min_group_size", 1)):
         check_whole_number(getattr(calibrator, name), name, least)

@@ -63,8 +63,15 @@ def _by_name(calibrator, scorer, given, for_fit):
             if has_fit_parameter(transformer, "sensitive_features"):
                 fit[f"{name}__sensitive_features"] = for_fit["sensitive_features"]
     split = {}
-    if not number_of_folds(calibrator.cv) and "groups" in fit:
-        split["groups"] = fit.pop("groups")
+    if "groups" in fit:
+        if not number_of_folds(calibrator.cv):
+            split["groups"] = fit.pop("groups")
+        elif not has_fit_parameter(final, "groups") and not hasattr(final, "estimator"):
+            # The estimator would be in the dark about what it is to do with them.
+            raise ValueError(
+                f"groups is for a splitter, such as cv=GroupKFold(5); cv={calibrator.cv!r} makes folds that mix the "
+                "groups of sensitive_features and keep no others together"
+            )
     if calibrator.scoring is None:
         accepted = inspect.signature(estimator.score).parameters
         score = {name: given[name] for name in ("sample_weight",) if name in given and name in accepted}

@@ -5,7 +5,7 @@ import numbers
 import numpy as np
 
 from fairdcov._checks import warn_user
-from fairdcov.exceptions import CalibrationError, SensitiveFeaturesWarning
+from fairdcov.exceptions import CalibrationError, CalibrationWarning, SensitiveFeaturesWarning
 
 __all__ = ["RULES", "apply_rule", "choose"]
 
@@ -106,10 +106,17 @@ def apply_rule(rule, results, **options):
 def choose(rule, results, if_unmet, **options):
     """Index of the strength that a rule chooses, and whether the rule is met; raises or warns where it is not."""
     try:
-        return apply_rule(rule, results, **options), True
+        best = apply_rule(rule, results, **options)
     except CalibrationError as error:
         if if_unmet == "raise":
             error.add_note("what was measured is kept in calibration_results of this error")
             raise
         warn_user(str(error), SensitiveFeaturesWarning)
         return error.best_index, False
+    if rule == "elbow" and best == 0:
+        warn_user(
+            "rule='elbow' chooses strength 0, no penalty: no strength is above the chord between it and the lowest "
+            "divergence, so that there is no elbow. Try strengths in between, or another rule",
+            CalibrationWarning,
+        )
+    return best, True

@@ -233,7 +233,8 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             Of n rows, for ``predict`` of any model of the same ``strength_path``.
         """
         check_is_fitted(self, "estimator_")
-        return PreparedRows(list(self.features_.tables_of_folds(X)), X.shape[0])
+        tables = list(self.features_.tables_of_folds(X))
+        return PreparedRows(tables, tables[0].shape[0])
 
     def predict(self, X: Table) -> FloatArray:
         """Predict; no protected attribute is needed.
