@@ -68,7 +68,7 @@ class JSDivergenceCalibrator(FittedCalibration, MetaEstimatorMixin, BaseEstimato
         the lowest divergence.
     scoring : str, callable or None, default=None
         Scorer; the estimator's own ``score`` for None.
-    cv : int, splitter or None, default=None
+    cv : int, splitter, iterable of (rows to fit, rows held out) or None, default=None
         Folds. None and whole numbers give shuffled folds stratified by group, 5 for None.
     param_name : str, default="auto"
         Name of the parameter, such as ``"model__strength"``. ``"auto"`` takes ``strength``, of the last step for a
@@ -95,10 +95,9 @@ class JSDivergenceCalibrator(FittedCalibration, MetaEstimatorMixin, BaseEstimato
     verbose : int, default=1
         1 shows a progress bar.
     reference : FairBarycentreRegressor, optional
-        Compares the chosen model with the best that parity allows, see ``frontier_gap_``. Its ``loss`` is that of the
+        Compares the choice with the best that parity allows, see ``frontier_gap_``. Its ``loss`` is that of the
         estimator; ``aware`` and ``strength`` are not looked at. It costs, in each fold, two fits of its regressor, one
-        of its classifier and two paths of eight strengths: far more than the path of a GLM (five folds of 16,000
-        policies with its default trees take some minutes).
+        of its classifier and two paths of eight strengths: far more than the path of a GLM.
 
     Attributes
     ----------

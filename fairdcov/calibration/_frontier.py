@@ -59,7 +59,7 @@ def predict_references(calibrator, data, splits):
     reference = calibrator.reference
     if reference is None:
         return {}
-    X, n_samples = _without_attributes(calibrator.estimator, data.X), count_rows(data.X)
+    X, n_samples = _without_attributes(calibrator.estimator, data.X, data.attributes), count_rows(data.X)
     found = {kind: {strength: np.full(n_samples, np.nan) for strength in _STRENGTHS} for kind in ("unaware", "aware")}
     rows_of_folds = [(fold, held) for fold, held in enumerate(_rows_of_folds(splits, data)) if len(held)]
     if not rows_of_folds:
@@ -83,12 +83,21 @@ def predict_references(calibrator, data, splits):
     return found
 
 
-def _without_attributes(estimator, X):
-    """Features without the columns that the estimator reads its protected attributes from."""
+def _without_attributes(estimator, X, attributes):
+    """Features without the protected attributes, whatever the estimator makes of columns that hold them."""
     columns = sensitive_columns_within(estimator)
-    if columns is None or (isinstance(estimator, Pipeline) and not all(isinstance(name, str) for name in columns)):
-        return X
-    return read_sensitive_columns(X, None, columns)[0]
+    if columns is not None and all(isinstance(name, str) for name in columns):
+        X = read_sensitive_columns(X, None, columns)[0]
+    elif columns is not None and isinstance(estimator, Pipeline):
+        raise ValueError(
+            f"sensitive_columns={columns!r} are positions within the Pipeline, and the reference cannot tell which "
+            "columns of X hold the protected attributes: name them"
+        )
+    elif columns is not None:
+        return read_sensitive_columns(X, None, columns)[0]
+    # Those that a Pipeline may well leave aside.
+    named = [name for name in attributes.columns if name in list(getattr(X, "columns", []))]
+    return read_sensitive_columns(X, None, named)[0] if named else X
 
 
 def _rows_of_folds(splits, data):

@@ -8,10 +8,13 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
 from sklearn.base import clone
+from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, mean_poisson_deviance
 from sklearn.model_selection import KFold, RepeatedKFold, ShuffleSplit
 from sklearn.naive_bayes import GaussianNB
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from fairdcov import (
     DCovGammaRegressor,
@@ -194,6 +197,29 @@ def test_columns_with_protected_attributes_are_no_features_of_references(book):
     model = DCovPoissonRegressor(sensitive_columns="group")
     JSDivergenceCalibrator(model, reference=reference, cv=3, **OPTIONS).fit(X, y)
     assert all(list(rows.columns) == ["near", "own"] for _, _, rows, _ in Spy.calls)
+
+
+@pytest.mark.parametrize("pipeline", [False, True])
+def test_columns_that_a_pipeline_leaves_aside_are_none_either(book, pipeline):
+    X, y, given = book
+    groups = pd.DataFrame({"group": given.pop("sensitive_features")})
+    X = X.assign(group=1.0 * (groups["group"] == "m"))
+    model = DCovPoissonRegressor()
+    model = make_pipeline(make_column_transformer(("passthrough", ["near", "own"])), model) if pipeline else model
+    Spy.calls.clear()
+    reference = Spy(**REFERENCE.get_params(deep=False))
+    calibrator = JSDivergenceCalibrator(model, reference=reference, cv=3, **OPTIONS)
+    calibrator.fit(X, y, **given, sensitive_features=groups)
+    assert all(list(rows.columns) == ["near", "own"] for _, _, rows, _ in Spy.calls)
+
+
+def test_positions_within_a_pipeline(book):
+    X, y, given = book
+    X = np.column_stack([given["sensitive_features"] == "m", X])
+    model = make_pipeline(StandardScaler(), DCovPoissonRegressor(sensitive_columns=[0]))
+    calibrator = JSDivergenceCalibrator(model, reference=REFERENCE, cv=3, **OPTIONS)
+    with pytest.raises(ValueError, match=r"are positions within the Pipeline.*name them"):
+        calibrator.fit(X, y, sensitive_features=given["sensitive_features"])
 
 
 def test_classifier(book):
