@@ -96,7 +96,7 @@ class JSDivergenceCalibrator(FittedCalibration, MetaEstimatorMixin, BaseEstimato
         1 shows a progress bar.
     reference : FairBarycentreRegressor, optional
         Compares the choice with the best that parity allows, see ``frontier_gap_``. Its ``loss`` is that of the
-        estimator; ``aware`` and ``strength`` are not looked at. It costs, in each fold, two fits of its regressor, one
+        estimator; ``aware``, ``strength`` and columns of X named as attributes are not looked at. It costs, in each fold, two fits of its regressor, one
         of its classifier and two paths of eight strengths: far more than the path of a GLM.
 
     Attributes

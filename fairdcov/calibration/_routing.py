@@ -68,7 +68,7 @@ def _by_name(calibrator, scorer, given, for_fit):
             split["groups"] = fit.pop("groups")
         elif not has_fit_parameter(final, "groups") and not hasattr(final, "estimator"):
             # The estimator would be in the dark about what it is to do with them.
-            raise ValueError(
+            raise TypeError(
                 f"groups is for a splitter, such as cv=GroupKFold(5); cv={calibrator.cv!r} makes folds that mix the "
                 "groups of sensitive_features and keep no others together"
             )

@@ -71,7 +71,7 @@ def test_rows_that_were_fitted_are_no_new_rows(book):
 def test_groups_without_a_splitter_that_takes_them(book):
     groups = np.arange(300) // 10
     assert calibrate(book, cv=GroupKFold(3), fit_params={"groups": groups}).n_splits_ == 3
-    with pytest.raises(ValueError, match=r"groups is for a splitter, such as cv=GroupKFold\(5\); cv=3 makes"):
+    with pytest.raises(TypeError, match=r"groups is for a splitter, such as cv=GroupKFold\(5\); cv=3 makes"):
         calibrate(book, cv=3, fit_params={"groups": groups})
 
 
