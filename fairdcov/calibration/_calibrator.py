@@ -96,8 +96,9 @@ class JSDivergenceCalibrator(FittedCalibration, MetaEstimatorMixin, BaseEstimato
         1 shows a progress bar.
     reference : FairBarycentreRegressor, optional
         Compares the choice with the best that parity allows, see ``frontier_gap_``. Its ``loss`` is that of the
-        estimator; ``aware``, ``strength`` and columns of X named as attributes are not looked at. It costs, in each fold, two fits of its regressor, one
-        of its classifier and two paths of eight strengths: far more than the path of a GLM.
+        estimator; ``aware``, ``strength`` and columns of X with the names of attributes are not looked at. It costs, in
+        each fold, two fits of its regressor, one of its classifier and two paths of eight strengths: far more than the
+        path of a GLM.
 
     Attributes
     ----------
@@ -322,9 +323,8 @@ class JSDivergenceCalibrator(FittedCalibration, MetaEstimatorMixin, BaseEstimato
         check_reference(self, metadata)
         sweep = Sweep(self.estimator, param_name, metadata.fit)
         score_params = sweep.own_score_params(metadata.score) if self.scoring is None else metadata.score
-        data = CalibrationData(
-            X, y, groups.attributes, weights, metadata.fit, score_params, groups.control, metadata.predict
-        )
+        given = (metadata.fit, score_params, groups.control, metadata.predict)
+        data = CalibrationData(X, y, groups.attributes, weights, *given)
         splits = make_splits(self, splitter, data, groups, metadata.split)
         options: dict[str, Any] = {
             "n_permutations": self.n_permutations,
