@@ -323,8 +323,8 @@ class JSDivergenceCalibrator(FittedCalibration, MetaEstimatorMixin, BaseEstimato
         check_reference(self, metadata)
         sweep = Sweep(self.estimator, param_name, metadata.fit)
         score_params = sweep.own_score_params(metadata.score) if self.scoring is None else metadata.score
-        given = (metadata.fit, score_params, groups.control, metadata.predict)
-        data = CalibrationData(X, y, groups.attributes, weights, *given)
+        routed = (metadata.fit, score_params, groups.control, metadata.predict)
+        data = CalibrationData(X, y, groups.attributes, weights, *routed)
         splits = make_splits(self, splitter, data, groups, metadata.split)
         options: dict[str, Any] = {
             "n_permutations": self.n_permutations,
