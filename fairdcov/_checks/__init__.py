@@ -1,8 +1,9 @@
-"""Checks of what users pass, one place for each; ranges of floats; packages that come with an extra."""
+"""Checks of what users pass, one place for each; ranges of floats; optional packages; what meta-estimators share."""
 
 from fairdcov._checks._blas import one_blas_thread
 from fairdcov._checks._deprecation import renamed_attribute, renamed_class, renamed_parameters, renamed_state
 from fairdcov._checks._docstrings import documented, fill_docstring
+from fairdcov._checks._meta_estimators import balance_correction, metadata_for_fit
 from fairdcov._checks._optional import import_optional
 from fairdcov._checks._range import (
     is_constant,

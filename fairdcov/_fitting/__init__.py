@@ -22,6 +22,7 @@ from fairdcov._fitting._guard import (
     warn_of_strength,
 )
 from fairdcov._fitting._losses import ONE_PROCESS, HalfSquaredError, HalfTweedieLoss, PointwiseLoss
+from fairdcov._fitting._naming import family_of, name_of_own_score
 from fairdcov._fitting._objective import (
     CoefficientObjective,
     Parts,

@@ -16,7 +16,7 @@ from fairdcov.actuarial._policies import (
     read_policies,
 )
 from fairdcov.actuarial._rating_table import RatingTable
-from fairdcov.actuarial._rebalance import Rebalancer, balance_correction, metadata_for_fit
+from fairdcov.actuarial._rebalance import Rebalancer
 from fairdcov.actuarial._relativities import relativities
 
 __all__ = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from dataclasses import replace
 from typing import Any, Literal, Self
 
@@ -10,59 +9,23 @@ import numpy as np
 import sklearn
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
-from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
-from sklearn.utils.validation import check_is_fitted, column_or_1d, has_fit_parameter
+from sklearn.utils.validation import check_is_fitted, column_or_1d
 
-from fairdcov._checks import Estimator, FloatArray, Table, check_choice, check_finite_vector, check_sample_weight
+from fairdcov._checks import (
+    Estimator,
+    FloatArray,
+    Table,
+    balance_correction,
+    check_choice,
+    check_finite_vector,
+    check_sample_weight,
+    metadata_for_fit,
+)
 from fairdcov.encoding import warn_about_order
 
-__all__ = ["Rebalancer", "balance_correction", "metadata_for_fit"]
-
-
-def _takes_weights(estimator):
-    """Whether ``fit`` has weights, or hands on whatever it is given, as a search does."""
-    parameters = inspect.signature(estimator.fit).parameters.values()
-    return has_fit_parameter(estimator, "sample_weight") or any(p.kind is p.VAR_KEYWORD for p in parameters)
-
-
-def metadata_for_fit(owner, sample_weight, fit_params):
-    """Metadata for the ``fit`` of a meta-estimator's ``estimator``, routed or by what it takes."""
-    given = {name: value for name, value in fit_params.items() if value is not None}
-    if sklearn.get_config()["enable_metadata_routing"]:
-        if sample_weight is not None:
-            given["sample_weight"] = sample_weight
-        return dict(process_routing(owner, "fit", **given).estimator.fit) if given else {}
-    prefix, final = "", owner.estimator
-    while isinstance(final, Pipeline):
-        step, final = final.steps[-1]
-        prefix += f"{step}__"
-    if sample_weight is not None and _takes_weights(final):
-        given["sample_weight"] = sample_weight
-    return {
-        prefix + name if name in ("sample_weight", "sensitive_features", "offset") else name: value
-        for name, value in given.items()
-    }
-
-
-def balance_correction(method, observed, predicted, weights, argument="method"):
-    """Factor and shift with which the predicted total is the observed one; ``argument`` names the method in errors."""
-    observed_total, predicted_total = float(weights @ observed), float(weights @ predicted)
-    if method == "additive":
-        return 1.0, (observed_total - predicted_total) / float(weights.sum())
-    negative = predicted[weights > 0] < 0
-    if negative.any():
-        raise ValueError(
-            f"{argument}='multiplicative' needs predictions that are not negative; {int(negative.sum())} are: use "
-            f"{argument}='additive' or a model with a log link"
-        )
-    for name, total in (("observed", observed_total), ("predicted", predicted_total)):
-        if not total > 0:
-            raise ValueError(
-                f"{argument}='multiplicative' needs a positive {name} total on the training rows; found {total:g}"
-            )
-    return observed_total / predicted_total, 0.0
+__all__ = ["Rebalancer"]
 
 
 class Rebalancer(MetaEstimatorMixin, RegressorMixin, BaseEstimator):

@@ -8,6 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import Estimator
+from fairdcov.calibration._parameters import name_of_rule
 
 __all__ = ["calibration_candidates", "search_candidates"]
 
@@ -22,13 +23,12 @@ def _name_of(estimator):
 def calibration_candidates(calibrator):
     """Table of a fitted calibrator, a row for each strength; see its ``candidates_``."""
     results = calibrator.calibration_results_
-    rule = calibrator.rule
     n = len(results["strengths"])
     return pd.DataFrame(
         {
             "estimator": [_name_of(calibrator.estimator)] * n,
             "strength": results["strengths"],
-            "rule": [rule if isinstance(rule, str) else getattr(rule, "__name__", repr(rule))] * n,
+            "rule": [name_of_rule(calibrator.rule)] * n,
             "score": results["mean_score"],
             "score_std_error": results["std_error_score"],
             "kept": results["kept"],

@@ -161,14 +161,14 @@ def cost_table(results, levels, best, score_name):
     return table[np.isfinite(table["chosen"])].reset_index(drop=True)
 
 
-def cost_lines(table):
-    """The same in words."""
+def cost_lines(table, score_name):
+    """The same in words, with the score by its name."""
     found = table.set_index("measure")
     lines = []
     for name in found.index[:2].intersection([table["measure"].iloc[0], "Gini"], sort=False):
         row = found.loc[name]
         kept = f": keeps {row['kept']:.0%}" if np.isfinite(row["kept"]) else ""
-        lines.append(f"{name} {row['no penalty']:.4g} -> {row['chosen']:.4g}{kept}")
+        lines.append(f"{name if name == 'Gini' else score_name} {row['no penalty']:.4g} -> {row['chosen']:.4g}{kept}")
     if "premium that changes" in found.index:
         moved, much = (found.loc[name, "chosen"] for name in ("premium that changes", _LARGE))
         lines.append(f"{moved:.1%} of the premium changes; {much:.0%} of the exposure by over 10 %")

@@ -4,9 +4,10 @@ import numbers
 
 import numpy as np
 
-from fairdcov.exceptions import CalibrationError
+from fairdcov._checks import warn_user
+from fairdcov.exceptions import CalibrationError, CalibrationWarning, SensitiveFeaturesWarning
 
-__all__ = ["RULES", "apply_rule"]
+__all__ = ["RULES", "apply_rule", "choose"]
 
 
 def _first_at_most(results, limit, what):
@@ -100,3 +101,22 @@ def apply_rule(rule, results, **options):
     if isinstance(index, bool) or not isinstance(index, numbers.Integral) or not 0 <= index < n_strengths:
         raise ValueError(f"the rule must return an index into the {n_strengths} strengths; found {index!r}")
     return int(index)
+
+
+def choose(rule, results, if_unmet, **options):
+    """Index of the strength that a rule chooses, and whether the rule is met; raises or warns where it is not."""
+    try:
+        best = apply_rule(rule, results, **options)
+    except CalibrationError as error:
+        if if_unmet == "raise":
+            error.add_note("what was measured is kept in calibration_results of this error")
+            raise
+        warn_user(str(error), SensitiveFeaturesWarning)
+        return error.best_index, False
+    if rule == "elbow" and best == 0:
+        warn_user(
+            "rule='elbow' chooses strength 0, no penalty: no strength is above the chord between it and the lowest "
+            "divergence, so that there is no elbow. Try strengths in between, or another rule",
+            CalibrationWarning,
+        )
+    return best, True

@@ -41,10 +41,10 @@ def score_of_constant(model, scorer, y, sample_weight, held, score_params):
         # That some measure is not defined for constant predictions is no news about the model.
         warnings.simplefilter("ignore")
         try:
-            score = scorer(constant, *held, **score_params)
+            score = float(scorer(constant, *held, **score_params))
         except Exception:  # a scorer of the user may fail as it likes
             return float("nan")
-    return float(score) if asked else float("nan")
+    return score if asked else float("nan")
 
 
 def _fit_dummy(model, y, sample_weight):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numbers
+import textwrap
 from collections.abc import Mapping
 from typing import Any, Literal, Self
 
@@ -25,13 +26,26 @@ from fairdcov.plots._style import (
     show_legend,
 )
 
-__all__ = ["CalibrationDisplay"]
+__all__ = ["CalibrationDisplay", "in_lines", "score_of_calibrator"]
 
 _BLUE, _VERMILLION, _GREY = "#0072B2", "#D55E00", "0.85"
 # Ticks of the strengths on a figure of our own, and on axes that may be narrow.
 _MOST_TICKS, _FEWER_TICKS = 8, 5
+# Letters of a line that the height of a panel has room for.
+_LINE = 32
 # A divergence that falls by this factor is shown on a log axis.
 _WIDE_RANGE = 10.0
+
+
+def score_of_calibrator(calibrator):
+    """Name of the score of a calibrator: of its ``scoring``, or what its estimator scores by."""
+    scoring = getattr(calibrator, "scoring", None)
+    return getattr(calibrator, "score_name_", "score") if scoring is None else score_label(scoring)
+
+
+def in_lines(name, length):
+    """A name in lines between its words."""
+    return textwrap.fill(name, length, break_long_words=False, break_on_hyphens=False)
 
 
 class CalibrationDisplay:
@@ -155,7 +169,7 @@ class CalibrationDisplay:
         ax : Axes, array of two Axes or None, default=None
             See :meth:`plot`.
         score_name : str, optional
-            Name of the score on the axis; taken from the calibrator's ``scoring`` by default.
+            Name of the score on the axis; by default the calibrator's ``scoring``, or what its estimator scores by.
         **kwargs
             Options of :meth:`plot`.
 
@@ -200,7 +214,7 @@ class CalibrationDisplay:
             unpenalised = results["mean_score"][0]
             min_score = unpenalised - calibrator.score_budget * abs(unpenalised)
         if score_name is None:
-            score_name = score_label(getattr(calibrator, "scoring", None))
+            score_name = score_of_calibrator(calibrator)
         return cls.from_results(
             results,
             calibrator.best_index_,
@@ -329,7 +343,7 @@ class CalibrationDisplay:
             self._scale_strength(panel, labels=panel is bottom, most=_MOST_TICKS if own else _FEWER_TICKS)
             light_grid(panel, "y")
         top.set_ylabel("Jensen–Shannon divergence\n(bits)")
-        bottom.set_ylabel(f"{self.score_name}\n(higher is better)")
+        bottom.set_ylabel(f"{in_lines(self.score_name, _LINE)}\n(higher is better)")
         bottom.set_xlabel("strength of the penalty" + (" (log scale)" if self._is_log else ""))
         bottom.ticklabel_format(axis="y", useOffset=False)
         self.legend_ = None

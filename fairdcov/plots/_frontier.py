@@ -22,6 +22,7 @@ from fairdcov.metrics import (
     root_mean_squared_error,
     rps,
 )
+from fairdcov.plots._calibration import in_lines, score_of_calibrator
 from fairdcov.plots._style import (
     as_vector,
     axes_to_draw_on,
@@ -42,6 +43,8 @@ __all__ = ["FrontierDisplay"]
 
 _COLUMNS = ("divergence", "score", "strength", "std_error_divergence", "std_error_score", "null_level")
 _WIDE_RANGE = 10.0
+# Letters of a line that the height of the picture has room for.
+_LINE = 60
 # Share of the axis below which a band cannot be seen.
 _NARROWEST = 0.005
 
@@ -159,7 +162,7 @@ class FrontierDisplay:
         ax : Axes, optional
             Axes to draw on.
         score_name : str, optional
-            Name of the score; taken from the first calibrator's ``scoring`` by default.
+            Name of the score; taken from the calibrators' ``scoring`` by default, or what their estimators score by.
         **kwargs
             Options of :meth:`plot`.
 
@@ -179,11 +182,13 @@ class FrontierDisplay:
             chosen = np.arange(len(results["strengths"])) == calibrator.best_index_
             parts.append(pd.DataFrame({"name": str(name), **part, "chosen": chosen}))
         first = next(iter(calibrators.values()))
-        scores = {score_label(getattr(calibrator, "scoring", None)) for calibrator in calibrators.values()}
-        if len(scores) > 1:
-            raise ValueError(f"the calibrators have different scores, which cannot share an axis: {sorted(scores)}")
+        scores = {score_of_calibrator(calibrator) for calibrator in calibrators.values()}
+        # Of estimators of others it may not be known what they score by.
+        known = scores - {"score"} or scores
+        if len(known) > 1:
+            raise ValueError(f"the calibrators have different scores, which cannot share an axis: {sorted(known)}")
         if score_name is None:
-            (score_name,) = scores
+            (score_name,) = known
         quantile = getattr(first, "null_quantile", None)
         display = cls(points=_complete(pd.concat(parts)), score_name=score_name, null_quantile=quantile)
         return display.plot(ax, **kwargs)
@@ -405,7 +410,7 @@ class FrontierDisplay:
         light_grid(self.ax_)
         self.ax_.ticklabel_format(axis="y", useOffset=False)
         better = "higher" if self.greater_is_better else "lower"
-        self.ax_.set_ylabel(f"{self.score_name} ({better} is better)")
+        self.ax_.set_ylabel(in_lines(f"{self.score_name} ({better} is better)", _LINE))
         log = ", log scale" if self.ax_.get_xscale() == "log" else ""
         self.ax_.set_xlabel(f"Jensen–Shannon divergence between groups (bits{log})")
         self.legend_ = show_legend(self.figure_, axes, own, self._handles()) if legend else None

@@ -370,7 +370,10 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
             Estimates and posteriors of the n rows, for ``predict`` of any model of the same ``strength_path``.
         """
         check_is_fitted(self, "potentials_")
-        return X if self.aware else PreparedRows(self._ingredients(X, None), X.shape[0])
+        if self.aware:
+            return X
+        ingredients = self._ingredients(X, None)
+        return PreparedRows(ingredients, len(ingredients[0]))
 
     def score(
         self, X: Table, y: ArrayLike, sample_weight: ArrayLike | None = None, *, sensitive_features: Table | None = None

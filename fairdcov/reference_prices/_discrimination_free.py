@@ -17,13 +17,14 @@ from fairdcov._checks import (
     Estimator,
     FloatArray,
     Table,
+    balance_correction,
     check_choice,
     check_consistent_rows,
     check_finite_vector,
     check_sample_weight,
     check_whole_number,
+    metadata_for_fit,
 )
-from fairdcov.actuarial import balance_correction, metadata_for_fit
 from fairdcov.encoding import (
     Attributes,
     MissingSensitiveFeaturesError,

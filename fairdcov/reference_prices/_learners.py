@@ -8,8 +8,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.utils.metadata_routing import process_routing
 
-from fairdcov._checks import check_finite_matrix, check_finite_vector
-from fairdcov.actuarial import metadata_for_fit
+from fairdcov._checks import check_finite_matrix, check_finite_vector, metadata_for_fit
 
 __all__ = [
     "check_classifier",

@@ -15,9 +15,8 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import Bins, Estimator, FloatArray, RandomState, Table
+from fairdcov._checks import Bins, Estimator, FloatArray, RandomState, Table, metadata_for_fit
 from fairdcov._fitting import DevianceRegressor, explained_deviance
-from fairdcov.actuarial import metadata_for_fit
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes, MissingSensitiveFeaturesError, take_rows
 from fairdcov.reference_prices._alike_rows import alike_rows
 from fairdcov.reference_prices._features import PreparedRows, validate_features
@@ -236,7 +235,8 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             Of n rows, for ``predict`` of any model of the same ``strength_path``.
         """
         check_is_fitted(self, "estimator_")
-        return PreparedRows(list(self.features_.tables_of_folds(X)), X.shape[0])
+        tables = list(self.features_.tables_of_folds(X))
+        return PreparedRows(tables, tables[0].shape[0])
 
     def predict(self, X: Table) -> FloatArray:
         """Predict; no protected attribute is needed.

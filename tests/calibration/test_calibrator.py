@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from fairdcov import CCDCovPenalty, DCovLogisticRegression, DCovPoissonRegressor, DCovRidge, JSDivergenceCalibrator
 from fairdcov.calibration._rules import elbow
-from fairdcov.calibration._sweep import take_rows
+from fairdcov.encoding import take_rows
 from fairdcov.exceptions import CalibrationError, MissingSensitiveFeaturesError, SensitiveFeaturesWarning
 from fairdcov.metrics import (
     js_divergence,

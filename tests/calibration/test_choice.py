@@ -16,7 +16,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from fairdcov import DCovLogisticRegression, DCovPoissonRegressor, DCovRidge, JSDivergenceCalibrator
 from fairdcov.calibration._rules import apply_rule, elbow, score_budget
 from fairdcov.calibration._stand_in import score_of_constant
-from fairdcov.calibration._sweep import find_range
+from fairdcov.calibration._strengths import find_range
 from fairdcov.exceptions import CalibrationWarning, SensitiveFeaturesWarning
 from fairdcov.metrics import make_weighted_scorer, neg_poisson_deviance_scorer
 

@@ -15,6 +15,9 @@ from fairdcov import (
 from fairdcov.metrics import gini
 from fairdcov.plots import CalibrationDisplay
 
+# What is counted here is right for any choice.
+pytestmark = pytest.mark.filterwarnings("ignore:rule='elbow' chooses strength 0")
+
 
 @pytest.fixture
 def book(rng):

@@ -13,6 +13,7 @@ from fairdcov import (
     FrequencySeverityRegressor,
     JSDivergenceCalibrator,
 )
+from fairdcov.calibration._folds import stratified_splits
 from fairdcov.metrics import js_divergence, mean_deviance, neg_js_divergence_scorer, neg_poisson_deviance_scorer
 
 OPTIONS = {"strengths": [0, 1.0], "cv": 2, "rule": "score_budget", "score_budget": 1.0, "n_permutations": 2}
@@ -44,7 +45,7 @@ def test_folds_predict_with_their_part_of_the_offset(book, routing, scoring, pip
             calibrator.predict(X)
     assert prediction @ given["sample_weight"] == pytest.approx(y @ given["sample_weight"], rel=1e-2)
     # By hand, on the same folds.
-    sections = calibrator._stratified_splits(given["sensitive_features"])
+    sections = stratified_splits(OPTIONS["cv"], given["sensitive_features"], 0)
     for fold, (fitted, held) in enumerate(sections):
         by_hand = make_pipeline(PolynomialFeatures(include_bias=False), DCovPoissonRegressor(alpha=1e-3, strength=0))
         if not pipeline:

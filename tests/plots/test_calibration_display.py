@@ -4,13 +4,27 @@ import numpy as np
 import pandas as pd
 import pytest
 from numpy.testing import assert_allclose
+from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
+from sklearn.linear_model import Ridge
 from sklearn.metrics import get_scorer
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
-from fairdcov import DCovPoissonRegressor, JSDivergenceCalibrator
+from fairdcov import (
+    DCovGammaRegressor,
+    DCovLogisticRegression,
+    DCovNegativeBinomialRegressor,
+    DCovPoissonRegressor,
+    DCovRidge,
+    DCovTweedieRegressor,
+    JSDivergenceCalibrator,
+)
+from fairdcov.actuarial import Rebalancer
 from fairdcov.datasets import make_motor_portfolio
 from fairdcov.metrics import neg_rps_scorer
-from fairdcov.plots import CalibrationDisplay
+from fairdcov.plots import CalibrationDisplay, FrontierDisplay
 
 plt = pytest.importorskip("matplotlib.pyplot")
 to_rgba = pytest.importorskip("matplotlib.colors").to_rgba
@@ -93,6 +107,35 @@ def test_name_of_the_score(fake_calibrator, scoring, name):
     assert display.axes_[1].get_ylabel().splitlines()[0] == name
     display = CalibrationDisplay.from_estimator(fake_calibrator(scoring=scoring), score_name="mine")
     assert display.axes_[1].get_ylabel().splitlines()[0] == "mine"
+
+
+@pytest.mark.parametrize(
+    ("estimator", "name"),
+    [
+        (DCovPoissonRegressor(), "share of the Poisson deviance explained"),
+        (
+            make_pipeline(StandardScaler(), DCovTweedieRegressor(power=1.7)),
+            "share of the Tweedie deviance of power",
+        ),
+        (DCovNegativeBinomialRegressor(dispersion=0.5), "share of the negative binomial deviance of dispersion 0.5"),
+        (Rebalancer(DCovGammaRegressor()), "share of the gamma deviance explained"),
+        (DCovRidge(), "R²"),
+        (DCovTweedieRegressor(power=0), "R²"),
+        (Ridge(), "R²"),
+        (DCovLogisticRegression(), "accuracy"),
+        (GridSearchCV(DCovRidge(), {}), "R²"),
+        (GridSearchCV(DCovRidge(), {}, scoring="max_error"), "score"),
+        (BaseEstimator(), "score"),
+    ],
+)
+def test_name_of_what_the_estimator_scores_by(results, estimator, name):
+    calibrator = JSDivergenceCalibrator(estimator)
+    calibrator.calibration_results_, calibrator.best_index_ = results, 2
+    for display in (
+        CalibrationDisplay.from_estimator(calibrator).axes_[1],
+        FrontierDisplay.from_calibrators({"one": calibrator}).ax_,
+    ):
+        assert display.get_ylabel().replace("\n", " ").startswith(name)
 
 
 def test_strengths_are_spaced_by_factors_with_a_place_for_zero(results):

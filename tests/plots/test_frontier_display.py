@@ -231,6 +231,11 @@ def test_bad_calibrators_and_predictions_are_refused(fake_calibrator, grouped):
         FrontierDisplay.from_calibrators({"a": JSDivergenceCalibrator(DCovPoissonRegressor())})
     with pytest.raises(ValueError, match=r"different scores.*\['gini', 'r2'\]"):
         FrontierDisplay.from_calibrators({"a": fake_calibrator(scoring="r2"), "b": fake_calibrator(scoring="gini")})
+    poisson, gamma, other = (fake_calibrator() for _ in range(3))
+    poisson.score_name_, gamma.score_name_ = "share of the Poisson deviance", "share of the gamma deviance"
+    with pytest.raises(ValueError, match="different scores, which cannot share an axis"):
+        FrontierDisplay.from_calibrators({"a": poisson, "b": gamma})
+    assert FrontierDisplay.from_calibrators({"a": other, "b": gamma}).score_name == "share of the gamma deviance"
     with pytest.raises(TypeError, match="dict of name to predictions; found Series"):
         FrontierDisplay.from_predictions(prediction, prediction, sensitive_features=sensitive)
     with pytest.raises(ValueError, match="scoring must be one of 'poisson deviance'"):

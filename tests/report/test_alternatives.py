@@ -11,6 +11,7 @@ from fairdcov import DCovPoissonRegressor, JSDivergenceCalibrator
 from fairdcov.calibration import search_candidates
 from fairdcov.report import audit
 
+pytestmark = pytest.mark.filterwarnings("ignore:rule='elbow' chooses strength 0")
 QUICK = {"n_permutations": 0, "n_bootstrap": 0, "verbose": 0}
 
 
