@@ -15,7 +15,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard fairdcov/_kernels/*.pyx fairdcov/_kernels/*.h)
 # All that goes into a wheel: what git ignores in there is made by builds and by Python.
-SOURCES := $(shell find fairdcov -type f ! -name '*.so' ! -name '*.c' ! -name '*.pyc')
+SOURCES := $(shell find fairdcov -name __pycache__ -prune -o -type f ! -name '*.so' ! -name '*.c' -print)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Tests that share a fitted model stay together as long as no worker is idle.
 QUICK_TESTS = -m pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal
