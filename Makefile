@@ -3,8 +3,10 @@
 PYTHON ?= python3
 VENV ?= .venv
 WHEEL_VENV := .venv-wheel
-# Compiled modules, templates, the command line, optional packages and every docstring: what a wheel could lack.
-WHEEL_TESTS := tests/kernels/test_inputs.py tests/report/test_page.py tests/cli/test_parser.py tests/cli/test_predict.py tests/test_docstrings.py tests/test_imports.py tests/checks/test_optional.py
+WHEEL_INSTALLED := $(WHEEL_VENV)/.installed
+# Compiled modules, templates, the command line, optional packages and every module: what a wheel could lack.
+WHEEL_TESTS := tests/kernels/test_inputs.py tests/report/test_page.py tests/cli/test_parser.py tests/cli/test_predict.py tests/test_imports.py tests/checks/test_optional.py \
+	tests/test_docstrings.py::test_examples_are_found tests/test_docstrings.py::test_public_names_are_documented
 # What is installed into $(VENV): the package in place, and what the tests need. .ci/lanes asks for other things.
 INSTALL ?= --editable '.[test]'
 # Processes that share the tests, each with one thread; WORKERS=0 runs them in one process with two threads.
@@ -12,6 +14,8 @@ WORKERS ?= 2
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 KERNELS := $(wildcard fairdcov/_kernels/*.pyx fairdcov/_kernels/*.h)
+# All that goes into a wheel: what git ignores in there is made by builds and by Python.
+SOURCES := $(shell find fairdcov -name __pycache__ -prune -o -type f ! -name '*.so' ! -name '*.c' -print)
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 # Tests that share a fitted model stay together as long as no worker is idle.
 QUICK_TESTS = -m pytest -m "not slow" --numprocesses $(WORKERS) --dist worksteal
@@ -116,16 +120,19 @@ asan-test: $(INSTALLED)
 	cd build/asan-tests && $(SANITIZED) PYTHONPATH=../asan FAIRDCOV_TEST_LOCATION=../asan \
 		$(abspath $(BIN))/python -m pytest tests/kernels
 
-wheel-test: | $(VENV)/bin/python
+wheel-test: $(WHEEL_INSTALLED)
+	rm -rf build/wheel-tests && mkdir -p build/wheel-tests && cp -R tests pyproject.toml README.md build/wheel-tests/
+	$(WHEEL_VENV)/bin/python $(COMPILE_ONCE)
+	cd build/wheel-tests && FAIRDCOV_TEST_LOCATION=$(abspath $(WHEEL_VENV)) $(abspath $(WHEEL_VENV))/bin/python $(QUICK_TESTS) $(WHEEL_TESTS)
+
+$(WHEEL_INSTALLED): setup.py pyproject.toml README.md $(SOURCES) | $(VENV)/bin/python
 	$(call copy_sources,build/wheel-source)
-	rm -rf build/wheel build/wheel-tests $(WHEEL_VENV)
+	rm -rf build/wheel $(WHEEL_VENV)
 	$(PYTHON) -m venv $(WHEEL_VENV)
 	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) --upgrade pip
 	$(WHEEL_VENV)/bin/python -m pip wheel --quiet --no-deps --wheel-dir build/wheel ./build/wheel-source
 	$(WHEEL_VENV)/bin/python $(PIP_INSTALL) "$$(ls build/wheel/fairdcov-*.whl)[test]"
-	mkdir -p build/wheel-tests && cp -R tests pyproject.toml README.md build/wheel-tests/
-	$(WHEEL_VENV)/bin/python $(COMPILE_ONCE)
-	cd build/wheel-tests && FAIRDCOV_TEST_LOCATION=$(abspath $(WHEEL_VENV)) $(abspath $(WHEEL_VENV))/bin/python $(QUICK_TESTS) $(WHEEL_TESTS)
+	@touch $@
 
 # A position beyond the end raises only where bounds are checked.
 define CHECK_BOUNDS_CHECKS

@@ -31,7 +31,11 @@ DIRECTIVES = {
 
 
 class BuildKernels(build_ext):
-    """Adds the optimisation flags the compiler at hand understands, OpenMP among them when it links."""
+    """Adds the flags that the compiler at hand understands, OpenMP when it links; compiles files side by side."""
+
+    def finalize_options(self):
+        super().finalize_options()
+        self.parallel = self.parallel or os.cpu_count()
 
     def build_extensions(self):
         if self.compiler.compiler_type == "msvc":

@@ -7,9 +7,29 @@ tile.
 :mod:`fairdcov._kernels._reference` holds the short NumPy definitions that the kernels are tested against.
 """
 
+import sys
+from pathlib import Path
+
 import numpy as np
 
-from fairdcov._kernels import _features, _linear, _order, _profiles, _scan, _soft, _tiles, _univariate
+try:
+    from fairdcov._kernels import _features, _grid, _linear, _order, _profiles, _scan, _soft, _tiles, _univariate
+except ImportError as error:
+    if error.name != __name__:  # a kernel that is there and cannot be loaded says why
+        raise
+    package = Path(__file__).parents[1]
+    raise ImportError(
+        f"the kernels in {package} are not compiled for this Python ({sys.version.split()[0]}): "
+        + (
+            f"run '{sys.executable} -m pip install -e .' in {package.parent}, which needs a C compiler; to use a "
+            "package that is installed, start Python in another folder than this copy of the source"
+            if (package.parent / "pyproject.toml").exists()
+            else f"install the package with it: {sys.executable} -m pip install --force-reinstall --no-deps fairdcov"
+        ),
+        name=error.name,
+        path=error.path,
+    ) from error
+
 from fairdcov._kernels._lattice import GridRows, Lattice, extent, grid_gradient, grid_masses, mass_unit
 from fairdcov._kernels._threads import usable_threads
 

@@ -10,7 +10,7 @@ from fairdcov.boosting import Grower
 
 # Large strengths are asked for on purpose, as for the other learners.
 pytestmark = pytest.mark.filterwarnings("ignore::fairdcov.exceptions.StrengthWarning")
-SMALL = {"n_estimators": 15, "n_penalised_rounds": 20, "max_leaf_nodes": 6, "random_state": 0}
+SMALL = {"n_estimators": 15, "n_penalised_rounds": 10, "max_leaf_nodes": 6, "random_state": 0}
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """A small book as a file, and the command line run in the process of the tests."""
 
 from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
@@ -20,10 +22,29 @@ def portfolio(n_policies=1_000, random_state=0):
     return make_motor_portfolio(n_policies, random_state=random_state).frame.drop(columns=["true_rate", "fair_rate"])
 
 
+def leave_empty(figure, file, **options):
+    """In the place of ``Figure.savefig``: an empty picture."""
+    if hasattr(file, "write"):
+        file.write('<svg width="1pt" height="1pt" viewBox="0 0 1 1"></svg>')
+    else:
+        Path(file).write_bytes(b"\x89PNG")
+
+
 @pytest.fixture
-def run(capsys, monkeypatch):
-    """Run a command; returns its exit code and what it printed. Audits are real, without permutations and resamples."""
+def pictures():
+    """Asked for by tests of ``run`` that look at pictures."""
+
+
+@pytest.fixture
+def run(capsys, monkeypatch, request):
+    """Run a command; returns its exit code and what it printed.
+
+    Audits are real, without permutations and resamples. Figures are made and not drawn, which would take two thirds of
+    the time; the runs of ``fitted`` and ``demo``, the tests of reports and those that ask for ``pictures`` draw them.
+    """
     monkeypatch.setattr(report, "audit", partial(report.audit, n_permutations=0, n_bootstrap=0))
+    if "pictures" not in request.fixturenames and find_spec("matplotlib"):
+        monkeypatch.setattr("matplotlib.figure.Figure.savefig", leave_empty)
 
     def run(*arguments):
         try:

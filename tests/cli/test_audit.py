@@ -122,7 +122,7 @@ def test_without_target_and_exposure(run, save, spy, tmp_path):
     assert options["baseline"] is None
 
 
-def test_hostile_names(run, save, tmp_path):
+def test_hostile_names(run, pictures, save, tmp_path):
     frame = predictions()
     frame["gender"] = (
         frame["gender"].astype(object).replace({"male": "<script>alert(1)</script>", "female": "=SUM(A1)"})

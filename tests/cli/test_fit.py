@@ -389,7 +389,7 @@ def test_levels_with_few_claims_are_named(run, save, tmp_path):
     assert "rows with claims at" not in result.out
 
 
-def test_hostile_names_stay_text(run, save, tmp_path):
+def test_hostile_names_stay_text(run, pictures, save, tmp_path):
     book = portfolio(500)[["mileage", "vehicle_type", "gender", "exposure", "claims"]]
     book["gender"] = book["gender"].astype(object).replace({"male": "<script>alert(1)</script>"})
     book["=1+1"] = book.pop("vehicle_type").astype(object).replace({"city": "=SUM(A1)", "van": "@x"})

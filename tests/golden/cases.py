@@ -72,7 +72,9 @@ def people_of(attributes):
 def predictions():
     """Predictions that depend on all attributes, with ties, for metrics and tables."""
     X, targets, weight, _ = book()
-    return targets["poisson"], np.exp(-0.4 + 0.2 * X[:, 0].round(1) + 0.15 * X[:, 1].round(1)), weight
+    # Without the last digits, which are another's on another processor: what is tied is tied on all of them.
+    prediction = np.exp(-0.4 + 0.2 * X[:, 0].round(1) + 0.15 * X[:, 1].round(1)).round(12)
+    return targets["poisson"], prediction, weight
 
 
 def summary(values, n=8):

@@ -54,6 +54,8 @@ _EXACT = 1e-9
 # stops before it meets a kink of the penalty. Trees sum in single or double precision, and split alike.
 _FITTED = 1e-6
 _WORDS = re.compile(r"[-+]?\d+(?:,\d{3})*(?:\.\d+)?(?:e[-+]?\d+)?")
+# Names that matplotlib makes of all digits of what they name.
+_NAMES = re.compile(r"(?<=-)[a-zA-Z][0-9a-f]{10}\b")
 
 TERMS = {
     "measures": Terms(_EXACT),
@@ -168,7 +170,8 @@ def _is_number(value):
 
 
 def _same_words(found, stored, relative, absolute):
-    """The same text, but for numbers in it whose last printed digit differs."""
+    """The same text, but for numbers in it whose last printed digit differs, and names made of all their digits."""
+    found, stored = (_NAMES.sub("name", text) for text in (found, stored))
     if found == stored:
         return True
     ours, theirs = _WORDS.findall(found), _WORDS.findall(stored)

@@ -44,6 +44,8 @@ def test_every_case_is_stored():
         ("1.25,3.5,100.5,2", "1.25,3.6,100.5,2", False),
         ("1.25,3.5,100.5,2", "1.25,3.8,100.5,2", True),
         ("version 1.2.3 of 2024-01-05", "version 1.2.3 of 2024-01-06", True),
+        ("url(#lift-p1f60d9fe55) 1.5", "url(#lift-p7d262e219c) 1.5", False),
+        ("url(#lift-p1f60d9fe55) 1.5", "url(#tiers-p7d262e219c) 1.5", True),
     ],
 )
 def test_differences_are_found(found, stored, differs):

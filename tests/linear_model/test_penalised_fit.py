@@ -449,7 +449,8 @@ def test_any_strength_stays_between_the_best_and_the_constant_model(portfolio, n
     mean = w @ y
     constant = w @ (np.where(y > 0, y * np.log(np.where(y > 0, y, 1.0) / mean), 0.0))
     assert unaware.loss_value_ - 1e-9 <= model.loss_value_
-    assert model.penalty_value_ <= unaware.penalty_value_
+    # At 1e-6 there is nothing to gain within tol: the model is the unaware one, its penalty the same but for rounding.
+    assert model.penalty_value_ <= (1 + 1e-12) * unaware.penalty_value_
     assert model.objective_value_ <= unaware.loss_value_ + strength * unaware.penalty_value_ + 1e-2
     assert model.loss_value_ <= (1 + 1e-8) * constant
     assert np.isfinite(model.predict(X)).all()
