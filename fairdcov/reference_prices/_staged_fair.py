@@ -15,9 +15,8 @@ from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import Estimator, FloatArray, Table, check_positive_number
+from fairdcov._checks import Estimator, FloatArray, Table, check_positive_number, metadata_for_fit
 from fairdcov._fitting import DevianceRegressor, explained_deviance
-from fairdcov.actuarial import metadata_for_fit
 from fairdcov.reference_prices._features import validate_features
 
 __all__ = ["StagedFairRegressor"]
