@@ -132,14 +132,14 @@ class JSDivergenceCalibrator(FittedCalibration, MetaEstimatorMixin, BaseEstimato
     group_labels_ : list of tuple
         Levels of the groups that are compared.
     frontier_gap_ : FrontierGap or None
-        With a ``reference``: the deviance of the chosen strength beside those of references at its net divergence,
-        without the protected attributes and with them, with paired standard errors
-        (:func:`fairdcov.frontier_gap`). Everything is predicted by models of folds that have not seen the row, each
-        row once, and divergences are those of all rows together. :meth:`summary` and ``cost_`` have it as well.
+        With a ``reference``: :func:`fairdcov.frontier_gap` of the chosen strength, of all rows together, each predicted
+        once by models and references of a fold that have not seen it. :meth:`summary` and ``cost_`` have it as well.
     levels_ : list of tuple
         Protected attribute and level, of each column of ``actual_to_expected``.
     n_splits_ : int
         Number of folds.
+    score_name_ : str
+        Name of the score: of what the estimator scores by, or the text given as ``scoring``.
 
     See Also
     --------

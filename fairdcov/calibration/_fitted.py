@@ -34,6 +34,17 @@ def _fitted_has(attribute):
 class FittedCalibration:
     """The part of a calibrator that begins after its fit."""
 
+    # Of the calibrator and its fit.
+    estimator: Any
+    rule: Any
+    scoring: Any
+    best_estimator_: Any
+    best_index_: int
+    best_strength_: float
+    calibration_results_: dict[str, Any]
+    levels_: list[Any]
+    scorer_: Any
+
     @property
     def candidates_(self) -> Any:
         """All models that were tried, made of ``calibration_results_`` when it is asked for."""
