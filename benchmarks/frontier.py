@@ -21,7 +21,7 @@ import warnings
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from importlib.util import find_spec
-from itertools import pairwise
+from itertools import cycle, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ from competitors import (
 )
 from portfolios import PORTFOLIOS
 from scipy.special import xlogy
+from tables import stored_frontier
 from unaware import TariffGLM, follow, teller
 
 from fairdcov import (
@@ -292,12 +293,14 @@ def rounded(value):
 
 
 def a_line_each(stored):
-    """JSON of what is stored with a row or a comparison on each line, which is shorter than with all of it indented."""
-    if isinstance(stored, dict) and any(isinstance(part, dict | list) for part in stored.values()):
+    """JSON of what is stored: of a list of entries their names once, then a line each, which is half as long."""
+    if isinstance(stored, dict):
         parts = [f"{json.dumps(name)}: {a_line_each(part)}" for name, part in stored.items()]
         return "{\n" + ",\n".join(parts) + "\n}"
     if isinstance(stored, list):
-        lines = (json.dumps(part, separators=(",", ":"), ensure_ascii=False) for part in stored)
+        names = list(dict.fromkeys(name for entry in stored for name in entry))
+        table = [names, *([entry.get(name) for name in names] for entry in stored)]
+        lines = (json.dumps(line, separators=(",", ":"), ensure_ascii=False) for line in table)
         return "[\n" + ",\n".join(lines) + "\n]"
     return json.dumps(stored)
 
@@ -470,6 +473,8 @@ def draw(splits, file):
 
     rows = gather(splits, "rows", ("path", "strength"))
     figure, ax = pyplot.subplots(figsize=(9, 5.2), layout="constrained")
+    # Others in black, so that the colours last longer for the own ones.
+    colours, markers = cycle(f"C{number}" for number in (0, 1, 2, 3, 4, 5, 6, 8, 9, 7)), cycle("sD^v")
     for path in dict.fromkeys(path for path, _ in rows):
         if path.startswith("constant"):
             continue
@@ -488,7 +493,8 @@ def draw(splits, file):
             1e3 * y,
             1e3 * error,
             label=path,
-            marker="o" if own else "s",
+            color=next(colours) if own else "black",
+            marker="o" if own else next(markers),
             markersize=4,
             linewidth=1.6 if own else 1.0,
             linestyle=("--" if aware else "-") if len(entries) > 1 else "none",
@@ -497,6 +503,7 @@ def draw(splits, file):
         )
     ax.axhline(0, color="0.8", zorder=0)
     ax.set_xscale("symlog", linthresh=1.0)
+    ax.set_xlim(right=1.3 * ax.get_xlim()[1])
     ax.set_xlabel("Jensen–Shannon divergence between groups, net of chance, 10⁻³ (dashed: S at prediction)")
     ax.set_ylabel("deviance less that of EquiPy's transport, 10⁻³")
     ax.legend(fontsize=8, ncols=2)
@@ -526,7 +533,7 @@ def main(arguments=None):
     parser.add_argument("--show", action="store_true", help="fit nothing; print what is stored")
     parser.add_argument("--picture", metavar="FILE", help="draw what is stored")
     options = parser.parse_args(arguments)
-    stored = json.loads(options.results.read_text(encoding="utf-8")) if options.results.exists() else {}
+    stored = stored_frontier(options.results) if options.results.exists() else {}
     splits = stored.setdefault(options.data, {})
     if not options.show:
         settings = QUICK if options.quick else Settings()

@@ -72,19 +72,33 @@ def store(name, script, columns, rows, folder=FOLDER / "results"):
     (folder / f"{name}.json").write_text(json.dumps(table, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 
-def stored_frontier():
-    """What ``frontier.py`` stored, by portfolio and split."""
-    return json.loads((FOLDER / "frontier.json").read_text(encoding="utf-8"))
+def stored_frontier(file=FOLDER / "frontier.json"):
+    """What ``frontier.py`` stored, by portfolio and split: its tables as lists of entries with names."""
+
+    def entries(part):
+        names, *lines = part
+        return [dict(zip(names, line, strict=True)) for line in lines]
+
+    stored = json.loads(file.read_text(encoding="utf-8"))
+    return {
+        data: {
+            seed: {name: entries(part) if isinstance(part, list) else part for name, part in split.items()}
+            for seed, split in splits.items()
+        }
+        for data, splits in stored.items()
+    }
 
 
 def frontier_cell(splits, model, epsilon, measure, digits):
-    """Difference in deviance to the reference where a path has its measure: mean over the splits ± mean error."""
+    """Difference in deviance to the reference where a path has its measure: mean of splits ± mean error; – if none."""
     found = [
         entry
         for split in splits.values()
         for entry in split["comparisons"]
         if (entry["epsilon"], entry["path"], entry["measure"]) == (epsilon, model, measure)
     ]
+    if not found:
+        return "–"
     mean, error = (np.mean([entry[key] for entry in found]) for key in ("difference", "std_error"))
     reached = sum(entry["reached"] for entry in found)
     short = "" if reached == len(found) else f" ({reached} of {len(found)})"
@@ -129,7 +143,7 @@ def computed_table(columns, rows):
         "script": "benchmarks/frontier.py",
         "measured": "2026-11-26",
         "machine": "any machine, no figure depends on it",
-        "versions": "python 3.12.3, numpy 2.5.2, scikit-learn 1.9.1, LightGBM 4.7.0",
+        "versions": "python 3.12.3 or 3.11.7, numpy 2.5.2 or 2.4.6, scikit-learn 1.9.1, LightGBM 4.7.0",
         "columns": columns,
         "rows": rows,
     }

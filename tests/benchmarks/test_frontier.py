@@ -243,6 +243,15 @@ def test_some_models_are_added_to_what_is_stored(frontier):
     assert [part.epsilons for part in parts] == [(0.0,), (0.5,)]
 
 
+def test_what_is_stored_is_read_again(frontier, tmp_path):
+    rows = [{"path": "a", "strength": value, "charged": [0.5, 2.0]} for value in (1.0, np.inf, None)]
+    stored = {"compas": {"0": {"rows_fitted": 9, "rows": rows, "comparisons": []}}}
+    file = tmp_path / "frontier.json"
+    file.write_text(frontier.a_line_each(stored), encoding="utf-8")
+    assert frontier.stored_frontier(file) == stored
+    assert file.read_text(encoding="utf-8").count("charged") == 1
+
+
 def test_rows_to_predict_are_distinct(script, policy_task):
     X = policy_task.held.features
     more = script("unaware").distinct_rows(X, 3 * len(X))
