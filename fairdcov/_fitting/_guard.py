@@ -42,6 +42,8 @@ _N_PERMUTATIONS = 19
 _BINS_PER_BANDWIDTH, _MOST_BINS = 3, 4096
 # New rows are as many, beside those of the fit, as a quarter of all rows that is kept for a test.
 _NEW_ROWS = 1 / 3
+# Such rows are warned of when so large a share of them shows more than in 95 % of all cases under independence.
+_WARNED_EXCEEDANCE = 0.25
 # The search goes down by decades, at most so many, and ends when its bounds are this factor apart.
 _MOST_DECADES = 10
 _CLOSE = 1.5
@@ -303,19 +305,16 @@ class OfNewRows(NamedTuple):
         As :class:`BesideChance` has them.
     penalty_level, divergence_level : float
         What they are at most in 95 % of all cases under independence.
+    exceedance : float
+        Share of such rows, drawn again and again, that show more than the level, 0.05 under independence; by the
+        divergence, where it is known, or else by the penalty.
     """
 
     penalty: float
     divergence: float
     penalty_level: float
     divergence_level: float
-
-    @property
-    def beyond(self):
-        """Whether more is to be expected than chance; by the divergence, where it is known."""
-        if np.isfinite(self.divergence):
-            return self.divergence > self.divergence_level
-        return self.penalty > self.penalty_level
+    exceedance: float
 
 
 def of_new_rows(whole, seen, unseen, share):
@@ -343,14 +342,18 @@ def of_new_rows(whole, seen, unseen, share):
     """
     means = np.mean([part.null.mean(axis=0) for part in unseen], axis=0)
     beyond = np.mean([part.values for part in unseen], axis=0) - means
-    spread = np.quantile(np.concatenate([part.null - part.null.mean(axis=0) for part in unseen]), 0.95, axis=0)
+    deviations = np.concatenate([part.null - part.null.mean(axis=0) for part in unseen])
+    spread = np.quantile(deviations, 0.95, axis=0)
     # Chance goes with one over the number of rows, too; between the two fits it cancels.
     least = np.maximum(whole - share * means, 0.0)
     left = (whole - (1.0 - share) * np.mean(seen, axis=0)) / share
     left = np.clip(left, least, np.maximum(beyond, least))
     expected = np.maximum(left + (1.0 - share) * (beyond - left), least)
     scale = share / _NEW_ROWS
-    return OfNewRows(*map(float, (*(scale * means + expected), *(scale * (means + spread)))))
+    # Rows of a test set scatter around what is expected of them as they do under independence.
+    exceedance = (expected + scale * deviations > scale * spread).mean(axis=0)
+    known = exceedance[int(np.isfinite(expected[1]))]
+    return OfNewRows(*map(float, (*(scale * means + expected), *(scale * (means + spread)), known)))
 
 
 def _smoothed_divergence(raw_objective, raw, sensitive_features, new_rows):
@@ -389,7 +392,7 @@ def _smoothed_divergence(raw_objective, raw, sensitive_features, new_rows):
 
 
 def warn_of_new_rows(estimator, strength, found, remedy):
-    """Warn when the independence of the training rows is not that of rows that a fit has not seen.
+    """Warn when the independence of the training rows may well not be that of rows that a fit has not seen.
 
     Parameters
     ----------
@@ -402,19 +405,18 @@ def warn_of_new_rows(estimator, strength, found, remedy):
     remedy : str
         What to do, for the warning.
     """
-    if not found.beyond:
+    if not found.exceedance >= _WARNED_EXCEEDANCE:
         return
-    divergence = ""
+    expected = f"a penalty of {found.penalty:.3g} ({found.penalty_level:.3g})"
     if np.isfinite(found.divergence):
-        divergence = (
-            f"a divergence between groups of {found.divergence:.3g} bits where attributes that do not matter show at "
-            f"most {found.divergence_level:.3g} in 95 % of all cases, and "
+        expected = (
+            f"a divergence between groups of {found.divergence:.3g} bits ({found.divergence_level:.3g}) and {expected}"
         )
     warn_user(
         f"{type(estimator).__name__} with strength={strength:g} shows no more dependence on its training rows than "
-        "chance would, which does not carry over to new ones. By two fits to part of the rows, a third as many new "
-        f"rows will show {divergence}a penalty of {found.penalty:.3g}, where these show at most "
-        f"{found.penalty_level:.3g}. {remedy}",
+        "chance would, which need not carry over to new ones. By two fits to part of the rows, "
+        f"{found.exceedance:.0%} of all sets of a third as many new rows will show more than attributes that do not "
+        f"matter, of which 5 % do: to be expected are {expected}, in brackets the level of these. {remedy}",
         StrengthWarning,
     )
 

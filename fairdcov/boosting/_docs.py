@@ -28,8 +28,9 @@ _PARAMETERS = """penalty : {"ccdcov", "jdcov", "dcov"} or penalty object, defaul
         Where the training rows show no more dependence than chance would, which flexible models come by easily, two
         further fits leave out this share of the rows each, at most 0.5, drawn at random, and their penalty and the
         divergence between groups are measured on what they left out. From them follows what a third as many new rows
-        will show of the model, which has learnt from all rows; a warning says where its divergence (the penalty where
-        that is not known) is above its 95 % level under independence. The two fits take about as long as the first.
+        will show of the model, which has learnt from all rows; a warning says where a quarter or more of such sets of
+        rows will show a divergence (a penalty where that is not known) above its 95 % level under independence. The two
+        fits take about as long as the first.
         None, and paths, do without them, as does a fit whose ``eval_set`` already tells.
     <further>
     random_state : int, RandomState or None, default=None
@@ -74,6 +75,9 @@ _ATTRIBUTES = """booster_ : <booster>
     unseen_divergence_, unseen_divergence_level_ : float
         The same of the Jensen-Shannon divergence between groups, in bits, as :func:`fairdcov.metrics.js_divergence`
         has it; NaN as well where attributes are known as probabilities, or there are control features.
+    unseen_exceedance_ : float
+        Share of such sets of new rows that will show a divergence (a penalty where that is not known) above its level:
+        0.05 where the model is independent of the attributes, about 0.5 where what is expected is at the level.
     loss_value_ : float
         Weighted mean loss (half deviance) on the training rows.
     penalty_value_ : float

@@ -78,7 +78,7 @@ _VALUES_OF_A_THREAD = 100_000
 
 # Fits to parts of so few rows would not tell anything.
 _LEAST_SPLIT_ROWS = 200
-_NOT_KNOWN = OfNewRows(np.nan, np.nan, np.nan, np.nan)
+_NOT_KNOWN = OfNewRows(*[np.nan] * 5)
 
 
 def as_features(X):
@@ -315,6 +315,7 @@ class BoostingProblem:
             "unseen_null_level_": new_rows.penalty_level,
             "unseen_divergence_": new_rows.divergence,
             "unseen_divergence_level_": new_rows.divergence_level,
+            "unseen_exceedance_": new_rows.exceedance,
         }
 
     def _watched_raw(self, shift, refined):

@@ -266,8 +266,9 @@ def test_independence_of_the_training_rows_alone_is_said(make):
         trees = {"max_depth": 2, "n_penalised_rounds": 100}
     data = proxies()
     model = make(strength=1000.0, **trees)
-    assert "new rows will show a divergence between groups of" in said(model, data)
+    assert "new rows will show more than attributes that do not matter" in said(model, data)
     assert model.unseen_divergence_ > model.unseen_divergence_level_ > 0
+    assert model.unseen_exceedance_ > 0.5
     # Sets of rows drawn anew, a third as many, do show it.
     shown = []
     for seed in range(100, 110):
@@ -278,6 +279,7 @@ def test_independence_of_the_training_rows_alone_is_said(make):
     alone = fit(make(strength=1000.0, validation_fraction=None, **trees), data)
     np.testing.assert_array_equal(model.predict(data["X"]), alone.predict(data["X"]))
     assert np.isnan(alone.unseen_penalty_)
+    assert np.isnan(alone.unseen_exceedance_)
 
 
 def test_what_is_said_is_where_two_parts_lead_to(steep):

@@ -12,10 +12,12 @@ from fairdcov import CCDCovPenalty, DCovGammaRegressor, DCovLogisticRegression, 
 from fairdcov._fitting import HalfTweedieLoss, RawObjective
 from fairdcov._fitting._guard import (
     BesideChance,
+    OfNewRows,
     StrengthGuard,
     largest_sensible_strength,
     of_new_rows,
     warn_of_dependence,
+    warn_of_new_rows,
 )
 from fairdcov.datasets import make_motor_portfolio
 from fairdcov.exceptions import StrengthWarning
@@ -143,7 +145,9 @@ def test_what_new_rows_show_is_where_the_parts_lead_to(share, left, moved, fitte
     np.testing.assert_allclose([found.penalty, found.divergence], 3 * chance + left + moved, rtol=1e-12)
     levels = 3 * chance + 3 * np.quantile(0.1 * np.linspace(-1.0, 1.0, 19), 0.95)
     np.testing.assert_allclose([found.penalty_level, found.divergence_level], levels, rtol=0.01)
-    assert found.beyond == (left + moved > 0.28)
+    # Nineteen null values evenly spaced, from three times -0.1 to 0.1: how many are above the level by that much.
+    scattered = left + moved + 0.3 * np.linspace(-1.0, 1.0, 19)
+    assert found.exceedance == pytest.approx((scattered > levels[0] - 3 * chance[0]).mean(), abs=1 / 19)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +169,31 @@ def test_bounds_of_what_is_left(whole, seen, beyond, shown):
 
 
 def test_the_penalty_speaks_where_there_is_no_divergence():
-    for value, beyond in ((2.0, True), (1.01, False)):
+    for value, exceedance in ((2.0, 1.0), (1.0, 1 / 19)):
         unseen = beside([value, np.nan], np.array([1.0, np.nan]), 0.1)
         found = of_new_rows(np.array([0.4, np.nan]), [np.array([0.8, np.nan])] * 2, [unseen] * 2, 0.5)
-        assert found.beyond == beyond
+        assert found.exceedance == pytest.approx(exceedance)
         assert np.isnan(found.divergence)
+
+
+def test_as_many_sets_are_above_the_level_as_are_when_they_are_drawn(rng):
+    """Rows whose measure scatters like the null values about another mean."""
+    null = rng.gamma(4.0, 0.25, (4_000, 1)) * np.ones(2)
+    for more in (0.0, 0.3, 1.0):
+        unseen = BesideChance(null.mean(axis=0) + more, null)
+        # Nothing is left in the rows of the fit, so that half of what a part has moved stays with twice the rows.
+        found = of_new_rows(np.full(2, 0.4), [np.full(2, 0.8)] * 2, [unseen] * 2, 0.5)
+        drawn = 1.5 * rng.gamma(4.0, 0.25, 100_000) + 0.5 * more
+        assert found.exceedance == pytest.approx((drawn > found.divergence_level).mean(), abs=0.02)
+
+
+@pytest.mark.parametrize(("exceedance", "warned"), [(0.05, False), (0.24, False), (0.25, True), (np.nan, False)])
+def test_what_is_warned_of(exceedance, warned):
+    found = OfNewRows(0.1, 0.2, 0.1, 0.2, exceedance)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", StrengthWarning)
+        warn_of_new_rows(DCovPoissonRegressor(), 3.0, found, "Take more rows")
+    assert [("25% of all sets" in str(warning.message)) for warning in caught] == [True] * warned
 
 
 @pytest.fixture(scope="module")
