@@ -22,6 +22,8 @@ __all__ = ["Coded", "Distilled", "dependence", "distil", "read_columns"]
 # Whole numbers of up to so many values start with a level each, other numbers with so many bins of equal exposure.
 _MOST_WHOLE_NUMBERS = 100
 _FINE_BINS = 40
+# Beyond, a power of ten is no number.
+_MOST_DECIMALS = 300
 # Levels are merged until this share of the variation of the premiums is lost, however many there may be.
 _LOST = 0.001
 # Differences of logarithms that are rounding, of boosted trees in single precision among others.
@@ -185,6 +187,8 @@ def _short_edges(edges):
     span = edges[-1] - edges[0]
     for digits in range(3, 15):
         decimals = digits - 1 - int(np.floor(np.log10(span)))
+        if decimals > _MOST_DECIMALS:
+            break
         unit = 10.0**-decimals
         short = np.round(edges, decimals)
         for end, direction in ((0, -1), (-1, 1)):

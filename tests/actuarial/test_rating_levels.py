@@ -4,7 +4,7 @@ import narwhals.stable.v2 as nw
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from fairdcov.actuarial._distillation import _short_edges
@@ -59,6 +59,7 @@ def test_categories_in_a_cell_and_back(categories):
 
 
 @given(st.lists(st.floats(-1e12, 1e12), min_size=2, max_size=40, unique=True))
+@example([0.0, 1.1e-308])
 def test_short_ends_contain_all(values):
     edges = np.sort(np.array(values))
     short = _short_edges(edges)

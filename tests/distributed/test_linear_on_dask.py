@@ -231,6 +231,7 @@ def test_a_fit_that_is_broken_off_can_go_on(book):
     assert_allclose(wrapper.estimator_.objective_value_, fitted(book, model()).estimator_.objective_value_, rtol=1e-5)
 
 
+@pytest.mark.filterwarnings("ignore:rule='elbow' chooses strength 0:fairdcov.exceptions.CalibrationWarning")
 def test_a_strength_is_chosen_on_a_sample(book):
     from fairdcov import JSDivergenceCalibrator
 
