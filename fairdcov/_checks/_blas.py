@@ -12,19 +12,24 @@ from threadpoolctl import ThreadpoolController
 __all__ = ["one_blas_thread"]
 
 _lock = threading.Lock()
-_n_inside = 0
-# Libraries that were brought down to one thread, with the number that they had.
+# The thread of each block that is open, and
+_inside: list[int] = []
+# the libraries that were brought down to one thread for them, with the number that they had.
 _lowered: list[tuple[Any, int]] = []
 
 
-def _unlock() -> None:
-    """Of a lock that another thread held when the process was forked."""
+def _forget_other_threads() -> None:
+    """Of a process that was forked: their blocks never end here, and one of them may have held the lock.
+
+    The libraries stay at one thread until the next block ends.
+    """
     global _lock
     _lock = threading.Lock()
+    _inside[:] = [thread for thread in _inside if thread == threading.get_ident()]
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_unlock)
+    os.register_at_fork(after_in_child=_forget_other_threads)
 
 
 @cache
@@ -55,10 +60,10 @@ def one_blas_thread() -> Iterator[None]:
 
     Blocks of several threads may overlap: the first to come sets the limit, and the last to leave takes it away.
     """
-    global _n_inside
+    this_thread = threading.get_ident()
     with _lock:
-        _n_inside += 1
-        if _n_inside == 1:
+        _inside.append(this_thread)
+        if not _lowered:
             before = [(library, library.get_num_threads()) for library in _libraries()]
             # What is at one already is somebody else's to put back.
             _lowered[:] = [(library, n_threads) for library, n_threads in before if (n_threads or 1) > 1]
@@ -68,7 +73,8 @@ def one_blas_thread() -> Iterator[None]:
         yield
     finally:
         with _lock:
-            _n_inside -= 1
-            if _n_inside == 0:
+            _inside.remove(this_thread)
+            if not _inside:
                 for library, n_threads in _lowered:
                     _set_threads(library, n_threads)
+                _lowered.clear()

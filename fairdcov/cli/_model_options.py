@@ -62,7 +62,9 @@ def read_model_options(texts, estimator, parts=()):
         if equals and last in _OPTIONS:
             raise ValueError(f"--model-option: {last} is what {_OPTIONS[last]} sets; found {text!r}")
         if not equals or name not in known:
-            hint = nearest_name(name, sorted(known - single)) if equals else ""
+            of_this_part = {each for each in single if each.startswith(name.partition("__")[0] + "__")}
+            meant = of_this_part if "__" in name and of_this_part else known - single
+            hint = nearest_name(name, sorted(meant), "parameters") if equals else ""
             raise ValueError(f"--model-option takes NAME=VALUE of {_called(estimator, parts)}; found {text!r}{hint}")
         with suppress(json.JSONDecodeError):
             value = json.loads(value)

@@ -26,10 +26,10 @@ __all__ = [
 MISSING = "(missing)"
 
 
-def nearest_name(name, names):
-    """Second half of an error message: the name that was probably meant."""
+def nearest_name(name, names, called="columns"):
+    """Second half of an error message: the name that was probably meant, or all, which are ``called`` so."""
     near = difflib.get_close_matches(str(name), [str(known) for known in names], n=1)
-    return f"; did you mean {near[0]!r}?" if near else f"; the columns are {[str(known) for known in names]}"
+    return f"; did you mean {near[0]!r}?" if near else f"; the {called} are {[str(known) for known in names]}"
 
 
 @contextmanager

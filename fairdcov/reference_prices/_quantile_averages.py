@@ -11,6 +11,9 @@ import numpy as np
 
 __all__ = ["QuantileAverages"]
 
+# A smaller step of a profile is nothing but rounding in the difference of the integrals up to its two ends.
+_SMALLEST_STEP = 1e-10
+
 
 @dataclass(frozen=True, eq=False)
 class QuantileAverages:
@@ -42,11 +45,20 @@ class QuantileAverages:
             levels.append(reached / reached[-1])
             integrals.append(np.concatenate([[0.0], np.cumsum(masses * known)]))
         predictions = []
-        for own in levels:
+        for k, own in enumerate(levels):
             whole = sum(
                 share * np.interp(own, *quantiles) for share, *quantiles in zip(shares, levels, integrals, strict=True)
             )
-            predictions.append(np.diff(whole) / np.diff(own))
+            step = np.diff(own)
+            middle = 0.5 * (own[:-1] + own[1:])
+            # Over next to nothing the mean of the quantiles is the quantile there, of its own profile the estimate.
+            there = shares[k] * estimates[k]
+            for j in range(len(levels)):
+                if j != k:
+                    place = np.searchsorted(levels[j][1:], middle)
+                    there += shares[j] * estimates[j][np.minimum(place, len(estimates[j]) - 1)]
+            wide = step > _SMALLEST_STEP
+            predictions.append(np.divide(np.diff(whole), step, out=there, where=wide))
         return cls(estimates, predictions)
 
     def predict(self, eta, memberships):

@@ -1,5 +1,7 @@
 """The limit on the threads of the BLAS: gone after the block, whatever happened in it and whoever else was in one."""
 
+import multiprocessing
+import os
 import threading
 
 import pytest
@@ -66,4 +68,32 @@ def test_a_limit_of_somebody_else_is_not_put_back():
     with one_blas_thread():
         for library in _libraries():
             _set_threads(library, 2)
+    assert set(blas_threads()) == {2}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")
+def test_a_fork_while_another_thread_is_in_a_block():
+    """That block never ends in the child, whose own one has to give the BLAS its threads back."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        with one_blas_thread():
+            inside.set()
+            leave.wait(timeout=60)
+
+    def child():
+        with one_blas_thread():
+            within = blas_threads()
+        os._exit(0 if set(within) == {1} and set(blas_threads()) == {2} else 1)
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    assert inside.wait(timeout=60)
+    process = multiprocessing.get_context("fork").Process(target=child)
+    process.start()
+    process.join(timeout=60)
+    leave.set()
+    thread.join()
+    assert process.exitcode == 0
     assert set(blas_threads()) == {2}

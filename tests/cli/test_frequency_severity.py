@@ -93,6 +93,8 @@ def test_two_boosters_of_a_premium(run, save, tmp_path):
     ("option", "message"),
     [
         ("num_leafs=3", "NAME=VALUE of DCovLGBMRegressor; found 'num_leafs=3'; did you mean 'num_leaves"),
+        ("severity__num_leafs=3", "found 'severity__num_leafs=3'; did you mean 'severity__num_leaves"),
+        ("foo=1", "found 'foo=1'; the parameters are ["),
         ("severity__objective=tweedie", "--model-option: objective is what --family sets"),
         ("power=1.2", "--model-option: power is what --power sets"),
         ("frequency=1", "found 'frequency=1'"),

@@ -72,6 +72,21 @@ def test_estimates_that_tie_get_the_mean_over_their_step():
     np.testing.assert_allclose(beyond, [3.0, 0.5 * (3.0 + 4.5), 5.5])
 
 
+def test_averages_of_quantiles_of_rows_that_weigh_next_to_nothing(rng):
+    """Their steps are below what levels between 0 and 1 can tell apart, which gave NaN, or noise."""
+    eta, codes, weights = np.exp(rng.normal(size=200)), rng.integers(0, 2, 200), rng.uniform(0.5, 1.0, 200)
+    light = np.arange(200) % 10 == 0
+    weights[light] *= np.tile([1e-30, 1e-17, 1e-15, 1e-13], 5)
+    weights /= weights.sum()
+    memberships = np.eye(2)[codes]
+    found = QuantileAverages.of(eta, memberships, weights).predict(eta, memberships)
+    without = QuantileAverages.of(eta[~light], memberships[~light], weights[~light] / weights[~light].sum())
+    np.testing.assert_allclose(found[~light], without.predict(eta[~light], memberships[~light]), rtol=1e-9)
+    for code in (0, 1):
+        rows = np.flatnonzero(codes == code)
+        assert (np.diff(found[rows[np.argsort(eta[rows])]]) >= 0).all()
+
+
 @pytest.mark.parametrize("ties", [1.0, 0.02])
 def test_infinite_strength_with_the_attributes_is_independence(book, rng, ties):
     X, y, exposure, people = book
