@@ -18,6 +18,10 @@ import pytest  # noqa: E402
 import sklearn  # noqa: E402
 
 import fairdcov  # noqa: E402
+from fairdcov import _kernels  # noqa: E402
+
+# Several threads for samples of the size that tests have: no result depends on their number.
+_kernels._ROWS_OF_A_THREAD, _kernels._MANY_ENTRIES = 4_096, 2**14
 
 
 def pytest_configure(config):

@@ -68,8 +68,10 @@ _RADIX, _CELL_RADIX = (6, 2048), (3, 2048)
 _FEW_ROWS = 1024
 # Sorted rows are cut into parts of so many at least, each a sweep of its own.
 _ROWS_OF_A_PART = 8192
-# Products of a matrix of fewer entries are done before a thread has woken up.
-_MANY_ENTRIES = 2**17
+# To wake a thread takes up to some tenths of a millisecond, and longer where another process has its processor. That is
+# worth it for so many rows each, and for a product of a matrix of so many entries, both about a millisecond of work.
+_ROWS_OF_A_THREAD = 65_536
+_MANY_ENTRIES = 2**21
 # Assignments that go through one sweep of profile_values together.
 _GROUP = 4
 
@@ -94,8 +96,8 @@ def _rows(array, u, name, dtype=np.float64):
 
 
 def _threads_for(n, n_threads):
-    """Threads for so many rows: to wake one takes as long as some thousands of rows."""
-    return max(1, min(usable_threads(n_threads), n // _ROWS_OF_A_PART))
+    """Threads for so many rows."""
+    return max(1, min(usable_threads(n_threads), n // _ROWS_OF_A_THREAD))
 
 
 def ascending_order(u, *, n_threads=1):
