@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from inspect import Parameter, signature
@@ -67,9 +68,16 @@ def _unchanged_on_error(estimator):
         raise
 
 
-def check_strengths(strengths, name="strengths"):
+def check_strengths(strengths, name="strengths", *, allow_infinite=False):
     """Return strengths as floats, at least one and none negative, or raise."""
-    strengths = [check_positive_number(strength, name, allow_zero=True) for strength in strengths]
+    if not np.iterable(strengths) or isinstance(strengths, str):
+        raise TypeError(f"{name} must be a sequence of numbers; found {strengths!r}: pass [{strengths!r}] for one")
+    strengths = [
+        float(strength)
+        if allow_infinite and isinstance(strength, numbers.Real) and strength == np.inf
+        else check_positive_number(strength, name, allow_zero=True)
+        for strength in strengths
+    ]
     if not strengths:
         raise ValueError(f"{name} must have at least one value; found none")
     return strengths

@@ -23,11 +23,10 @@ from fairdcov._checks import (
     check_consistent_rows,
     check_finite_vector,
     check_flag,
-    check_positive_number,
     check_sample_weight,
     check_whole_number,
 )
-from fairdcov._fitting import FAMILIES_BY_LOSS, explained_deviance
+from fairdcov._fitting import FAMILIES_BY_LOSS, check_strengths, explained_deviance
 from fairdcov.encoding import (
     DEFAULT_GROUPS,
     Attributes,
@@ -85,7 +84,8 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         How numeric attributes of more than 20 values are cut into bands, see :func:`fairdcov.metrics.js_divergence`.
     max_rows : int, default=10000
         The potentials are solved for so many rows at most: with S estimates are averaged within slices of each
-        profile; without, it is a systematic sample in the order of the likeliest profile and the estimate.
+        profile; without, it is a systematic sample in the order of the likeliest profile and the estimate. With S and
+        infinite strength all rows are taken, which is no effort.
     random_state : int, default=0
         Of the default learners.
 
@@ -203,7 +203,8 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         ValueError
             For an attribute of one level, estimates out of the range of the loss, and whatever the learners refuse.
         """
-        (model,) = self._path(X, y, [self.strength], sample_weight, sensitive_features)
+        strengths = check_strengths([self.strength], "strength", allow_infinite=True)
+        (model,) = self._path(X, y, strengths, sample_weight, sensitive_features)
         self.__dict__.update({name: value for name, value in vars(model).items() if name.endswith("_")})
         self._levels, self._columns = model._levels, model._columns
         if not hasattr(model, "feature_names_in_") and hasattr(self, "feature_names_in_"):
@@ -238,16 +239,11 @@ class FairBarycentreRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator)
         ValueError
             At once, as in :meth:`fit`, and for empty or negative strengths.
         """
-        strengths = list(strengths)
-        if not strengths:
-            raise ValueError("strengths must have at least one value; found none")
+        strengths = check_strengths(strengths, allow_infinite=True)
         return self._path(X, y, strengths, sample_weight, sensitive_features)
 
     def _path(self, X, y, strengths, sample_weight, sensitive_features):
         """Check everything and fit the learners at once; solve for each strength when it is asked for."""
-        for strength in strengths:
-            if not (isinstance(strength, float) and np.isposinf(strength)):
-                check_positive_number(strength, "strength", allow_zero=True)
         check_choice(self.loss, "loss", tuple(FAMILIES_BY_LOSS))
         check_flag(self.aware, "aware")
         check_whole_number(self.max_rows, "max_rows", 100)
@@ -443,7 +439,7 @@ def _solved(model, strengths, eta, memberships, weights, max_rows):
     for strength in strengths:
         if model.aware and np.isposinf(strength):
             # Known without a grid, whose nodes leave some dependence where estimates tie; keeps the total by itself.
-            potentials = QuantileAverages.of(*sample)
+            potentials = QuantileAverages.of(eta, memberships, weights)
         else:
             potentials, start = problem.solve(float(strength), start)
             if potentials.values.any():

@@ -16,7 +16,7 @@ from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, proces
 from sklearn.utils.validation import check_is_fitted
 
 from fairdcov._checks import Estimator, FloatArray, Table, check_positive_number, metadata_for_fit
-from fairdcov._fitting import DevianceRegressor, explained_deviance
+from fairdcov._fitting import DevianceRegressor, check_strengths, explained_deviance
 from fairdcov.reference_prices._features import validate_features
 
 __all__ = ["StagedFairRegressor"]
@@ -122,9 +122,10 @@ class StagedFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         Raises
         ------
         TypeError
-            For models that are none of this package.
+            For models that are none of this package, or of frequency and severity.
         ValueError
-            For models of different links, an ``offset`` or ``eval_set``, and whatever the models refuse.
+            For models of different links or with ``sensitive_columns``, an ``offset`` or ``eval_set``, and whatever the
+            models refuse.
         """
         self._check_models(fit_params)
         check_positive_number(self.strength, "strength", allow_zero=True)
@@ -166,11 +167,7 @@ class StagedFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
             As in :meth:`fit`; for empty or negative strengths.
         """
         self._check_models(fit_params)
-        strengths = list(strengths)
-        if not strengths:
-            raise ValueError("strengths must have at least one value; found none")
-        for strength in strengths:
-            check_positive_number(strength, "strengths", allow_zero=True)
+        strengths = check_strengths(strengths)
 
         def models():
             for strength in strengths:
@@ -187,6 +184,16 @@ class StagedFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 raise TypeError(
                     f"{name} must be a penalised regressor of this package, or a Pipeline that ends in one; found "
                     f"{type(model).__name__}"
+                )
+            if hasattr(model, "predict_frequency"):
+                raise TypeError(
+                    f"{name} must be a model of one target; found {type(model).__name__}, whose premium is the product "
+                    "of two: stage its frequency and its severity, or fit the premium as one"
+                )
+            if getattr(model, "sensitive_columns", None) is not None:
+                raise ValueError(
+                    f"{name} names sensitive_columns, which its features would have to have in predict as well: pass "
+                    "these columns as sensitive_features, and leave them out of X"
                 )
             links[name] = model._loss().link
         if links["first"] != links["second"]:

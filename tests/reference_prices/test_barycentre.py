@@ -56,6 +56,17 @@ def test_with_the_attributes_it_averages_the_quantiles_of_the_groups(book):
     assert model.classifier_ is None
 
 
+def test_averages_of_quantiles_are_of_all_rows(book):
+    X, y, exposure, people = book
+    found = [
+        barycentre(strength=strength, aware=True, max_rows=rows)
+        .fit(X, y, exposure, sensitive_features=people)
+        .predict(X, sensitive_features=people)
+        for strength, rows in ((np.inf, 10_000), (np.float32(np.inf), 100))
+    ]
+    np.testing.assert_array_equal(*found)
+
+
 def test_estimates_that_tie_get_the_mean_over_their_step():
     # Profile 0 has 1 and 2 in equal parts, profile 1 has 5 with 3/4 and 9 with 1/4 of its weight.
     eta = np.array([2.0, 1.0, 5.0, 9.0, 5.0])

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from fairdcov import (
     DCovPoissonRegressor,
     DCovRidge,
+    FrequencySeverityRegressor,
     JSDivergenceCalibrator,
     StagedFairRegressor,
     UnawareFairRegressor,
@@ -68,6 +69,8 @@ def test_a_path_is_its_fits(book):
         model.strength_path(X, y, [], **given)
     with pytest.raises(ValueError, match="strengths"):
         model.strength_path(X, y, [-1.0], **given)
+    with pytest.raises(TypeError, match=r"strengths must be a sequence of numbers; found 1.0: pass \[1.0\]"):
+        model.strength_path(X, y, 1.0, **given)
 
 
 @pytest.mark.parametrize("routing", [False, True])
@@ -139,6 +142,8 @@ def test_models_that_do_not_go_together(book):
         (StagedFairRegressor(glm(), PoissonRegressor()), TypeError, "second must be .* found PoissonRegressor"),
         (StagedFairRegressor(DCovRidge(), glm()), ValueError, "same link.*'identity' and 'log'"),
         (StagedFairRegressor(glm(), glm(), strength=-1.0), ValueError, "strength"),
+        (StagedFairRegressor(FrequencySeverityRegressor(), glm()), TypeError, "first must be a model of one target"),
+        (StagedFairRegressor(glm(sensitive_columns=["age"]), glm()), ValueError, "first names sensitive_columns"),
     ):
         with pytest.raises(error, match=message):
             model.fit(X, y, **given)
