@@ -350,7 +350,7 @@ def test_the_guard_is_that_in_memory(book):
         strengths.append((model.effective_strength_, model.loss_value_))
     constant = DCovPoissonRegressor(strength=0, alpha=1e9).fit(X, y).loss_value_
     for strength, loss in strengths:
-        # From here on fits end next to the constant, on one side or the other by what rounding makes of their last step:
+        # From here on fits end next to the constant, on this or that side by what rounding makes of their last step:
         # features that differ by 1e-12 lead to strengths of 165 to 352.
         assert 50 < strength < 1_000
         assert loss <= constant * (1 + 1e-6)
