@@ -3,7 +3,7 @@
 from fairdcov._checks._blas import one_blas_thread
 from fairdcov._checks._deprecation import renamed_attribute, renamed_class, renamed_parameters, renamed_state
 from fairdcov._checks._docstrings import documented, fill_docstring
-from fairdcov._checks._meta_estimators import balance_correction, metadata_for_fit
+from fairdcov._checks._meta_estimators import balance_correction, last_step, metadata_for_fit
 from fairdcov._checks._optional import import_optional
 from fairdcov._checks._range import (
     is_constant,

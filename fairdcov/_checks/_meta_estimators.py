@@ -7,7 +7,14 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.metadata_routing import process_routing
 from sklearn.utils.validation import has_fit_parameter
 
-__all__ = ["balance_correction", "metadata_for_fit"]
+__all__ = ["balance_correction", "last_step", "metadata_for_fit"]
+
+
+def last_step(estimator):
+    """The estimator at the end of a Pipeline, or of one within it; any other estimator itself."""
+    while isinstance(estimator, Pipeline):
+        estimator = estimator[-1]
+    return estimator
 
 
 def _takes_weights(estimator):
@@ -16,14 +23,14 @@ def _takes_weights(estimator):
     return has_fit_parameter(estimator, "sample_weight") or any(p.kind is p.VAR_KEYWORD for p in parameters)
 
 
-def metadata_for_fit(owner, sample_weight, fit_params):
-    """Metadata for the ``fit`` of a meta-estimator's ``estimator``, routed or by what it takes."""
+def metadata_for_fit(owner, sample_weight, fit_params, name="estimator"):
+    """Metadata for the ``fit`` of the estimator that a meta-estimator has by that name, routed or by what it takes."""
     given = {name: value for name, value in fit_params.items() if value is not None}
     if sklearn.get_config()["enable_metadata_routing"]:
         if sample_weight is not None:
             given["sample_weight"] = sample_weight
-        return dict(process_routing(owner, "fit", **given).estimator.fit) if given else {}
-    prefix, final = "", owner.estimator
+        return dict(process_routing(owner, "fit", **given)[name].fit) if given else {}
+    prefix, final = "", getattr(owner, name)
     while isinstance(final, Pipeline):
         step, final = final.steps[-1]
         prefix += f"{step}__"

@@ -1,8 +1,8 @@
 """What an estimator is fitted by and scored by, in words: for tables, pictures and comparisons."""
 
 from sklearn.base import ClassifierMixin, RegressorMixin
-from sklearn.pipeline import Pipeline
 
+from fairdcov._checks import last_step
 from fairdcov._fitting._families import FAMILIES
 from fairdcov._fitting._losses import HalfTweedieLoss
 from fairdcov._fitting._negative_binomial import HalfNegativeBinomialLoss
@@ -21,8 +21,7 @@ def family_of(estimator):
     Family or None
         None for estimators of others.
     """
-    while isinstance(estimator, Pipeline):
-        estimator = estimator[-1]
+    estimator = last_step(estimator)
     if isinstance(estimator, DevianceRegressor | BinaryClassifier):
         return _family_of_loss(estimator._loss())
     inner = getattr(estimator, "estimator", None)
@@ -45,8 +44,7 @@ def _name_of_deviance(loss):
 
 def name_of_own_score(estimator):
     """Name of what ``estimator.score`` gives, such as "share of the Poisson deviance explained"; None if not known."""
-    while isinstance(estimator, Pipeline):
-        estimator = estimator[-1]
+    estimator = last_step(estimator)
     score = getattr(type(estimator), "score", None)
     if isinstance(estimator, DevianceRegressor):
         loss = estimator._loss()

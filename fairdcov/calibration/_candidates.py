@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import Estimator
+from fairdcov._checks import Estimator, last_step
 from fairdcov.calibration._parameters import name_of_rule
 
 __all__ = ["calibration_candidates", "search_candidates"]
@@ -15,9 +14,7 @@ __all__ = ["calibration_candidates", "search_candidates"]
 
 def _name_of(estimator):
     """Name of the class that learns: of the last step of a Pipeline."""
-    while isinstance(estimator, Pipeline):
-        estimator = estimator[-1]
-    return type(estimator).__name__
+    return type(last_step(estimator)).__name__
 
 
 def calibration_candidates(calibrator):

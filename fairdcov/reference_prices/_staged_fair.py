@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from types import SimpleNamespace
 from typing import Any, Self
 
-import sklearn
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone
-from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
-from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping, process_routing
+from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import Estimator, FloatArray, Table, check_positive_number, metadata_for_fit
+from fairdcov._checks import Estimator, FloatArray, Table, check_positive_number, last_step, metadata_for_fit
 from fairdcov._fitting import DevianceRegressor, check_strengths, explained_deviance
 from fairdcov.reference_prices._features import validate_features
 
@@ -133,7 +130,7 @@ class StagedFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         checked = clone(self)
         X = validate_features(checked, X, reset=True)
         first = _with_strength(self.first, self.strength)
-        first.fit(X, y, **self._params("first", sample_weight, given))
+        first.fit(X, y, **metadata_for_fit(self, sample_weight, given, "first"))
         self._keep(checked, first, self._continued(first, X, y, sample_weight, given))
         return self
 
@@ -179,7 +176,7 @@ class StagedFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     def _check_models(self, fit_params):
         links = {}
         for name in ("first", "second"):
-            model = _last_step(getattr(self, name))
+            model = last_step(getattr(self, name))
             if not isinstance(model, DevianceRegressor):
                 raise TypeError(
                     f"{name} must be a penalised regressor of this package, or a Pipeline that ends in one; found "
@@ -211,16 +208,8 @@ class StagedFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     def _continued(self, first, X, y, sample_weight, given):
         """The second model, fitted from where the first one ends."""
         given = {**given, "offset": _raw(first, X)}
-        return _with_strength(self.second, self.strength).fit(X, y, **self._params("second", sample_weight, given))
-
-    def _params(self, name, sample_weight, given):
-        """Metadata for the fit of one of the models."""
-        if not sklearn.get_config()["enable_metadata_routing"]:
-            return metadata_for_fit(SimpleNamespace(estimator=getattr(self, name)), sample_weight, given)
-        given = {key: value for key, value in given.items() if value is not None}
-        if sample_weight is not None:
-            given["sample_weight"] = sample_weight
-        return dict(process_routing(self, "fit", **given)[name].fit) if given else {}
+        params = metadata_for_fit(self, sample_weight, given, "second")
+        return _with_strength(self.second, self.strength).fit(X, y, **params)
 
     def _keep(self, checked, first, second):
         self.first_, self.second_ = first, second
@@ -231,12 +220,12 @@ class StagedFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
                 delattr(self, name)
 
     def _loss(self):
-        return _last_step(self.second)._loss()
+        return last_step(self.second)._loss()
 
     @property
     def effective_strength_(self) -> Any:
         """Strength that the second model goes by."""
-        return _last_step(self.second_).effective_strength_
+        return last_step(self.second_).effective_strength_
 
     def predict(self, X: Table) -> FloatArray:
         """Predict; no protected attribute is needed.
@@ -302,19 +291,13 @@ class StagedFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         return tags
 
 
-def _last_step(model):
-    while isinstance(model, Pipeline):
-        model = model[-1]
-    return model
-
-
 def _with_strength(model, strength):
     """An unfitted copy of that strength."""
     model = clone(model)
-    _last_step(model).set_params(strength=strength)
+    last_step(model).set_params(strength=strength)
     return model
 
 
 def _raw(model, X):
     """Predictions on the scale of the link."""
-    return _last_step(model)._loss().intercept(model.predict(X))
+    return last_step(model)._loss().intercept(model.predict(X))

@@ -9,13 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 from sklearn.base import BaseEstimator, MetaEstimatorMixin, RegressorMixin, clone, is_classifier
 from sklearn.metrics import r2_score
-from sklearn.pipeline import Pipeline
 from sklearn.utils import get_tags
 from sklearn.utils.metadata_routing import MetadataRouter, MethodMapping
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from fairdcov._checks import Bins, Estimator, FloatArray, RandomState, Table, metadata_for_fit
+from fairdcov._checks import Bins, Estimator, FloatArray, RandomState, Table, last_step, metadata_for_fit
 from fairdcov._fitting import DevianceRegressor, explained_deviance
 from fairdcov.encoding import DEFAULT_GROUPS, Attributes, MissingSensitiveFeaturesError, take_rows
 from fairdcov.reference_prices._alike_rows import alike_rows
@@ -31,10 +30,6 @@ _CHUNK = 100_000
 
 def _has_path(model):
     return hasattr(model.estimator, "strength_path")
-
-
-def _last_step(model):
-    return model[-1] if isinstance(model, Pipeline) else model
 
 
 class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
@@ -219,7 +214,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
     @property
     def effective_strength_(self) -> Any:
         """Strength that the fitted estimator goes by."""
-        return _last_step(self.estimator_).effective_strength_
+        return last_step(self.estimator_).effective_strength_
 
     def prepare(self, X: Any) -> Any:
         """Rows to predict with the appended columns, which the models of a path share, to be passed as X.
@@ -284,7 +279,7 @@ class UnawareFairRegressor(MetaEstimatorMixin, RegressorMixin, BaseEstimator):
         float
         """
         prediction = self.predict(X)
-        final = _last_step(self.estimator_)
+        final = last_step(self.estimator_)
         if not isinstance(final, DevianceRegressor | StagedFairRegressor):
             return r2_score(y, prediction, sample_weight=sample_weight)
         return explained_deviance(final._loss(), prediction, y, sample_weight)
